@@ -1,0 +1,53 @@
+"""Exports a trained Temporal Relation Network to MINDIR, ONNX or AIR, with a JSON that says how to use it.
+
+The exported file and the JSON beside it go to ``export_output_dir``. The file is read back and compared with the
+network.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from model_utils.config import Config, load_config
+from model_utils.moxing_adapter import moxing_session
+from model_utils.util import run_main, write_text
+
+
+def export(config: Config) -> None:
+    # MindSpore takes seconds to import, and --help and a misspelt key need none of it.
+    from model_utils.device_adapter import start_device
+    from model_utils.logging import get_logger
+    from src import deploy, tsn_dataset
+    from src.bn_inception import check_image_size
+    from src.checkpoint import load_network
+
+    start_device(config)
+    listed = Path(config.dataset_root) / config.categories_list_file_name
+    network, categories = load_network(config, tsn_dataset.read_categories(listed) if listed.is_file() else None)
+    check_image_size(config.image_size)
+
+    output_dir = Path(config.export_output_dir)
+    logger = get_logger(output_dir, file_name="export.log")
+    config.save(output_dir / "config.yaml")
+    path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
+    deploy.export_network(network, config, path)
+    logger.info("exported %s", path)
+    about = path.with_suffix(".json")
+    write_text(about, json.dumps(deploy.usage(config, categories, path.name), indent=2, ensure_ascii=False) + "\n")
+    logger.info("described in %s", about)
+    if config.file_format == "AIR":
+        logger.info("not read back: AIR files run on Ascend devices only")
+    else:
+        difference, batch = deploy.largest_difference(network, config, path)
+        logger.info("read back: scores of %d random clips differ from the network's by at most %.3g", batch, difference)
+
+
+def main() -> None:
+    config = load_config(description=__doc__)
+    with moxing_session(config):
+        export(config)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,199 @@
+"""The configuration of the entry points: defaults of `configs/jester_config.yaml` < a YAML file < the command line.
+
+`configs/jester_config.yaml` is also the schema. Its three documents hold the values, the help texts and what each key
+accepts: a list of choices, an interval such as `int [1, inf)` or `float (0, 1]`, or, without an entry, any text.
+A value is read from its text by the type its key accepts, in a file as on the command line.
+
+    config = load_config(description="Train TRN.")
+    config.lr, config.given, config.save("train-logs/config.yaml")
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, NamedTuple, NoReturn
+
+import yaml
+
+from model_utils.util import write_text
+from src.errors import InputError
+
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "jester_config.yaml"
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class Config(SimpleNamespace):
+    """One attribute for each key of the YAML, `config_path`, and the options an entry point has added.
+
+    keys: tuple of the YAML's keys, in its order. given: frozenset of those that were set on the command line or in a
+    file other than the default one.
+    """
+
+    def save(self, path: str | Path) -> None:
+        """Write the keys with their present values, as a file that `--config_path` takes."""
+        values = {key: getattr(self, key) for key in self.keys}
+        write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+class Rule(NamedTuple):
+    """What a key accepts: the type, and either its choices or the bounds of an interval (which include them or not)."""
+
+    type: type = str
+    choices: tuple = ()
+    interval: str = ""
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        if self.type is bool:
+            return "true or false"
+        if self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"{self.type.__name__} in {self.interval}" if self.interval else "text"
+
+    def parse(self, where: str, text: str) -> bool | int | float | str:
+        """The value written as `text`. Raises InputError beginning with `where` if the key does not accept it."""
+        try:
+            value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
+        except ValueError:
+            value = None
+        if value is None or (self.choices and value not in self.choices) or not self._within(value):
+            raise InputError(f"{where}: {text!r} is not allowed, expected {self}")
+        return value
+
+    def _within(self, value: float) -> bool:
+        if not self.interval:
+            return True
+        above = value > self.low or (value == self.low and self.interval[0] == "[")
+        below = value < self.high or (value == self.high and self.interval[-1] == "]")
+        return above and below  # nan is neither
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"command line: {message}")
+
+
+def load_config(
+    argv: list[str] | None = None,
+    *,
+    description: str = "",
+    add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> Config:
+    """Read the configuration.
+
+    argv: the arguments, by default those of the process. description: what `--help` says the program does.
+    add_arguments: adds options of one program to the parser; they become attributes of the result as well.
+
+    Raises InputError naming the file and line or the option, the key, the value and what is allowed.
+    """
+    helps, rules, defaults = _read_schema()
+    parser = _Parser(description=description, usage="%(prog)s [--key value ...]", allow_abbrev=False)
+    parser.add_argument(
+        "--config_path", default=str(DEFAULT_CONFIG), metavar="FILE", help="YAML file that overrides the defaults"
+    )
+    if add_arguments:
+        add_arguments(parser)
+    for title, group in helps.items():
+        options = parser.add_argument_group(title)
+        for key, (_, node) in group.items():
+            text = f"{node.value} ({rules[key]}; default {defaults[key]!r})".replace("%", "%%")
+            options.add_argument(f"--{key}", default=argparse.SUPPRESS, metavar=rules[key].type.__name__, help=text)
+    namespace, rest = parser.parse_known_args(argv)
+    arguments = vars(namespace)
+    if rest:
+        raise _unknown_key("command line", rest[0].lstrip("-").split("=")[0], {*rules, *arguments})
+
+    given, path = {}, arguments["config_path"]
+    if Path(path).resolve() != DEFAULT_CONFIG:
+        documents = _read_documents(path)
+        _check_keys(path, documents, rules)
+        given.update(_parse_values(path, documents[0], rules))
+    given.update((key, rules[key].parse(f"--{key}", arguments[key])) for key in rules if key in arguments)
+    return Config(keys=tuple(defaults), given=frozenset(given), **{**defaults, **arguments, **given})
+
+
+def _read_schema() -> tuple[dict, dict[str, Rule], dict]:
+    """The default file as {group: {key: (line number, help node)}}, {key: Rule} and {key: default value}."""
+    values, groups, allowed = _read_documents(DEFAULT_CONFIG)
+    helps = {title: _entries(DEFAULT_CONFIG, node) for title, (_, node) in groups.items()}
+    rules = {key: Rule() for group in helps.values() for key in group}
+    _check_keys(DEFAULT_CONFIG, [values, groups, allowed], rules)
+    for key, (line, node) in allowed.items():
+        rules[key] = _parse_rule(f"{DEFAULT_CONFIG}:{line}: {key}", node)
+    defaults = _parse_values(DEFAULT_CONFIG, values, rules)
+    if defaults.keys() != rules.keys():
+        raise InputError(f"{DEFAULT_CONFIG}: no value for {', '.join(sorted(rules.keys() - defaults.keys()))}")
+    return helps, rules, defaults
+
+
+def _read_documents(path: str | Path) -> list[dict]:
+    """Values, help texts and allowed values of a YAML file, each as {key: (line number, value node)}."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        roots = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except OSError as error:
+        raise InputError(f"{path}: cannot read the config file: {error.strerror}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"{path}:{line}: not UTF-8 text, or a character that YAML forbids") from None
+    except yaml.MarkedYAMLError as error:
+        raise InputError(f"{path}:{error.problem_mark.line + 1}: not valid YAML: {error.problem}") from None
+    if len(roots) > 3:
+        raise InputError(f"{path}: expected at most 3 documents, found {len(roots)}")
+    return ([_entries(path, root) for root in roots] + [{}, {}, {}])[:3]
+
+
+def _entries(path: str | Path, node: yaml.Node) -> dict:
+    """The entries of a mapping as {key: (line number, value node)}; an empty document is an empty mapping."""
+    if node.tag.endswith(":null"):
+        return {}
+    if not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path}:{node.start_mark.line + 1}: expected lines of the form 'key: value'")
+    entries = {}
+    for key_node, value_node in node.value:
+        line, key = key_node.start_mark.line + 1, str(key_node.value)
+        if key in entries:
+            raise InputError(f"{path}:{line}: {key} is already set in line {entries[key][0]}")
+        entries[key] = line, value_node
+    return entries
+
+
+def _check_keys(path: str | Path, documents: list[dict], known: Iterable[str]) -> None:
+    values, groups, allowed = documents
+    for entries in (values, *(_entries(path, node) for _, node in groups.values()), allowed):
+        for key, (line, _) in entries.items():
+            if key not in known:
+                raise _unknown_key(f"{path}:{line}", key, known)
+
+
+def _unknown_key(where: str, key: str, known: Iterable[str]) -> InputError:
+    nearest = difflib.get_close_matches(key, known, n=1)
+    return InputError(f"{where}: unknown key {key!r}, " + (f"did you mean {nearest[0]}?" if nearest else "see --help"))
+
+
+def _parse_rule(where: str, node: yaml.Node) -> Rule:
+    if isinstance(node, yaml.SequenceNode) and node.value:
+        choices = yaml.constructor.SafeConstructor().construct_document(node)
+        return Rule(type(choices[0]), tuple(choices))
+    number = r"(-?\d+\.?\d*|-?inf)"
+    match = re.fullmatch(rf"(int|float) ([\[(]{number}, {number}[\])])", str(node.value))
+    if not match:
+        raise InputError(f"{where}: {node.value!r} is not allowed, expected [choice, ...] or e.g. int [1, inf)")
+    name, interval, low, high = match.groups()
+    return Rule({"int": int, "float": float}[name], (), interval, float(low), float(high))
+
+
+def _parse_values(path: str | Path, entries: dict, rules: dict[str, Rule]) -> dict:
+    values = {}
+    for key, (line, node) in entries.items():
+        where = f"{path}:{line}: {key}"
+        if not isinstance(node, yaml.ScalarNode) or node.tag.endswith(":null"):
+            raise InputError(f"{where}: not a single value, expected {rules[key]}")
+        values[key] = rules[key].parse(where, node.value)
+    return values

@@ -1,0 +1,77 @@
+"""Who this process is in a run, on ModelArts or on machines of one's own: a number for its device and its rank."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from model_utils import local_adapter, moxing_adapter
+from model_utils.config import Config
+from src.errors import InputError
+
+
+def get_device_id(config: Config) -> int:
+    """Number of the device of this process on its node."""
+    return _adapter(config).get_device_id()
+
+
+def get_device_num(config: Config) -> int:
+    """Number of processes of the run, one a device."""
+    return _adapter(config).get_device_num()
+
+
+def get_rank_id(config: Config) -> int:
+    """Number of this process among those of the run."""
+    return _adapter(config).get_rank_id()
+
+
+def get_job_id(config: Config) -> str:
+    """Name of the run."""
+    return _adapter(config).get_job_id()
+
+
+def _adapter(config: Config) -> ModuleType:
+    return moxing_adapter if config.enable_modelarts else local_adapter
+
+
+def start_device(config: Config) -> tuple[int, int]:
+    """Sets MindSpore up for the device of this process, joins a distributed run, seeds what MindSpore draws.
+
+    Returns:
+        The rank of this process and the number of processes that train together.
+
+    Raises:
+        InputError: if the device cannot be used here, or not with as many processes as ``group_size`` says.
+    """
+    import mindspore as ms
+
+    device = {} if config.device_target == "CPU" else {"device_id": _device_id(config)}
+    try:
+        ms.set_context(mode=ms.GRAPH_MODE, device_target=config.device_target, **device)
+        ms.set_seed(config.seed)
+        if not config.is_train_distributed:
+            ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
+            return 0, 1
+        return _join(config)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device_target {config.device_target}: cannot be used here: {reason}") from error
+
+
+def _device_id(config: Config) -> int:
+    return get_device_id(config) if config.is_train_distributed else config.device_id
+
+
+def _join(config: Config) -> tuple[int, int]:
+    import mindspore as ms
+    from mindspore import communication
+
+    if config.device_target == "CPU" and not config.enable_modelarts:
+        local_adapter.join_cpu_cluster()
+    communication.init()
+    rank, world_size = communication.get_rank(), communication.get_group_size()
+    if config.group_size and config.group_size != world_size:
+        raise InputError(f"group_size {config.group_size}: {world_size} processes were started")
+    ms.set_auto_parallel_context(
+        parallel_mode=ms.ParallelMode.DATA_PARALLEL, gradients_mean=True, device_num=world_size
+    )
+    return rank, world_size

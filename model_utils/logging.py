@@ -1,0 +1,70 @@
+"""The log of a run: on the terminal and in a file, in the lines of the model zoo.
+
+logger = get_logger("eval-logs", file_name="eval.log")
+logger.info("Steps: %d; top1: %f; top5: %f", 100, 0.94, 1.0)    # [2026-11-23 12:00:00]:INFO:Steps: 100; ...
+log_plain(logger, "epoch: 1 step: 1800, loss is 1.47")          # as it is, without a prefix
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model_utils.util import LOGGER_NAME
+from src.errors import InputError
+
+
+def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: str = "train.log") -> logging.Logger:
+    """The logger of this process, set up anew.
+
+    output_dir: folder, made if need be, of the file that the lines are appended to; None for no file.
+    rank: only rank 0 writes to the terminal; rank r > 0 writes to a file of its own, `train_rank<r>.log`.
+
+    Raises InputError naming the file if it cannot be written.
+    """
+    logger = logging.getLogger(LOGGER_NAME)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    handlers = [_TerminalHandler(sys.stdout)] if rank == 0 else []
+    if output_dir is not None:
+        path = Path(output_dir, file_name)
+        if rank:
+            path = path.with_name(f"{path.stem}_rank{rank}{path.suffix}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot write the log file: {error.strerror}") from None
+    for handler in handlers or [logging.NullHandler()]:
+        handler.setFormatter(_Formatter("[%(asctime)s]:%(levelname)s:%(message)s", "%Y-%m-%d %H:%M:%S"))
+        logger.addHandler(handler)
+    return logger
+
+
+def log_plain(logger: logging.Logger, message: str) -> None:
+    """Log a line that stands without date and level, for tools that read MindSpore's own lines."""
+    logger.info(message, extra={"plain": True})
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if getattr(record, "plain", False) else super().format(record)
+
+
+class _TerminalHandler(logging.StreamHandler):
+    """Writes above the progress bars, and lets the program end when nobody reads its output any more."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except BrokenPipeError:
+            raise
+        except Exception:
+            self.handleError(record)

@@ -1,0 +1,96 @@
+"""Running on ModelArts: data and checkpoints come from remote folders before a run, its results go to one after it.
+
+    with moxing_session(config):
+        train(config)
+
+Without `enable_modelarts` this does nothing, and `moxing`, which only ModelArts has, is not imported.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from model_utils.config import Config
+from model_utils.local_adapter import get_device_id, get_device_num, get_rank_id
+from src.errors import InputError
+
+__all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "moxing_session"]
+
+DEVICES_PER_NODE = 8
+
+
+def get_job_id() -> str:
+    """Name of the ModelArts job."""
+    return os.environ.get("JOB_ID") or "default"
+
+
+@contextmanager
+def moxing_session(config: Config) -> Iterator[None]:
+    """Fetch `data_url` and `checkpoint_url` before a run, send `output_path` to `train_url` after it, failed or not.
+
+    Relative paths in `config` are made absolute: `dataset_root` inside `data_path`, the checkpoints to load inside
+    `load_path`, the output folders inside `output_path`.
+
+    Raises InputError without moxing, for a missing remote folder and for an output folder that would be lost.
+    """
+    if not config.enable_modelarts:
+        yield
+        return
+    try:
+        import moxing
+    except ImportError:
+        raise InputError("enable_modelarts: true needs the package moxing, which only ModelArts has") from None
+    _use_local_copies(config)
+    _fetch_once(moxing, config.data_url, config.data_path)
+    _fetch_once(moxing, config.checkpoint_url, config.load_path)
+    try:
+        yield
+    finally:
+        first_of_node = get_device_id() % min(get_device_num(), DEVICES_PER_NODE) == 0
+        if config.train_url and first_of_node and os.path.isdir(config.output_path):
+            moxing.file.copy_parallel(config.output_path, config.train_url)
+
+
+def _use_local_copies(config: Config) -> None:
+    config.dataset_root = os.path.join(config.data_path, config.dataset_root)
+    for key in ("pre_trained_backbone", "ckpt_file"):
+        if getattr(config, key):
+            setattr(config, key, os.path.join(config.load_path, getattr(config, key)))
+    output_path = Path(os.path.abspath(config.output_path))
+    for key in ("train_output_dir", "eval_output_dir", "export_output_dir"):
+        folder = Path(os.path.abspath(output_path / getattr(config, key)))
+        if config.train_url and output_path not in (folder, *folder.parents):
+            raise InputError(
+                f"{key}: {folder} is not inside output_path ({output_path}), so train_url would not get it"
+            )
+        setattr(config, key, str(folder))
+
+
+def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
+    """Copy a remote folder to `path`, once for a job and node: the other processes of the node wait here meanwhile.
+
+    A file beside `path` is the lock, which ends with the process that holds it, and names what has been copied.
+    """
+    if not url:
+        return
+    if not moxing.file.exists(url):
+        raise InputError(f"{url}: the remote folder does not exist")
+    copied = Path(path.rstrip("/") + ".copied")
+    try:
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(copied, "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"{copied}: cannot write the file: {error.strerror}") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        source = f"{get_job_id()} {url}"
+        if lock.read() != source:
+            lock.truncate(0)
+            moxing.file.copy_parallel(url, path)
+            lock.write(source)

@@ -1,0 +1,71 @@
+"""What every entry point shares: how it ends, and how it writes a small file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Callable, NoReturn
+
+from src.errors import InputError
+
+LOGGER_NAME = "trn"
+
+
+def run_main(main: Callable[[], None]) -> NoReturn:
+    """Run `main()` and end the process.
+
+    Exit status 0; 1 after an InputError, which is shown as one line; 130 after Ctrl-C. Any other exception is a bug
+    and keeps its traceback. What went wrong also goes into the log file, if there is one by then.
+    """
+    try:
+        main()
+        sys.stdout.flush()
+    except InputError as error:
+        _end(f"error: {error}", 1)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:
+        # Whoever read the output has gone: nothing more can be said there, not even by the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end("error: the reader of the output has closed it", 1)
+    except Exception:
+        _log_to_file("unexpected error", exc_info=True)
+        raise
+    sys.exit(0)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 file, making its folder: the file is there whole or not at all.
+
+    Raises InputError naming the file if that is not possible.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise InputError(f"{path}: cannot write the file: {error.strerror}") from None
+
+
+def _end(message: str, status: int) -> NoReturn:
+    _log_to_file(message)
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+def _log_to_file(message: str, exc_info: bool = False) -> None:
+    logger = logging.getLogger(LOGGER_NAME)
+    record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message, (), sys.exc_info() if exc_info else None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

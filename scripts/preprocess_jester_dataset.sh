@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Write the list files that training and evaluation read: categories.txt, train_videofolder.txt, val_videofolder.txt.
+set -euo pipefail
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+USAGE="usage: bash scripts/preprocess_jester_dataset.sh DATASET_ROOT [--option value ...]
+  DATASET_ROOT              folder of the unpacked dataset
+  --labels_path DIR         folder with the label lists (default DATASET_ROOT/labels)
+  --save_labels_path DIR    folder for the list files (default DATASET_ROOT)
+  --images_dir_name NAME    folder of the clips in DATASET_ROOT (default 20bn-jester-v1)"
+
+require_arguments 1 "$@"
+require_dir "$1"
+dataset_root="$(absolute "$1")"
+resolve_options "labels_path save_labels_path" "${@:2}"
+
+run_python -m src.preprocess_jester_dataset "$dataset_root" "${OPTIONS[@]}"

@@ -1,0 +1,173 @@
+"""Checkpoints: what a file says about itself, whole-or-nothing writing, loading that reports every mismatch.
+
+A checkpoint is MindSpore's own format. Its description (settings, class names, epoch, versions) travels inside as one
+more tensor, JSON in UTF-8 bytes, which loaders that do not know it pass over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor, nn
+
+from src.errors import InputError
+from src.tsn import NETWORK_SETTINGS, TSN, build_network
+
+DESCRIPTION_NAME = "trn_description"
+FOLLOWED_SETTINGS = ("image_size", "flip")  # evaluation follows the training in these, but may be told otherwise
+
+
+def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description: Mapping[str, Any]) -> Path:
+    """Writes ``parameters`` (name -> Tensor, Parameter or array) and ``description`` (anything JSON holds) to ``path``.
+
+    The file is written beside its place and renamed, so ``path`` is at every moment either the old file or the new.
+
+    Raises:
+        InputError: if the file cannot be written; whatever was at ``path`` is still there.
+    """
+    path = Path(path)
+    about = {"mindspore_version": ms.__version__, **description}
+    encoded = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
+    entries = [{"name": name, "data": Tensor(_array(value))} for name, value in parameters.items()]
+    entries.append({"name": DESCRIPTION_NAME, "data": Tensor(encoded)})
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.ckpt")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ms.save_checkpoint(entries, str(partial))
+        os.chmod(partial, 0o644)  # MindSpore leaves the file readable by its owner only
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot write the checkpoint: {_first_line(error)}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _array(value: Any) -> np.ndarray:
+    return value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
+    """The parameters in a checkpoint, by name, and its description ({} in files that carry none).
+
+    Raises:
+        InputError: if the file is missing, empty, truncated or not a MindSpore checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint file")
+    if path.suffix != ".ckpt":
+        raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
+    try:
+        parameters = ms.load_checkpoint(str(path))
+    except (ValueError, RuntimeError, TypeError, OSError) as error:
+        raise InputError(f"{path}: not a whole MindSpore checkpoint (damaged, truncated or another format)") from error
+    encoded = parameters.pop(DESCRIPTION_NAME, None)
+    description = {} if encoded is None else json.loads(encoded.asnumpy().tobytes().decode())
+    return parameters, description
+
+
+def load_parameters(network: nn.Cell, parameters: Mapping[str, Tensor], source: str | Path) -> None:
+    """Puts ``parameters`` into ``network``; names and shapes must agree exactly.
+
+    Raises:
+        InputError: listing missing, unexpected and misshapen parameters; the network is left as it was.
+    """
+    _fill(network.parameters_dict(), parameters, source)
+
+
+def load_backbone(network: nn.Cell, path: str | Path) -> None:
+    """Loads an ImageNet backbone, or that of another TRN, into ``network.base_model``.
+
+    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values.
+    """
+
+    def backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+        return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}
+
+    given, _ = read_checkpoint(path)
+    _fill(backbone_only(network.parameters_dict()), backbone_only(given), path)
+
+
+def describe(config: Any, categories: list[str], **progress: int) -> dict[str, Any]:
+    """What a checkpoint says about itself: how its network is built and was trained, its classes, epoch and step."""
+    settings = {key: getattr(config, key) for key in (*NETWORK_SETTINGS, *FOLLOWED_SETTINGS)}
+    return {"settings": settings, "num_classes": len(categories), "categories": categories, **progress}
+
+
+def load_network(config: Any, categories: list[str] | None = None) -> tuple[TSN, list[str]]:
+    """The network in ``config.ckpt_file`` and its class names (numbers, if nobody gives names).
+
+    Settings that the checkpoint records replace those of ``config`` that nobody gave explicitly.
+
+    Raises:
+        InputError: if the checkpoint contradicts a setting that was given, or has other classes than ``categories``.
+    """
+    path = config.ckpt_file
+    if not path:
+        raise InputError("ckpt_file: no checkpoint given")
+    parameters, about = read_checkpoint(path)
+    for key, value in about.get("settings", {}).items():
+        if key not in config.given:
+            setattr(config, key, value)
+        elif key in NETWORK_SETTINGS and getattr(config, key) != value:
+            raise InputError(f"{path}: trained with {key} {value}, but {key} {getattr(config, key)} was asked for")
+    num_classes = _num_classes(parameters, about)
+    names = about.get("categories")
+    if num_classes is None:
+        raise InputError(f"{path}: not a checkpoint of this network, it has no layer that gives class scores")
+    if categories is not None and len(categories) != num_classes:
+        raise InputError(f"{path}: trained for {num_classes} classes, the dataset lists {len(categories)}")
+    for i, (theirs, ours) in enumerate(zip(names or (), categories or ())):
+        if theirs != ours:
+            raise InputError(f"{path}: class {i} is {theirs!r} in the checkpoint, but {ours!r} in the dataset")
+    network = build_network(config, num_classes)
+    load_parameters(network, parameters, path)
+    network.set_train(False)
+    return network, categories or names or [str(i) for i in range(num_classes)]
+
+
+def keep_newest(folder: str | Path, count: int) -> None:
+    """Deletes all but the ``count`` newest ``checkpoint_trn-<epoch>_<step>.ckpt`` in ``folder``."""
+    checkpoints = sorted(Path(folder).glob("checkpoint_trn-*_*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+    for path in checkpoints[:-count]:
+        path.unlink()
+
+
+def _num_classes(parameters: Mapping[str, Tensor], about: Mapping[str, Any]) -> int | None:
+    """The length of the last layer's bias, for files that do not say how many classes they know."""
+    lasts = ("consensus.fc_fusion_scales.0.3.bias", "consensus.classifier.3.bias", "base_model.fc.bias")
+    found = next((parameters[name].shape[0] for name in lasts if name in parameters), None)
+    return about.get("num_classes", found)
+
+
+def _fill(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
+    problems = _listed("missing", wanted.keys() - given.keys())
+    problems += _listed("unexpected", given.keys() - wanted.keys())
+    misshapen = [
+        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted.keys() & given.keys()
+        if tuple(given[name].shape) != tuple(wanted[name].shape)
+    ]
+    problems += _listed("of another shape", misshapen)
+    if problems:
+        raise InputError(f"{source}: parameters do not fit the network: {'; '.join(problems)}")
+    for name, parameter in wanted.items():
+        parameter.set_data(Tensor(given[name].asnumpy()))
+
+
+def _listed(what: str, names: Iterable[str], at_most: int = 20) -> list[str]:
+    names = sorted(names)
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return [f"{len(names)} {what} ({', '.join(names[:at_most])}{more})"] if names else []

@@ -1,0 +1,177 @@
+"""PyTorch's BNInception weights to a MindSpore checkpoint of the backbone; also what both converters share.
+
+    python -m src.convert_bn_inception bn_inception-9f5701afb96c8044.pth bn_inception.ckpt
+
+The published file was written by an early PyTorch: not a zip, and batch-norm vectors of shape [1, C]. Every tensor in
+it either becomes a parameter or is named: the ImageNet classifier is left out and reported, anything else is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mindspore import Parameter
+
+from src.bn_inception import BNInception
+from src.checkpoint import save_checkpoint
+from src.errors import InputError
+
+IMAGENET_CLASSIFIER = ("fc.weight", "fc.bias", "last_linear.weight", "last_linear.bias")
+BATCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+
+
+def backbone_torch_name(name: str) -> str:
+    """PyTorch's name of a backbone parameter.
+
+    `inception_3a.branch_3x3_reduce.bn.gamma` -> `inception_3a_3x3_reduce_bn.weight`.
+    """
+    layer, kind, tensor = name.rsplit(".", 2)
+    layer = layer.replace(".branch_", "_")
+    return f"{layer}_bn.{BATCH_NORM_NAMES[tensor]}" if kind == "bn" else f"{layer}.{tensor}"
+
+
+def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Tensors of a PyTorch weights file by name, and what the file says besides (epoch and such).
+
+    The file holds a state dict or a dict with one under `state_dict`. A `module.` before every name (left by
+    `DataParallel`) is taken off. Floating-point tensors come back as float32.
+
+    Raises:
+        InputError: if the file is missing, damaged, holds something other than tensors and plain values (it is refused
+            without running anything it asks for), or if torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(f"{path}: reading a PyTorch file needs torch: pip install torch") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a file of PyTorch weights") from error
+    except Exception as error:  # on bytes that are no weights file torch raises almost anything, KeyError included
+        forbidden = re.search(r"GLOBAL ((?:\w+\.)+\w+)", str(error))
+        if forbidden:
+            reason = f"refused: it wants to call {forbidden[1]}, expected only tensors and plain values"
+        else:
+            reason = "damaged, truncated or another format, expected a file of PyTorch weights"
+        raise InputError(f"{path}: {reason}") from error
+
+    about = {}
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        about = {key: value for key, value in content.items() if key != "state_dict"}
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: no named tensors in it, expected a PyTorch state dict")
+
+    prefix = "module." if all(str(name).startswith("module.") for name in content) else ""
+    weights = {}
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {name!r} is {type(value).__name__}, expected a name and its tensor")
+        if value.is_floating_point():
+            value = value.float()
+        elif not name.endswith(".num_batches_tracked"):
+            raise InputError(f"{path}: {name} is {value.dtype}, expected floating point")
+        weights[name[len(prefix) :]] = value.detach().numpy()
+    return weights, about
+
+
+def match_parameters(
+    weights: Mapping[str, np.ndarray],
+    parameters: Iterable[Parameter],
+    torch_name: Callable[[str], str],
+    path: str | Path,
+    left_out: Iterable[str] = (),
+) -> dict[str, np.ndarray]:
+    """The arrays in `weights` under the names of the network's `parameters`, each of that parameter's shape.
+
+    Raises:
+        InputError: naming every tensor of the file `path` that is missing, misshapen, or neither used nor `left_out`.
+    """
+    arrays, missing, misshapen = {}, [], []
+    known = set(left_out)
+    for parameter in parameters:
+        name = torch_name(parameter.name)
+        known.add(name)
+        if name.endswith(".running_var"):
+            known.add(name.replace("running_var", "num_batches_tracked"))
+        if name not in weights:
+            missing.append(name)
+            continue
+        array, shape = weights[name], tuple(parameter.shape)
+        if "_bn." in name and array.shape == (1, *shape):
+            array = array[0]
+        if array.shape != shape:
+            misshapen.append(f"{name} is {list(array.shape)} and not {list(shape)}")
+        arrays[parameter.name] = array
+
+    unexpected = sorted(weights.keys() - known)
+    problems = [
+        f"{len(names)} {what}: {', '.join(names)}"
+        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        if names
+    ]
+    if problems:
+        raise InputError(f"{path}: not the weights expected; " + "; ".join(problems))
+    return arrays
+
+
+def convert_bn_inception(source: str | Path, target: str | Path, width_mult: float = 1.0) -> dict[str, np.ndarray]:
+    """Writes the backbone in `source` (.pth) to `target` (.ckpt), all but its last layer; returns what was written.
+
+    Raises:
+        InputError: if `source` is not BNInception of this width or `target` cannot be written.
+    """
+    check_target(target)
+    weights, _ = read_torch_file(source)
+    body = [p for p in BNInception(width_mult=width_mult).get_parameters() if not p.name.startswith("fc.")]
+    arrays = match_parameters(weights, body, backbone_torch_name, source, left_out=IMAGENET_CLASSIFIER)
+    arrays = {f"base_model.{name}": array for name, array in arrays.items()}
+    save_checkpoint(target, arrays, {"source": Path(source).name, "settings": {"width_mult": width_mult}})
+
+    print(f"{target}: {count(arrays)} from {source}")
+    classifier = [name for name in IMAGENET_CLASSIFIER if name in weights]
+    if classifier:
+        print(f"Left out on purpose, the ImageNet classifier: {', '.join(classifier)}")
+    return arrays
+
+
+def check_target(target: str | Path) -> None:
+    if Path(target).suffix != ".ckpt":
+        raise InputError(f"{target}: expected the name of a checkpoint to write, ending in .ckpt")
+
+
+def count(arrays: Mapping[str, np.ndarray]) -> str:
+    return f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} values"
+
+
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments that both converters take."""
+
+    def width(text: str) -> float:
+        value = float(text)
+        if not 0 < value <= 4:
+            raise argparse.ArgumentTypeError(f"{text}: expected a number above 0, up to 4")
+        return value
+
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("source", help="PyTorch file to read")
+    parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write")
+    parser.add_argument("--width_mult", type=width, default=1.0, help="width of the backbone, above 0 up to 4 (1.0)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = make_parser("Convert BNInception from PyTorch to MindSpore.").parse_args(argv)
+    convert_bn_inception(args.source, args.target, args.width_mult)
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

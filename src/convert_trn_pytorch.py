@@ -1,0 +1,141 @@
+"""The authors' released PyTorch checkpoints (.pth.tar) to MindSpore checkpoints of the whole network.
+
+    python -m src.convert_trn_pytorch TRN_jester_RGB_BNInception_TRNmultiscale_segment8_best.pth.tar trn.ckpt
+
+Consensus, number of segments, classes and feature size follow from the names and shapes in the file. The checkpoint
+written describes itself like one that was trained here, so evaluation, export and inference take it as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from src.checkpoint import save_checkpoint
+from src.convert_bn_inception import (
+    backbone_torch_name,
+    check_target,
+    count,
+    make_parser,
+    match_parameters,
+    read_torch_file,
+)
+from src.errors import InputError
+from src.tsn import build_network
+from src.tsn_dataset import read_categories
+
+# What the authors' code fixes and their files do not say.
+AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
+
+
+def torch_name(name: str) -> str:
+    """The authors' name of one of the network's parameters: `base_model.fc.bias` -> `new_fc.bias`."""
+    if name.startswith("base_model.fc."):
+        return name.replace("base_model.fc.", "new_fc.")
+    if name.startswith("base_model."):
+        return "base_model." + backbone_torch_name(name[len("base_model.") :])
+    return name
+
+
+def deduce_settings(weights: Mapping[str, np.ndarray], path: str | Path, num_segments: int) -> tuple[dict, int]:
+    """Settings and number of classes of the network that `weights` belong to.
+
+    `num_segments` counts for average consensus only, which leaves no trace of it in the file.
+
+    Raises:
+        InputError: naming the tensor that is missing or whose shape fits no number of segments.
+    """
+
+    def matrix(name: str) -> tuple[int, int]:
+        if name not in weights:
+            raise InputError(f"{path}: no {name} in it, expected a TRN checkpoint of the authors' code")
+        if weights[name].ndim != 2:
+            raise InputError(f"{path}: {name} is {list(weights[name].shape)}, expected two dimensions")
+        return weights[name].shape
+
+    outputs, _ = matrix("new_fc.weight")
+    scales = {match[0] for name in weights if (match := re.match(r"consensus\.fc_fusion_scales\.\d+\.", name))}
+    if scales:
+        num_segments = len(scales) + 1
+        num_classes, _ = matrix("consensus.fc_fusion_scales.0.3.weight")
+        settings = {"consensus_type": "TRNmultiscale", "img_feature_dim": outputs}
+    elif any(name.startswith("consensus.") for name in weights):
+        _, inputs = matrix("consensus.classifier.1.weight")
+        num_segments, rest = divmod(inputs, outputs)
+        if rest:
+            raise InputError(
+                f"{path}: consensus.classifier.1.weight takes {inputs} values, expected a multiple of the {outputs}"
+                " that new_fc.weight gives for a frame"
+            )
+        num_classes, _ = matrix("consensus.classifier.3.weight")
+        settings = {"consensus_type": "TRN", "img_feature_dim": outputs}
+    else:
+        num_classes = outputs
+        settings = {"consensus_type": "avg", "img_feature_dim": 256}  # unused, this is the config's default
+    return {**AUTHORS_SETTINGS, **settings, "num_segments": num_segments}, num_classes
+
+
+def convert_trn_pytorch(
+    source: str | Path,
+    target: str | Path,
+    width_mult: float = 1.0,
+    num_segments: int = 8,
+    categories: str | Path | None = None,
+) -> dict[str, Any]:
+    """Writes the network in `source` (.pth.tar) to `target` (.ckpt); returns the description that it carries.
+
+    Raises:
+        InputError: if `source` is no such network of this width, if `categories` names another number of classes than
+            it has, or if `target` cannot be written.
+    """
+    check_target(target)
+    weights, about = read_torch_file(source)
+    if about.get("arch", "BNInception") != "BNInception":
+        raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")
+    settings, num_classes = deduce_settings(weights, source, num_segments)
+    settings["width_mult"] = width_mult
+    network = build_network(SimpleNamespace(**settings, dropout=0.0, freeze_bn=True), num_classes)
+    arrays = match_parameters(weights, network.get_parameters(), torch_name, source)
+
+    description = {"settings": settings, "num_classes": num_classes, "source": Path(source).name}
+    if isinstance(about.get("epoch"), int):
+        description["epoch"] = about["epoch"]
+    if categories is not None:
+        description["categories"] = read_categories(categories)
+        if len(description["categories"]) != num_classes:
+            found = len(description["categories"])
+            raise InputError(f"{categories}: {found} class names, expected the {num_classes} classes of {source}")
+    save_checkpoint(target, arrays, description)
+
+    print(f"{target}: {count(arrays)} from {source}")
+    print(f"{num_classes} classes; " + ", ".join(f"{key} {value}" for key, value in sorted(settings.items())))
+    for key in ("epoch", "best_prec1"):
+        if key in about:
+            print(f"{key} in {source}: {about[key]}")
+    return description
+
+
+def main(argv: list[str] | None = None) -> None:
+    def segments(text: str) -> int:
+        value = int(text)
+        if value < 2:
+            raise argparse.ArgumentTypeError(f"{text}: expected at least 2")
+        return value
+
+    parser = make_parser("Convert the authors' TRN checkpoint from PyTorch to MindSpore.")
+    parser.add_argument("--num_segments", type=segments, default=8, help="of a clip, read for average consensus (8)")
+    parser.add_argument("--categories", help="categories.txt, to keep the class names in the checkpoint")
+    args = parser.parse_args(argv)
+    convert_trn_pytorch(args.source, args.target, args.width_mult, args.num_segments, args.categories)
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

@@ -1,0 +1,110 @@
+"""The network as a file for other programs: MINDIR, ONNX or AIR, and what such a program has to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+import onnx
+import onnxruntime
+from mindspore import Tensor, nn
+
+from src import sampling
+from src.errors import InputError
+from src.transforms import CHANNEL_MEANS_BGR
+from src.tsn import TSN
+
+
+def export_network(network: TSN, config: Any, path: Path) -> None:
+    """Writes ``network`` to ``path`` in ``config.file_format``.
+
+    Inputs of the file: ``video`` float32 [B, T*3, S, S] and, with ``config.relations`` "sampled", ``relations``
+    int32 [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    network.set_train(False)
+    any_batch = config.export_batch_size == 0
+    if any_batch and config.file_format == "MINDIR":
+        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in _inputs(config)]
+    else:
+        inputs = [Tensor(array) for array in _inputs(config)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ms.export(network, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
+        if config.file_format == "ONNX":
+            _name_onnx(path, any_batch)
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the exported network: {error}") from error
+
+
+def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
+    """Random inputs of the exported file, of two clips if it takes any number of them."""
+    rng = np.random.default_rng(seed)
+    batch, side = config.export_batch_size or 2, config.image_size
+    inputs = [rng.uniform(-128, 128, (batch, config.num_segments * 3, side, side)).astype(np.float32)]
+    if config.relations == "sampled":
+        draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
+        inputs.append(np.stack(draws).astype(np.int32))
+    return inputs
+
+
+def _name_onnx(path: Path, any_batch: bool) -> None:
+    """Calls the output ``logits`` and frees the batch, which MindSpore writes as a number although no node needs it."""
+    model = onnx.load(path)
+    output = model.graph.output[0]
+    for node in model.graph.node:
+        node.output[:] = ["logits" if name == output.name else name for name in node.output]
+    output.name = "logits"
+    if any_batch:
+        for value in (*model.graph.input, output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, path)
+
+
+def usage(config: Any, categories: list[str], file_name: str) -> dict[str, Any]:
+    """What a program that runs the exported file has to know, for its JSON."""
+    side = config.image_size
+    return {
+        "file": file_name,
+        "file_format": config.file_format,
+        "categories": categories,
+        "num_segments": config.num_segments,
+        "image_size": config.image_size,
+        "input": {
+            "name": "video",
+            "dtype": "float32",
+            "shape": [config.export_batch_size or "batch", config.num_segments * 3, side, side],
+            "channel_order": "BGR",
+            "channel_means": list(CHANNEL_MEANS_BGR),
+            "scale": 1.0,
+        },
+        "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
+        "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
+        "output": "logits float32 [batch, classes]; softmax gives probabilities",
+        "consensus_type": config.consensus_type,
+        "relations": config.relations,
+        "subsample_num": config.subsample_num,
+        "flip": config.flip,
+        "mindspore_version": ms.__version__,
+    }
+
+
+def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
+    """Largest difference between a score of the network and of the file at ``path``, and the clips compared."""
+    inputs = _inputs(config)
+    expected = network(*map(Tensor, inputs)).asnumpy()
+    found = (_run_mindir if config.file_format == "MINDIR" else _run_onnx)(path, inputs)
+    return float(np.abs(found - expected).max()), len(expected)
+
+
+def _run_mindir(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
+    return nn.GraphCell(ms.load(str(path)))(*map(Tensor, inputs)).asnumpy()
+
+
+def _run_onnx(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["logits"], {node.name: value for node, value in zip(session.get_inputs(), inputs)})[0]

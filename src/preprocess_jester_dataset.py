@@ -1,0 +1,205 @@
+"""Frame folders and label lists -> the list files that training and evaluation read.
+
+    labels/labels.csv       names                ->  categories.txt           sorted; the class index is the line
+    labels/train.csv        <clip>;<name>        ->  train_videofolder.txt    <folder> <num_frames> <class index>
+    labels/validation.csv   <clip>;<name>        ->  val_videofolder.txt
+    labels/test.csv         <clip>               ->  test_videofolder.txt     -1 where the answer is not known
+    labels/test-answers.csv <clip>;<name>
+
+Older downloads call the lists `jester-v1-train.csv` and so on. The test lists may be missing; there is no list file for
+them then. All list files are written, or none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from src.errors import InputError
+from src.progress import progress
+
+UNKNOWN_CLASS = -1
+IMAGES_DIR_NAME = "20bn-jester-v1"
+LIST_FILES = {
+    "training": "train_videofolder.txt",
+    "validation": "val_videofolder.txt",
+    "test": "test_videofolder.txt",
+}
+
+
+class Row(NamedTuple):
+    """One line of a label list; `label` is None in a list of clips only. `place` is file:line, for messages."""
+
+    place: str
+    clip: str
+    label: str | None
+
+
+def find_list(labels_path: Path, name: str) -> Path | None:
+    """The label list `name` ("train", ...) under its present or its older file name, None if there is neither."""
+    for path in (labels_path / f"{name}.csv", labels_path / f"jester-v1-{name}.csv"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _require_list(labels_path: Path, name: str) -> Path:
+    path = find_list(labels_path, name)
+    if path is None:
+        raise InputError(f"{labels_path / name}.csv: no such file, and no jester-v1-{name}.csv either")
+    return path
+
+
+def _read_lines(path: Path) -> list[tuple[str, str]]:
+    """(file:line, text) of every line; empty lines at the end do not count."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not lines:
+        raise InputError(f"{path}: empty")
+    return [(f"{path}:{number}", line.strip()) for number, line in enumerate(lines, start=1)]
+
+
+def read_categories(path: Path) -> list[str]:
+    """The label names in `labels.csv`, sorted, whatever their order in the file."""
+    places: dict[str, str] = {}
+    for place, name in _read_lines(path):
+        if not name or ";" in name:
+            raise InputError(f"{place}: {name!r}, expected a label name")
+        if name in places:
+            raise InputError(f"{place}: {name!r} is here twice, first in {places[name]}")
+        places[name] = place
+    return sorted(places)
+
+
+def read_clips(path: Path, labelled: bool) -> list[Row]:
+    """Rows `<clip>;<label>` (or `<clip>` where `labelled` is false), in the order of the file."""
+    expected = "<clip>;<label>" if labelled else "<clip>"
+    rows: dict[str, Row] = {}
+    for place, line in _read_lines(path):
+        clip, *label = line.split(";")
+        # A list file separates its columns by spaces, and a clip is a folder of its own.
+        if not re.fullmatch(r"[^\s/\\]+", clip) or clip in (".", "..") or len(label) != labelled or "" in label:
+            raise InputError(f"{place}: {line!r}, expected {expected}")
+        if clip in rows:
+            raise InputError(f"{place}: clip {clip} is here twice, first in {rows[clip].place}")
+        rows[clip] = Row(place, clip, label[0].strip() if labelled else None)
+    return list(rows.values())
+
+
+def count_frames(folder: Path) -> int:
+    """How many frames 00001.jpg, 00002.jpg ... a clip has. Raises `InputError` for a gap, or if there are none."""
+    # Hidden files are not frames: some systems leave ._00001.jpg or .DS_Store.
+    names = {entry.name for entry in os.scandir(folder) if entry.name.endswith(".jpg") and entry.name[0] != "."}
+    for number in range(1, len(names) + 1):
+        if f"{number:05d}.jpg" not in names:
+            raise InputError(f"{folder}: {len(names)} frames, but {number:05d}.jpg is not among them")
+    if not names:
+        raise InputError(f"{folder}: no frames (*.jpg) in it")
+    return len(names)
+
+
+def list_lines(rows: list[Row], images_path: Path, class_index: dict[str, int]) -> list[str]:
+    """Lines `<folder> <num_frames> <class index>`, one for each row, in their order.
+
+    Raises `InputError`, naming the row, for a label that is not in `class_index` and for a clip without folder.
+    """
+    lines = []
+    with progress("Clips", len(rows), "clip") as update:
+        for row in rows:
+            if row.label is not None and row.label not in class_index:
+                raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
+            try:
+                num_frames = count_frames(images_path / row.clip)
+            except OSError as error:
+                raise InputError(f"{row.place}: clip folder {images_path / row.clip}: {error.strerror}") from error
+            lines.append(f"{row.clip} {num_frames} {UNKNOWN_CLASS if row.label is None else class_index[row.label]}")
+            update(1)
+    return lines
+
+
+def read_test_clips(labels_path: Path) -> list[Row]:
+    """Rows of the test list in its order, with the labels of the answers if there are any; [] without a test list."""
+    clips_path, answers_path = find_list(labels_path, "test"), find_list(labels_path, "test-answers")
+    if clips_path is None:
+        return []
+    rows = read_clips(clips_path, labelled=False)
+    if answers_path is None:
+        return rows
+    answers = {row.clip: row for row in read_clips(answers_path, labelled=True)}
+    for row in rows:
+        if row.clip not in answers:
+            raise InputError(f"{answers_path}: no answer for clip {row.clip} of {row.place}")
+    return [answers[row.clip] for row in rows]
+
+
+def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
+    """Write the list files into `save_path`, all or none. Raises `InputError` for anything that does not fit."""
+    if not images_path.is_dir():
+        raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
+    categories = read_categories(_require_list(labels_path, "labels"))
+    clips = {
+        "training": read_clips(_require_list(labels_path, "train"), labelled=True),
+        "validation": read_clips(_require_list(labels_path, "validation"), labelled=True),
+        "test": read_test_clips(labels_path),
+    }
+    _require_disjoint(clips)
+
+    class_index = {name: index for index, name in enumerate(categories)}
+    files = {"categories.txt": categories}
+    for split, file_name in LIST_FILES.items():
+        if clips[split]:
+            print(f"Prepare {split} folders list", flush=True)
+            files[file_name] = list_lines(clips[split], images_path, class_index)
+    _write_all(files, save_path)
+    if not clips["test"]:  # one from an earlier run would not fit the new categories
+        (save_path / LIST_FILES["test"]).unlink(missing_ok=True)
+
+
+def _require_disjoint(clips: dict[str, list[Row]]) -> None:
+    places: dict[str, str] = {}
+    for rows in clips.values():
+        for row in rows:
+            if row.clip in places:
+                raise InputError(f"{row.place}: clip {row.clip} is in another list too, {places[row.clip]}")
+        places.update((row.clip, row.place) for row in rows)
+
+
+def _write_all(files: dict[str, list[str]], folder: Path) -> None:
+    beside = {name: folder / f".{name}.partial" for name in files}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, lines in files.items():
+            beside[name].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for name, path in beside.items():
+            os.replace(path, folder / name)
+    except OSError as error:
+        for path in beside.values():
+            path.unlink(missing_ok=True)
+        raise InputError(f"{folder}: the list files cannot be written: {error.strerror}") from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="preprocess_jester_dataset", description="Write the list files that training and evaluation read."
+    )
+    parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
+    parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
+    parser.add_argument("--save_labels_path", type=Path, help="folder for the list files (default DATASET_ROOT)")
+    parser.add_argument("--images_dir_name", default=IMAGES_DIR_NAME, help="folder of the clips (default %(default)s)")
+    args = parser.parse_args(argv)
+    labels_path = args.labels_path or args.dataset_root / "labels"
+    save_path = args.save_labels_path or args.dataset_root
+    print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
+    prepare(args.dataset_root / args.images_dir_name, labels_path, save_path)
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

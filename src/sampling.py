@@ -1,0 +1,109 @@
+"""What is looked at in a clip: its frames, its crop, whether it is mirrored, and which frame relations are used.
+
+Choices only, in NumPy: no pixels, no files. Every random draw comes from `generator`, so it depends on nothing but
+the seed, the epoch, the clip and what is drawn: the same for any number of workers, ranks or restarts.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+
+STREAMS = ("order", "frames", "crop", "flip", "relations")
+
+CROP_SCALES = (1, 0.875, 0.75, 0.66)
+# Where a crop may lie: 4 corners, centre, 4 edge centres, 4 inner quarter points, in quarters of the free space.
+CROP_POSITIONS = (
+    ((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)) + ((0, 2), (4, 2), (2, 4), (2, 0)) + ((1, 1), (3, 1), (1, 3), (3, 3))
+)
+TEST_CROP_CHOICES = (1, 5, 10)
+
+
+def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
+    """The random generator for one kind of draw (`stream`, one of STREAMS) for one clip in one epoch.
+
+    All three integers are >= 0. Streams are independent: drawing more from one never moves another.
+    """
+    return np.random.default_rng([STREAMS.index(stream), seed, epoch, index])
+
+
+def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
+    """The order in which an epoch visits the clips: int64 [num_clips], a permutation of 0 … num_clips - 1."""
+    return generator(seed, epoch, 0, "order").permutation(num_clips)
+
+
+def train_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> np.ndarray:
+    """One random frame from each of T equally long segments: int64 [T], 0-based, increasing.
+
+    The segments are num_frames // T frames long and what is left at the end is never drawn, as in the authors'
+    code. A clip shorter than T frames gives its `test_segments`.
+    """
+    length = num_frames // num_segments
+    if length == 0:
+        return test_segments(num_frames, num_segments)
+    return np.arange(num_segments) * length + rng.integers(length, size=num_segments)
+
+
+def test_segments(num_frames: int, num_segments: int) -> np.ndarray:
+    """The middle frame of each of T equal segments, floor(N/T · (i + ½)): int64 [T], 0-based.
+
+    A clip shorter than T frames repeats frames, in order.
+    """
+    return (2 * np.arange(num_segments) + 1) * num_frames // (2 * num_segments)
+
+
+def training_crop(height: int, width: int, image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random multi-scale crop of a height x width frame: (x, y, width, height) in pixels, inside the frame.
+
+    Its sides are scales of the frame's shorter side, at most one step of CROP_SCALES apart. A side within 3 pixels of
+    `image_size` becomes `image_size`, where the frame is that large, so that nothing is resized for a pixel or two.
+    """
+    base = min(height, width)
+    sides = [max(1, int(base * scale)) for scale in CROP_SCALES]
+    sides = [image_size if abs(side - image_size) < 3 and image_size <= base else side for side in sides]
+    pairs = [(w, h) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
+    crop_width, crop_height = pairs[rng.integers(len(pairs))]
+    across, down = CROP_POSITIONS[rng.integers(len(CROP_POSITIONS))]
+    return across * ((width - crop_width) // 4), down * ((height - crop_height) // 4), crop_width, crop_height
+
+
+def mirror_clip(rng: np.random.Generator) -> bool:
+    """Whether to mirror a training clip: one decision for all its frames, true half of the time."""
+    return bool(rng.integers(2))
+
+
+def crop_offsets(height: int, width: int, image_size: int, test_crops: int) -> list[tuple[int, int, bool]]:
+    """Where the test crops of `image_size`² lie in a height x width frame: a list of (x, y, mirrored).
+
+    1 crop: the centre. 5: the four corners, then the centre. 10: each of the five followed by its mirror image.
+    Raises ValueError for another number of crops or a frame smaller than a crop.
+    """
+    if test_crops not in TEST_CROP_CHOICES:
+        raise ValueError(f"test_crops is {test_crops}; expected one of {TEST_CROP_CHOICES}")
+    if min(height, width) < image_size:
+        raise ValueError(f"a frame of {width}x{height} pixels has no crop of {image_size}x{image_size}")
+    positions = CROP_POSITIONS[4:5] if test_crops == 1 else CROP_POSITIONS[:5]
+    step_x, step_y = (width - image_size) // 4, (height - image_size) // 4
+    mirrorings = (False, True) if test_crops == 10 else (False,)
+    return [(across * step_x, down * step_y, mirrored) for across, down in positions for mirrored in mirrorings]
+
+
+def relation_tuples(num_segments: int, scale: int) -> np.ndarray:
+    """All ordered tuples of `scale` out of T frames: int64 [K, scale], K = C(T, scale), in lexicographic order."""
+    return np.array(list(combinations(range(num_segments), scale)), np.int64)
+
+
+def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Generator) -> np.ndarray:
+    """The frame tuples one clip uses in one training step: int32 [T - 1, subsample_num].
+
+    Row i belongs to scale T - i (first the T-frame scale, last the 2-frame scale) and holds row numbers of
+    `relation_tuples(T, T - i)`, drawn without replacement; a scale with fewer tuples is padded with -1.
+    """
+    relations = np.full((num_segments - 1, subsample_num), -1, np.int32)
+    for row in range(num_segments - 1):
+        num_tuples = comb(num_segments, num_segments - row)
+        used = min(subsample_num, num_tuples)
+        relations[row, :used] = rng.choice(num_tuples, used, replace=False)
+    return relations

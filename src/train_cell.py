@@ -1,0 +1,83 @@
+"""One training step: loss, gradients, reduction over ranks, clipping, update; and what is updated how fast."""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Parameter, Tensor, nn, ops
+
+from src.tsn import ClipInput
+
+
+class ClipLoss(nn.Cell):
+    """Mean softmax cross-entropy of a batch: clips uint8 [B, T, S, S, 3], labels int32 [B], relations -> scalar."""
+
+    def __init__(self, network: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.to_video = ClipInput()
+        self.network = network
+
+    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        # nn.SoftmaxCrossEntropyWithLogits gives inf on CPUs once one logit leads by about 90.
+        return ops.cross_entropy(self.network(self.to_video(clips), relations), labels)
+
+
+def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
+    """Sorts the trainable parameters into TSN's optimiser groups: ``weights``, ``biases`` and ``bn``.
+
+    Raises:
+        ValueError: if a trainable parameter belongs to no group.
+    """
+    groups: dict[str, list[Parameter]] = {"weights": [], "biases": [], "bn": []}
+    for parameter in network.trainable_params():
+        kind = parameter.name.rsplit(".", 1)[-1]
+        if kind == "weight":
+            groups["weights"].append(parameter)
+        elif kind == "bias":
+            groups["biases"].append(parameter)
+        elif kind in ("gamma", "beta"):
+            groups["bn"].append(parameter)
+        else:
+            raise ValueError(f"parameter {parameter.name} {parameter.shape} belongs to no optimiser group")
+    return groups
+
+
+def build_optimizer(
+    network: nn.Cell, lr: float, update_lr_epochs: int, steps_per_epoch: int, momentum: float, weight_decay: float
+) -> nn.Optimizer:
+    """SGD with momentum; the learning rate falls to a tenth every ``update_lr_epochs`` epochs.
+
+    Biases learn twice as fast as weights and, like normalisation's gamma and beta, do not decay.
+    """
+    rate_and_decay = {"weights": (lr, weight_decay), "biases": (2 * lr, 0.0), "bn": (lr, 0.0)}
+    groups = []
+    for name, parameters in parameter_groups(network).items():
+        if not parameters:
+            continue
+        rate, decay = rate_and_decay[name]
+        schedule = nn.ExponentialDecayLR(rate, 0.1, update_lr_epochs * steps_per_epoch, is_stair=True)
+        groups.append({"params": parameters, "lr": schedule, "weight_decay": decay})
+    return nn.SGD(groups, learning_rate=lr, momentum=momentum)
+
+
+class TrainStep(nn.Cell):
+    """Clips, labels, relations (see ``ClipLoss``) -> loss before the update.
+
+    Gradients are averaged over ranks first and clipped to ``clip_grad_norm`` (global L2 norm) after, so that the step
+    is the one that a single device would make with the whole batch.
+    """
+
+    def __init__(self, network: nn.Cell, optimizer: nn.Optimizer, clip_grad_norm: float) -> None:
+        super().__init__(auto_prefix=False)
+        self.optimizer = optimizer
+        self.clip_grad_norm = clip_grad_norm
+        self.loss = ClipLoss(network)  # an attribute, so that set_train() reaches the network
+        self.loss_and_grads = ops.value_and_grad(self.loss, None, optimizer.parameters)
+        self.average = ops.identity
+        mode = ms.get_auto_parallel_context("parallel_mode")
+        if mode == ms.ParallelMode.DATA_PARALLEL:
+            self.average = nn.DistributedGradReducer(optimizer.parameters, mean=True)
+
+    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+        loss, grads = self.loss_and_grads(clips, labels, relations)
+        grads = ops.clip_by_global_norm(self.average(grads), self.clip_grad_norm)
+        return ops.depend(loss, self.optimizer(grads))

@@ -1,0 +1,99 @@
+"""Pixels of a clip in, pixels out: resizing, cropping and mirroring, given choices made in `sampling`.
+
+Frames are uint8 arrays [height, width, 3] in BGR order, as OpenCV decodes them, and stay 8-bit: the channel means are
+subtracted on the device, where it costs nothing. What Pillow computes is the reference, because the published weights
+were trained on it. OpenCV is several times faster and within one level of it when enlarging; when shrinking only
+Pillow averages all the pixels that fall together, so there it does the work itself.
+"""
+
+from __future__ import annotations
+
+import re
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from src.sampling import crop_offsets
+
+CHANNEL_MEANS_BGR = (104, 117, 128)
+
+_MIRRORED_WORDS = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
+_MIRRORED_WORD = re.compile(rf"(?<![a-z])({'|'.join(_MIRRORED_WORDS)})(?![a-z])", re.IGNORECASE)
+
+
+def crop_and_resize(
+    frames: list[np.ndarray], crop: tuple[int, int, int, int], image_size: int, mirror: bool
+) -> np.ndarray:
+    """The same crop (x, y, width, height in pixels) of each frame, resized to S x S and, if asked, mirrored.
+
+    Returns uint8 [T, S, S, 3].
+    """
+    x, y, width, height = crop
+    clip = np.empty((len(frames), image_size, image_size, 3), np.uint8)
+    for frame, out in zip(frames, clip):
+        _resize(frame[y : y + height, x : x + width], out)
+        if mirror:
+            cv2.flip(out, 1, dst=out)
+    return clip
+
+
+def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
+    """The frames resized so that the shorter side is R = image_size · 256 // 224 and the longer int(R · long / short).
+
+    Returns uint8 [T, height, width, 3].
+    """
+    height, width = frames[0].shape[:2]
+    target = image_size * 256 // 224
+    shorter = min(height, width)
+    scaled = np.empty((len(frames), target * height // shorter, target * width // shorter, 3), np.uint8)
+    for frame, out in zip(frames, scaled):
+        _resize(frame, out)
+    return scaled
+
+
+def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
+    """The 1, 5 or 10 crops a clip is tested with, in the order of `sampling.crop_offsets`.
+
+    Returns uint8 [crops, T, S, S, 3].
+    """
+    scaled = scale_shorter_side(frames, image_size)
+    offsets = crop_offsets(*scaled.shape[1:3], image_size, test_crops)
+    crops = np.empty((len(offsets), len(frames), image_size, image_size, 3), np.uint8)
+    for (x, y, mirrored), crop in zip(offsets, crops):
+        window = scaled[:, y : y + image_size, x : x + image_size]
+        if mirrored:
+            for frame, out in zip(window, crop):
+                cv2.flip(frame, 1, dst=out)
+        else:
+            crop[:] = window
+    return crops
+
+
+def mirrored_classes(categories: list[str]) -> np.ndarray:
+    """The class that a mirrored clip of each class shows: int32 [C].
+
+    A name's words Left/Right and Clockwise/Counterclockwise are exchanged; a name without them is its own mirror
+    image. -1 where the exchanged name is not among the categories: such a clip, mirrored, shows none of the classes,
+    so it must not be mirrored in training, and in testing the class keeps, for a mirrored crop, the score of the crop
+    as it was before mirroring.
+    """
+    index = {name: label for label, name in enumerate(categories)}
+    return np.array([index.get(_MIRRORED_WORD.sub(_mirrored_word, name), -1) for name in categories], np.int32)
+
+
+def _mirrored_word(match: re.Match[str]) -> str:
+    word = match[0]
+    mirrored = _MIRRORED_WORDS[word.lower()]
+    return mirrored.capitalize() if word[0].isupper() else mirrored
+
+
+def _resize(image: np.ndarray, out: np.ndarray) -> None:
+    """Write `image`, resized bilinearly, into `out` (uint8 [height, width, 3], contiguous)."""
+    height, width = out.shape[:2]
+    if image.shape == out.shape:
+        out[:] = image
+    elif image.shape[0] <= height and image.shape[1] <= width:
+        cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
+    else:
+        out[:] = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.BILINEAR)

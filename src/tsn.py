@@ -1,0 +1,101 @@
+"""The whole network: a clip is cut into frames, each passes the backbone, the consensus turns features into scores.
+
+clips uint8 [B, T, S, S, 3] --ClipInput--> video float32 [B, T*3, S, S]
+--backbone--> features [B, T, D] --consensus--> logits [B, C]
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mindspore import Tensor, dtype, nn, ops
+
+from src.bn_inception import BNInception
+from src.transforms import CHANNEL_MEANS_BGR
+from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
+
+# What a checkpoint must agree on with the network it is loaded into.
+NETWORK_SETTINGS = ("consensus_type", "num_segments", "img_feature_dim", "subsample_num", "width_mult")
+
+
+class ClipInput(nn.Cell):
+    """uint8 frames [..., T, S, S, 3], BGR -> what the network reads, float32 [N, T*3, S, S], channel means subtracted.
+
+    Pixels stay 8-bit until they are on the device: a quarter of the bytes to batch and to copy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.means = Tensor(CHANNEL_MEANS_BGR, dtype.float32)
+
+    def construct(self, clips: Tensor) -> Tensor:
+        segments, side = clips.shape[-4], clips.shape[-2]
+        frames = clips.reshape((-1, side, side, 3)).astype(dtype.float32) - self.means
+        return frames.transpose((0, 3, 1, 2)).reshape((-1, segments * 3, side, side))
+
+
+class TSN(nn.Cell):
+    """Backbone and consensus.
+
+    Inputs:
+        video: float32 [B, T*3, S, S], the T frames' channels (BGR, means subtracted) one after the other.
+        relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all of them.
+
+    Outputs:
+        logits, float32 [B, C].
+    """
+
+    def __init__(self, base_model: nn.Cell, consensus: nn.Cell, num_segments: int) -> None:
+        super().__init__()
+        self.base_model = base_model
+        self.consensus = consensus
+        self.num_segments = num_segments
+
+    def construct(self, video: Tensor, relations: Tensor | None = None) -> Tensor:
+        side = video.shape[-1]
+        features = self.base_model(video.reshape((-1, 3, side, side)))  # [B*T, D]
+        features = features.reshape((-1, self.num_segments, features.shape[-1]))  # [B, T, D]
+        return self.consensus(features, relations)
+
+
+class ClipLogits(nn.Cell):
+    """Scores every crop of a clip.
+
+    Inputs:
+        clips: uint8 [B, crops, T, S, S, 3].
+        relations: int32 [B, T-1, subsample_num], the same for every crop of a clip, or None.
+
+    Outputs:
+        float32 [B, crops, C].
+    """
+
+    def __init__(self, network: nn.Cell, crops: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.to_video = ClipInput()
+        self.network = network
+        self.crops = crops
+
+    def construct(self, clips: Tensor, relations: Tensor | None = None) -> Tensor:
+        if relations is not None:
+            relations = ops.repeat_elements(relations, self.crops, 0)  # [B*crops, T-1, n]
+        logits = self.network(self.to_video(clips), relations)  # [B*crops, C]
+        return logits.reshape((-1, self.crops, logits.shape[-1]))
+
+
+def build_network(settings: Any, num_classes: int) -> TSN:
+    """The network that ``settings`` (a config, or what a checkpoint says of itself) describes.
+
+    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult dropout freeze_bn``. With average
+    consensus the backbone's last layer gives class scores, otherwise features of ``img_feature_dim`` channels.
+    """
+    segments, features = settings.num_segments, settings.img_feature_dim
+    if settings.consensus_type == "TRNmultiscale":
+        consensus = MultiScaleTRN(segments, features, num_classes, settings.subsample_num)
+    elif settings.consensus_type == "TRN":
+        consensus = SingleScaleTRN(segments, features, num_classes)
+    elif settings.consensus_type == "avg":
+        consensus, features = AverageConsensus(), num_classes
+    else:
+        raise ValueError(f"consensus_type {settings.consensus_type!r}: expected TRNmultiscale, TRN or avg")
+    backbone = BNInception(features, settings.dropout, settings.width_mult, settings.freeze_bn)
+    return TSN(backbone, consensus, segments)

@@ -1,0 +1,333 @@
+"""From list files and frame folders to batches of clips.
+
+    list file ─► records ─► sampled frames ─► crops ─► clips ─► batches
+                 (here)     (sampling)     (transforms)       (MindSpore's GeneratorDataset)
+
+A clip that cannot be read must neither be replaced nor surface as a library's error from deep inside the pipeline.
+Each row therefore carries a `problem`, the message of what is wrong with it or nothing, next to a black clip; whoever
+consumes the rows raises it (training) or hands it on (evaluation).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import mindspore.dataset as ds
+import numpy as np
+from mindspore import Tensor
+
+from src import sampling, transforms
+from src.errors import InputError
+
+FRAME_NAME = "{:05d}.jpg"
+PROBLEM_BYTES = 4096
+PREFETCHED = 4
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One row of a list file: the clip's folder below the images' root, its number of frames, its class index."""
+
+    folder: str
+    num_frames: int
+    label: int
+
+
+def read_categories(path: str | os.PathLike) -> list[str]:
+    """The class names, one a line: the class index is the line's number, from 0.
+
+    Raises InputError for a file that cannot be read, no names, an empty line or a name given twice.
+    """
+    names = [line.strip() for line in _read_lines(path, "one class name a line")]
+    for number, name in enumerate(names, 1):
+        if not name:
+            raise InputError(f"{path}:{number}: empty line; expected a class name")
+        if name in names[: number - 1]:
+            raise InputError(f"{path}:{number}: class {name!r} is already in line {names.index(name) + 1}")
+    return names
+
+
+def read_video_list(path: str | os.PathLike, num_classes: int) -> list[VideoRecord]:
+    """The clips of a list file, `<folder> <number of frames> <class index>` a line.
+
+    Raises InputError, naming file and line, for a file that cannot be read, no rows, a row of another form, a clip
+    without frames or a class index outside 0 … num_classes - 1.
+    """
+    lines = _read_lines(path, "rows '<folder> <number of frames> <class index>'")
+    return [_parse_row(f"{path}:{number}", line, num_classes) for number, line in enumerate(lines, 1)]
+
+
+def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.ndarray]:
+    """The frames of a clip with these 0-based indices (frame i is the file i + 1): uint8 [height, width, 3] BGR each.
+
+    Raises InputError, naming the file, for a missing folder or file, data that is empty, truncated or no image, and a
+    frame of another size than the first.
+    """
+    frames = []
+    for index in indices:
+        path = Path(folder) / FRAME_NAME.format(index + 1)
+        frame = _decode_frame(path)
+        if frames and frame.shape != frames[0].shape:
+            (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]
+            raise InputError(
+                f"{path}: frame of {width}x{height} pixels; expected {first_width}x{first_height} like the others"
+            )
+        frames.append(frame)
+    return frames
+
+
+def usable_workers(requested: int) -> int:
+    """How many of the requested workers are used: MindSpore refuses more than the machine has cores."""
+    return min(requested, os.cpu_count() or 1)
+
+
+def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int:
+    """Whole batches in one epoch, for each of `world_size` ranks; what is left over waits for the next epoch's order.
+
+    Raises InputError if there are fewer clips than one step of all ranks takes.
+    """
+    steps = num_clips // (batch_size * world_size)
+    if steps == 0:
+        raise InputError(
+            f"{num_clips} training clips are less than one step; expected at least"
+            f" {batch_size * world_size} (batch size {batch_size} x {world_size} devices)"
+        )
+    return steps
+
+
+def training_batches(
+    records: list[VideoRecord],
+    images_root: str | os.PathLike,
+    *,
+    num_segments: int,
+    image_size: int,
+    subsample_num: int,
+    batch_size: int,
+    seed: int,
+    flip: str,
+    mirrored: np.ndarray,
+    workers: int,
+    epochs: int,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The batches of a whole training run, one after the other, each epoch `steps_per_epoch` of them.
+
+    A run resumed at `first_step` of `first_epoch` (both from 0) continues with exactly the batches that the run it
+    continues would have seen; so does one with another number of workers. W ranks with batches of B clips see in each
+    step the clips that one rank would see in a batch of W · B.
+
+    `flip` is "label_aware" (half of the clips are mirrored and get the class that `mirrored`, from
+    `transforms.mirrored_classes`, gives, unless that is -1), "plain" (mirrored, class kept) or "none".
+
+    Yields (clip uint8 [B, T, S, S, 3] BGR, label int32 [B], relations int32 [B, T - 1, subsample_num]).
+    Raises InputError at the call if there are too few clips, and at the batch with a clip that cannot be read.
+    """
+    steps = steps_per_epoch(len(records), batch_size, world_size)
+    first = first_epoch * steps + first_step
+
+    @lru_cache(maxsize=2)
+    def order(epoch: int) -> np.ndarray:
+        return sampling.epoch_order(len(records), seed, epoch)
+
+    def row(position: int) -> tuple[np.ndarray, ...]:
+        step, slot = divmod(position, batch_size)
+        epoch, step = divmod(first + step, steps)
+        index = order(epoch)[(step * batch_size + slot) * world_size + rank]
+        record = records[index]
+        draw = partial(sampling.generator, seed, epoch, index)
+
+        label = record.label
+        mirror = flip != "none" and sampling.mirror_clip(draw("flip"))
+        if mirror and flip == "label_aware":
+            mirror = mirrored[label] >= 0
+            label = mirrored[label] if mirror else label
+
+        def load() -> np.ndarray:
+            indices = sampling.train_segments(record.num_frames, num_segments, draw("frames"))
+            frames = decode_frames(Path(images_root) / record.folder, indices)
+            crop = sampling.training_crop(*frames[0].shape[:2], image_size, draw("crop"))
+            return transforms.crop_and_resize(frames, crop, image_size, mirror)
+
+        clip, problem = _load_or_explain(load, (num_segments, image_size, image_size, 3))
+        relations = sampling.sample_relations(num_segments, subsample_num, draw("relations"))
+        return clip, np.array(label, np.int32), relations, problem
+
+    num_rows = (epochs * steps - first) * batch_size
+    batches = _pipeline(row, num_rows, ["clip", "label", "relations", "problem"], batch_size, workers)
+    return _raise_problems(batches.create_tuple_iterator(num_epochs=1))
+
+
+def evaluation_batches(
+    records: list[VideoRecord],
+    images_root: str | os.PathLike,
+    *,
+    num_segments: int,
+    image_size: int,
+    test_crops: int,
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
+    """The clips of a list, in its order, each once; rank r of W takes every W-th from r on.
+
+    Yields (clip uint8 [B, crops, T, S, S, 3] BGR, label int32 [B], index int32 [B], problems), where index is the
+    clip's position in `records` and problems holds for each clip the message of what is wrong with it, or "". A clip
+    with a problem is black. The last batch may be short.
+    """
+    positions = range(rank, len(records), world_size)
+    if not positions:
+        return iter(())
+
+    def row(position: int) -> tuple[np.ndarray, ...]:
+        index = positions[position]
+        record = records[index]
+
+        def load() -> np.ndarray:
+            indices = sampling.test_segments(record.num_frames, num_segments)
+            frames = decode_frames(Path(images_root) / record.folder, indices)
+            return transforms.test_crops(frames, image_size, test_crops)
+
+        clip, problem = _load_or_explain(load, (test_crops, num_segments, image_size, image_size, 3))
+        return clip, np.array(record.label, np.int32), np.array(index, np.int32), problem
+
+    batches = _pipeline(row, len(positions), ["clip", "label", "index", "problem"], batch_size, workers)
+    return _read_problems(batches.create_tuple_iterator(num_epochs=1, output_numpy=True))
+
+
+def _pipeline(
+    load: Callable[[int], tuple[np.ndarray, ...]], num_rows: int, columns: list[str], batch_size: int, workers: int
+) -> ds.Dataset:
+    """load(0), load(1), … in batches."""
+    # OpenCV's own threads would fight the workers for the cores.
+    cv2.setNumThreads(0)
+    # The default, 16 batches ahead at each step of the pipeline, is gigabytes of test crops.
+    ds.config.set_prefetch_size(PREFETCHED)
+    return ds.GeneratorDataset(partial(_load_ahead, load, num_rows, usable_workers(workers)), columns).batch(batch_size)
+
+
+def _load_ahead(
+    load: Callable[[int], tuple[np.ndarray, ...]], num_rows: int, workers: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """load(0), load(1), … in order, computed by worker threads a few rows ahead.
+
+    Threads are enough, because decoding and resizing run outside the interpreter's lock. MindSpore's worker processes
+    copy every clip once more, through shared memory that containers are short of, and its workers are polled.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future] = deque()
+        for position in range(num_rows):
+            ahead.append(pool.submit(load, position))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _load_or_explain(load: Callable[[], np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(clip, problem): the loaded clip and an empty message, or black frames and the message of the InputError."""
+    problem = np.zeros(PROBLEM_BYTES, np.uint8)
+    try:
+        return load(), problem
+    except InputError as error:
+        message = str(error).encode("utf-8", "replace")[:PROBLEM_BYTES]
+        problem[: len(message)] = np.frombuffer(message, np.uint8)
+        return np.zeros(shape, np.uint8), problem
+
+
+def _messages(problems: np.ndarray) -> list[str]:
+    return [row.tobytes().rstrip(b"\0").decode("utf-8", "ignore") for row in problems]
+
+
+def _raise_problems(batches: Iterable) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    with _released(batches):
+        for clip, label, relations, problem in batches:
+            for message in filter(None, _messages(problem.asnumpy())):
+                raise InputError(message)
+            yield clip, label, relations
+
+
+def _read_problems(batches: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
+    with _released(batches):
+        for clip, label, index, problem in batches:
+            yield clip, label, index, _messages(problem)
+
+
+@contextmanager
+def _released(batches: Iterable) -> Iterator[None]:
+    """Stop the pipeline behind `batches` at the end, here and now.
+
+    Left to the garbage collector, it may be stopped from within a thread of another pipeline; stopping waits for the
+    pipeline's own threads, and these for a lock that the first thread holds.
+    """
+    try:
+        yield
+    finally:
+        batches.release()
+
+
+def _read_lines(path: str | os.PathLike, expected: str) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a text file with {expected}") from None
+    if not lines:
+        raise InputError(f"{path}: empty file; expected {expected}")
+    return lines
+
+
+def _parse_row(place: str, line: str, num_classes: int) -> VideoRecord:
+    try:
+        folder, num_frames, label = line.rsplit(None, 2)
+        record = VideoRecord(folder.strip(), int(num_frames), int(label))
+    except ValueError:
+        raise InputError(f"{place}: row {line!r}; expected '<folder> <number of frames> <class index>'") from None
+    if record.num_frames < 1:
+        raise InputError(f"{place}: {record.num_frames} frames; expected at least 1")
+    if not 0 <= record.label < num_classes:
+        raise InputError(f"{place}: class index {record.label}; expected 0 to {num_classes - 1}")
+    return record
+
+
+def _decode_frame(path: Path) -> np.ndarray:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        missing = "frame" if path.parent.is_dir() else "clip folder"
+        raise InputError(f"{path if missing == 'frame' else path.parent}: {missing} is missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
+    if not data:
+        raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
+    if _is_truncated_jpeg(data):
+        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
+    # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: frame is not an image; expected a JPEG image")
+    return image
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether a JPEG ends before its end-of-image marker, for which the decoder would silently fill in grey.
+
+    The marker is looked for behind the last start-of-scan marker: inside a scan neither can occur by chance, whereas
+    the headers before it may hold a whole thumbnail.
+    """
+    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]

@@ -1,0 +1,141 @@
+"""The shell scripts as a user runs them: wrong use, and once the whole way from archives to a recognised clip."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command, cwd=ROOT, **environment):
+    """Runs a command; returns (exit status, stdout, stderr)."""
+    environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "GLOG_v": "3", **environment}
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def script(name, *arguments, **options):
+    return run("bash", ROOT / "scripts" / name, *arguments, **options)
+
+
+def is_one_line_error(stderr):
+    return stderr.startswith("error: ") and stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "too_few"),
+    [
+        ("run_standalone_train_gpu.sh", ["0", "dataset"]),
+        ("run_distributed_train_gpu.sh", ["dataset"]),
+        ("run_eval_gpu.sh", ["dataset"]),
+        ("run_export_gpu.sh", []),
+        ("quickstart.sh", ["one", "two"]),
+        ("run_tests.sh", ["one"]),
+    ],
+)
+def test_a_wrong_number_of_arguments_shows_the_usage(name, too_few, tmp_path):
+    status, stdout, stderr = script(name, *too_few, cwd=tmp_path)
+    assert (status, stdout) == (1, "")
+    assert f"usage: bash scripts/{name}" in stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("run_standalone_train_gpu.sh", ["0", "nowhere", ""]),
+        ("run_standalone_train_gpu.sh", ["0", ".", "nowhere.ckpt"]),
+        ("run_distributed_train_gpu.sh", ["nowhere", ""]),
+        ("run_distributed_train_gpu.sh", [".", "nowhere.ckpt"]),
+        ("run_eval_gpu.sh", ["nowhere", "some.ckpt"]),
+        ("run_eval_gpu.sh", [".", "nowhere.ckpt"]),
+        ("run_export_gpu.sh", [".", "nowhere.ckpt"]),
+    ],
+)
+def test_a_missing_path_is_named(name, arguments, tmp_path):
+    (tmp_path / "some.ckpt").touch()
+    status, stdout, stderr = script(name, *arguments, cwd=tmp_path)
+    assert (status, stdout) == (1, "")
+    assert is_one_line_error(stderr)
+    assert "nowhere" in stderr
+    assert os.listdir(tmp_path) == ["some.ckpt"]
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "export.py", "infer.py"])
+def test_help_and_unknown_keys(program):
+    source = ["--source", "."] if program == "infer.py" else []
+    status, stdout, _ = run(sys.executable, program, "--help")
+    assert status == 0
+    assert "--train_batch_size" in stdout
+    status, _, stderr = run(sys.executable, program, *source, "--trian_batch_size", "3")
+    assert status == 1
+    assert is_one_line_error(stderr)
+    assert "train_batch_size" in stderr
+
+
+def test_from_archives_to_a_recognised_clip(tmp_path):
+    """With spaces in the paths, relative paths and a network as small as it gets, compiled."""
+    work = tmp_path / "a folder"
+    work.mkdir()
+    small = (
+        "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --freeze_bn false --dropout 0".split()
+    )
+
+    status, stdout, stderr = script(
+        "make_synthetic_jester.sh", "jester", *"--gestures 3 --train 12 --val 6".split(), cwd=work
+    )
+    assert status == 0, stderr
+    status, stdout, stderr = script("unpack_jester_dataset.sh", "jester", "unpacked", cwd=work)
+    assert status == 0, stderr
+    status, stdout, stderr = script("preprocess_jester_dataset.sh", "unpacked", cwd=work)
+    assert status == 0, stderr
+
+    options = [*small, "--train_batch_size", "4", "--epochs_num", "2", "--log_interval", "2", "--train_workers", "2"]
+    status, stdout, stderr = script(
+        "run_standalone_train_gpu.sh", 0, "unpacked", "", *options, "--train_output_dir", "train logs", cwd=work
+    )
+    assert status == 0, stderr
+    for line in ("epoch: 1 step: 2, loss is ", "epoch: 2 step: 3, loss is ", "ms, per step time: "):
+        assert line in stdout
+        assert line in (work / "train logs/train.log").read_text()
+    checkpoint = Path("train logs/checkpoint_trn-2_3.ckpt")
+    assert (work / checkpoint).is_file()
+    assert (work / "train logs/config.yaml").is_file()
+
+    # Width, side and segments come from the checkpoint.
+    options = ["--eval_output_dir", "eval logs", "--log_interval", "5", "--eval_batch_size", "4", "--eval_workers", "2"]
+    status, stdout, stderr = script("run_eval_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
+    assert status == 0, stderr
+    assert "INFO:Steps: 6; top1: 0." in stdout or "INFO:Steps: 6; top1: 1." in stdout
+    assert "INFO:Top5: 100.00%" in stdout
+    assert (work / "eval logs/eval.log").read_text() == stdout
+
+    options = ["--export_output_dir", "export logs"]
+    status, stdout, stderr = script("run_export_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
+    assert status == 0, stderr
+    assert float(stdout.rsplit("by at most ", 1)[1]) < 1e-4
+    assert (work / "export logs/trn.mindir").is_file()
+    usage = json.loads((work / "export logs/trn.json").read_text())
+    assert usage["categories"] == (work / "unpacked/categories.txt").read_text().split("\n")[:-1]
+    assert usage["input"]["shape"] == ["batch", 9, 32, 32]
+
+    clip = (work / "unpacked/val_videofolder.txt").read_text().split()[0]
+    options = ["--ckpt_file", work / checkpoint, "--source", work / "unpacked/20bn-jester-v1" / clip]
+    result = work / "clip.json"
+    status, stdout, stderr = run(sys.executable, "infer.py", "--device_target", "CPU", *options, "--json", result)
+    assert status == 0, stderr
+    found = json.loads(result.read_text())
+    probabilities = np.exp(found["logits"]) / np.exp(found["logits"]).sum()
+    assert [row["probability"] for row in found["top"]] == pytest.approx(sorted(probabilities, reverse=True), rel=1e-5)
+    assert found["top"][0]["label"] == usage["categories"][int(np.argmax(found["logits"]))]
+    assert found["top"][0]["label"] in stdout
+    assert len(found["frame_indices"]) == 3

@@ -1,0 +1,212 @@
+"""List files out of frame folders and label lists: their exact text, and every input that does not fit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from src import preprocess_jester_dataset
+from src.errors import InputError
+from src.preprocess_jester_dataset import count_frames, main
+
+CLIPS = {"7": 3, "8": 1, "12": 12, "20": 2, "21": 5}
+
+
+def write_clip(folder, num_frames):
+    folder.mkdir(parents=True)
+    for number in range(1, num_frames + 1):
+        (folder / f"{number:05d}.jpg").write_bytes(b"")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Dataset with clips 7, 8, 12 in training, 20 in validation, 21 for testing; names in no particular order."""
+    root = tmp_path / "Jester"
+    for clip, num_frames in CLIPS.items():
+        write_clip(root / "20bn-jester-v1" / clip, num_frames)
+    labels = root / "labels"
+    labels.mkdir()
+    (labels / "labels.csv").write_text("Thumb Up\nStop Sign\nDoing other things\n")
+    (labels / "train.csv").write_text("12;Thumb Up\n7;Stop Sign\n8;Doing other things\n")
+    (labels / "validation.csv").write_text("20;Stop Sign\n")
+    (labels / "test.csv").write_text("21\n")
+    (labels / "test-answers.csv").write_text("21;Thumb Up\n")
+    return root
+
+
+LISTS = {
+    "categories.txt": "Doing other things\nStop Sign\nThumb Up\n",
+    "train_videofolder.txt": "12 12 2\n7 3 1\n8 1 0\n",
+    "val_videofolder.txt": "20 2 1\n",
+    "test_videofolder.txt": "21 5 2\n",
+}
+
+
+def lists_in(folder):
+    return {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+
+
+def test_list_files(root):
+    main([str(root)])
+    assert lists_in(root) == LISTS
+
+
+def test_what_is_printed(root, capsys):
+    main([str(root)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:5] == [
+        f"dataset path: {root}",
+        f"labels path: {root / 'labels'}",
+        f"labels save to: {root}",
+        "",
+        "Prepare training folders list",
+    ]
+    assert "Clips: 100% of 3 clips" in lines
+    assert lines.index("Prepare validation folders list") < lines.index("Prepare test folders list")
+
+
+def test_each_path_option_does_what_its_name_says(root, tmp_path):
+    elsewhere, save = tmp_path / "other labels", tmp_path / "new" / "lists"
+    (root / "labels").rename(elsewhere)
+    (root / "20bn-jester-v1").rename(root / "frames")
+    options = ["--labels_path", elsewhere, "--save_labels_path", save, "--images_dir_name", "frames"]
+    before = sorted(elsewhere.iterdir())
+    main([str(root), *map(str, options)])
+    assert lists_in(save) == LISTS
+    assert lists_in(root) == {}
+    assert sorted(elsewhere.iterdir()) == before
+
+
+def test_older_names_windows_line_ends_and_byte_order_mark(root):
+    for path in list((root / "labels").iterdir()):
+        text = path.read_text().replace("\n", "\r\n") + "\r\n"
+        path.with_name(f"jester-v1-{path.name}").write_bytes(b"\xef\xbb\xbf" + text.encode())
+        path.unlink()
+    main([str(root)])
+    assert lists_in(root) == LISTS
+
+
+def test_test_clips_without_answers_have_class_minus_one(root):
+    (root / "labels" / "test-answers.csv").unlink()
+    main([str(root)])
+    assert lists_in(root)["test_videofolder.txt"] == "21 5 -1\n"
+
+
+def test_test_clips_keep_the_order_of_the_test_list(root):
+    write_clip(root / "20bn-jester-v1" / "3", 4)
+    (root / "labels" / "test.csv").write_text("21\n3\n")
+    (root / "labels" / "test-answers.csv").write_text("3;Stop Sign\n21;Thumb Up\n")
+    main([str(root)])
+    assert lists_in(root)["test_videofolder.txt"] == "21 5 2\n3 4 1\n"
+
+
+def test_no_test_list_removes_one_from_before(root):
+    main([str(root)])
+    (root / "labels" / "test.csv").unlink()
+    main([str(root)])
+    assert sorted(lists_in(root)) == ["categories.txt", "train_videofolder.txt", "val_videofolder.txt"]
+
+
+def refused(root, message):
+    with pytest.raises(InputError, match=message) as caught:
+        main([str(root)])
+    assert "\n" not in str(caught.value)
+    assert lists_in(root) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.csv", "12;Thumb Up\n7;Stop Signs\n", r"train\.csv:2: unknown label 'Stop Signs'"),
+        ("train.csv", "12;Thumb Up\n7\n", r"train\.csv:2: '7', expected <clip>;<label>"),
+        ("train.csv", "12;Thumb Up\n7;Stop Sign;1\n", r"train\.csv:2: .*expected <clip>;<label>"),
+        ("train.csv", "12;Thumb Up\n7;\n", r"train\.csv:2: '7;', expected <clip>;<label>"),
+        ("train.csv", "12;Thumb Up\n\n7;Stop Sign\n", r"train\.csv:2: '', expected <clip>;<label>"),
+        ("train.csv", "../labels;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
+        ("train.csv", "..;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
+        ("train.csv", "7 8;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
+        ("train.csv", "7;Thumb Up\n8;Thumb Up\n7;Stop Sign\n", r"train\.csv:3: clip 7 is here twice.*train\.csv:1"),
+        ("train.csv", "99;Thumb Up\n", r"train\.csv:1: clip folder .*99: No such file"),
+        ("train.csv", "", r"train\.csv: empty"),
+        ("validation.csv", "\n\n", r"validation\.csv: empty"),
+        ("validation.csv", "7;Thumb Up\n", r"validation\.csv:1: clip 7 is in another list too, .*train\.csv:2"),
+        ("test.csv", "21;Thumb Up\n", r"test\.csv:1: '21;Thumb Up', expected <clip>"),
+        ("test-answers.csv", "20;Thumb Up\n", r"test-answers\.csv: no answer for clip 21 of .*test\.csv:1"),
+        ("test-answers.csv", "21;Thumbs\n", r"test-answers\.csv:1: unknown label 'Thumbs'"),
+        ("labels.csv", "Thumb Up\nStop Sign\nThumb Up\n", r"labels\.csv:3: 'Thumb Up' is here twice.*labels\.csv:1"),
+        ("labels.csv", "1;Thumb Up\n", r"labels\.csv:1: '1;Thumb Up', expected a label name"),
+    ],
+)
+def test_bad_label_lists_are_named_with_their_line(root, name, text, message):
+    (root / "labels" / name).write_text(text)
+    refused(root, message)
+
+
+@pytest.mark.parametrize("name", ["labels", "train", "validation"])
+def test_missing_label_list_is_named(root, name):
+    (root / "labels" / f"{name}.csv").unlink()
+    refused(root, rf"{name}\.csv: no such file, and no jester-v1-{name}\.csv either")
+
+
+def test_label_list_that_is_no_text(root):
+    (root / "labels" / "train.csv").write_bytes(b"\xff\xfe\x00")
+    refused(root, r"train\.csv: cannot be read")
+
+
+def test_missing_images_folder(root):
+    (root / "20bn-jester-v1").rename(root / "elsewhere")
+    refused(root, "20bn-jester-v1: no such folder")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["00001.jpg", "00003.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
+        (["00002.jpg", "00003.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
+        (["00000.jpg", "00001.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
+        (["1.jpg", "2.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
+        (["00001.jpg", "copy of 00001.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
+        (["notes.txt"], r"12: no frames"),
+    ],
+)
+def test_frames_that_are_not_numbered_from_one_without_a_gap(root, names, message):
+    folder = root / "20bn-jester-v1" / "12"
+    for path in folder.iterdir():
+        path.unlink()
+    for name in names:
+        (folder / name).write_bytes(b"")
+    refused(root, message)
+
+
+def test_hidden_and_foreign_files_are_not_frames(tmp_path):
+    write_clip(tmp_path / "1", 4)
+    for name in ("._00001.jpg", ".DS_Store", "Thumbs.db"):
+        (tmp_path / "1" / name).write_bytes(b"")
+    assert count_frames(tmp_path / "1") == 4
+
+
+def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):
+    main([str(root)])
+    write_text, written = preprocess_jester_dataset.Path.write_text, []
+
+    def full(path, *args, **options):
+        written.append(path)
+        if len(written) == 3:
+            raise OSError(28, "No space left on device")
+        return write_text(path, *args, **options)
+
+    (root / "labels" / "train.csv").write_text("12;Thumb Up\n")
+    monkeypatch.setattr(preprocess_jester_dataset.Path, "write_text", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        main([str(root)])
+    assert lists_in(root) == LISTS
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unwritable for root")
+def test_unwritable_folder(root):
+    root.chmod(0o500)
+    try:
+        refused(root, "cannot be written: Permission denied")
+    finally:
+        root.chmod(0o700)

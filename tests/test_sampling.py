@@ -1,0 +1,181 @@
+"""Sampling: the distributions are right, and every draw depends on its arguments alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from itertools import combinations
+from math import comb, floor
+
+import numpy as np
+import pytest
+
+from src import sampling
+
+
+def draws(stream, count, function, seed=0):
+    return [function(sampling.generator(seed, 0, index, stream)) for index in range(count)]
+
+
+def test_generator_depends_on_every_argument():
+    arguments = [(1, 2, 3, "frames"), (9, 2, 3, "frames"), (1, 9, 3, "frames"), (1, 2, 9, "frames"), (1, 2, 3, "crop")]
+    values = [tuple(sampling.generator(*one).integers(2**32, size=4)) for one in arguments]
+    assert len(set(values)) == len(arguments)
+    assert values == [tuple(sampling.generator(*one).integers(2**32, size=4)) for one in arguments]
+
+
+def test_generator_knows_its_streams():
+    first = [sampling.generator(0, 0, 0, stream).integers(2**32) for stream in sampling.STREAMS]
+    assert len(set(first)) == len(sampling.STREAMS)
+    with pytest.raises(ValueError, match="not in tuple"):
+        sampling.generator(0, 0, 0, "colour")
+
+
+# Computed once, with NumPy 2.4, and the same with NumPy 1.23: a run resumed under another NumPy must see the same data.
+PINNED = [
+    (lambda: sampling.epoch_order(10, 1, 2), [7, 9, 5, 1, 4, 0, 3, 8, 6, 2]),
+    (lambda: sampling.train_segments(37, 8, sampling.generator(3, 1, 5, "frames")), [3, 7, 9, 14, 16, 23, 25, 30]),
+    (lambda: sampling.training_crop(100, 176, 224, sampling.generator(1, 0, 0, "crop")), [19, 9, 100, 87]),
+    (lambda: draws("flip", 8, sampling.mirror_clip, seed=1), [1, 0, 1, 0, 0, 1, 1, 0]),
+    (
+        lambda: sampling.sample_relations(8, 3, sampling.generator(1, 0, 0, "relations")),
+        [[0, -1, -1], [2, 0, 6], [1, 14, 3], [5, 2, 43], [30, 36, 68], [2, 29, 5], [23, 20, 1]],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", range(len(PINNED)))
+def test_same_draws_with_every_numpy(case):
+    compute, expected = PINNED[case]
+    assert np.asarray(compute()).tolist() == np.asarray(expected, np.asarray(compute()).dtype).tolist()
+
+
+def test_epoch_order_is_a_new_permutation_each_epoch():
+    orders = [sampling.epoch_order(50, 3, epoch) for epoch in range(5)]
+    for order in orders:
+        assert order.dtype == np.int64
+        assert sorted(order) == list(range(50))
+    assert len({tuple(order) for order in orders}) == 5
+    assert tuple(sampling.epoch_order(50, 4, 0)) != tuple(orders[0])
+
+
+@pytest.mark.parametrize(("num_frames", "num_segments"), [(37, 8), (16, 8), (8, 8), (70, 8), (5, 2), (31, 3)])
+def test_train_segments_draw_every_frame_of_each_segment(num_frames, num_segments):
+    length = num_frames // num_segments
+    seen = np.array(draws("frames", 400, lambda rng: sampling.train_segments(num_frames, num_segments, rng)))
+    assert seen.dtype == np.int64
+    for segment in range(num_segments):
+        counts = Counter(seen[:, segment])
+        assert set(counts) == set(range(segment * length, (segment + 1) * length))
+        assert max(counts.values()) < 3 * 400 / length
+
+
+@pytest.mark.parametrize("num_frames", range(1, 8))
+def test_short_clips_repeat_frames_in_order(num_frames):
+    indices = sampling.train_segments(num_frames, 8, sampling.generator(0, 0, 0, "frames"))
+    assert indices.tolist() == sampling.test_segments(num_frames, 8).tolist()
+    assert np.all(np.diff(indices) >= 0)
+    assert set(indices) == set(range(num_frames))
+
+
+@pytest.mark.parametrize("num_segments", [1, 2, 3, 7, 8, 16])
+def test_test_segments_take_the_middle_of_each_segment(num_segments):
+    for num_frames in range(1, 120):
+        segment = Fraction(num_frames, num_segments)
+        expected = [floor(segment * i + segment / 2) for i in range(num_segments)]
+        indices = sampling.test_segments(num_frames, num_segments)
+        assert indices.dtype == np.int64
+        assert indices.tolist() == expected
+
+
+def test_test_segments_of_an_ordinary_clip():
+    assert sampling.test_segments(37, 8).tolist() == [2, 6, 11, 16, 20, 25, 30, 34]
+
+
+def test_training_crop_sizes_and_offsets():
+    height, width = 100, 176
+    crops = draws("crop", 4000, lambda rng: sampling.training_crop(height, width, 224, rng))
+    sides = [100, 87, 75, 66]
+    sizes = Counter((w, h) for _, _, w, h in crops)
+    assert set(sizes) == {(w, h) for w in sides for h in sides if abs(sides.index(w) - sides.index(h)) <= 1}
+    assert len(sizes) == 10
+    assert all(300 < count < 500 for count in sizes.values())
+
+    offsets = Counter((x, y) for x, y, w, h in crops if (w, h) == (75, 66))
+    right, down = (176 - 75) // 4, (100 - 66) // 4
+    quarters = [(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)]
+    assert set(offsets) == {(right * i, down * j) for i, j in quarters}
+    assert max(offsets.values()) < 3 * sum(offsets.values()) / 13
+
+
+@pytest.mark.parametrize(
+    ("base", "image_size", "expected"),
+    [
+        (100, 87, {100, 87, 75, 66}),
+        (100, 85, {100, 85, 75, 66}),
+        (100, 84, {100, 87, 75, 66}),
+        (100, 77, {100, 87, 77, 66}),
+        (226, 224, {224, 197, 169, 149}),
+        (222, 224, {222, 194, 166, 146}),  # 224 does not fit into the frame
+    ],
+)
+def test_training_crop_snaps_to_the_image_size(base, image_size, expected):
+    crops = draws("crop", 300, lambda rng: sampling.training_crop(base, base + 50, image_size, rng))
+    assert {side for _, _, *sides in crops for side in sides} == expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (100, 176), (176, 100), (223, 222), (225, 300)])
+def test_training_crop_lies_in_the_frame(height, width):
+    for x, y, crop_width, crop_height in draws(
+        "crop", 200, lambda rng: sampling.training_crop(height, width, 224, rng)
+    ):
+        assert x >= 0
+        assert y >= 0
+        assert 1 <= crop_width <= width - x
+        assert 1 <= crop_height <= height - y
+
+
+def test_mirror_clip_is_a_fair_coin():
+    assert 900 < sum(draws("flip", 2000, sampling.mirror_clip)) < 1100
+
+
+def test_crop_offsets():
+    # A 256 x 342 frame: a quarter of the free space is 8 pixels down and 29 across.
+    corners_and_centre = [(0, 0), (116, 0), (0, 32), (116, 32), (58, 16)]
+    assert sampling.crop_offsets(256, 342, 224, 1) == [(58, 16, False)]
+    assert sampling.crop_offsets(256, 342, 224, 5) == [(x, y, False) for x, y in corners_and_centre]
+    assert sampling.crop_offsets(256, 342, 224, 10) == [
+        (x, y, mirrored) for x, y in corners_and_centre for mirrored in (False, True)
+    ]
+
+
+def test_crop_offsets_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="test_crops is 3"):
+        sampling.crop_offsets(256, 256, 224, 3)
+    with pytest.raises(ValueError, match="300x223"):
+        sampling.crop_offsets(223, 300, 224, 10)
+
+
+@pytest.mark.parametrize("scale", range(2, 9))
+def test_relation_tuples(scale):
+    tuples = sampling.relation_tuples(8, scale)
+    assert tuples.dtype == np.int64
+    assert tuples.shape == (comb(8, scale), scale)
+    assert [tuple(row) for row in tuples] == list(combinations(range(8), scale))
+
+
+@pytest.mark.parametrize(("num_segments", "subsample_num"), [(8, 3), (2, 3), (3, 1), (5, 10)])
+def test_sample_relations(num_segments, subsample_num):
+    samples = draws("relations", 600, lambda rng: sampling.sample_relations(num_segments, subsample_num, rng))
+    for row, scale in enumerate(range(num_segments, 1, -1)):
+        num_tuples = comb(num_segments, scale)
+        used = min(subsample_num, num_tuples)
+        seen = Counter()
+        for relations in samples:
+            assert relations.dtype == np.int32
+            assert relations.shape == (num_segments - 1, subsample_num)
+            assert len(set(relations[row, :used])) == used
+            assert np.all(relations[row, used:] == -1)
+            seen.update(relations[row, :used].tolist())
+        assert set(seen) == set(range(num_tuples))
+        assert max(seen.values()) < 3 * 600 * used / num_tuples

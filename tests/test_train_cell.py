@@ -1,0 +1,119 @@
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Parameter, Tensor, nn
+
+from src.train_cell import ClipLoss, TrainStep, build_optimizer, parameter_groups
+from src.trn import MultiScaleTRN
+from tests.networks import SIDE, tiny_network
+
+
+class SmallNetwork(nn.Cell):
+    """A backbone of one layer before a real head, for what depends on the step and not on the backbone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Dense(3, 8)
+        self.consensus = MultiScaleTRN(num_segments=3, feature_dim=8, num_classes=3, subsample_num=2)
+
+    def construct(self, video, relations=None):
+        colours = video.reshape((-1, 3, 3, SIDE * SIDE)).mean(3)  # [B, T, 3]
+        return self.consensus(self.fc(colours / 64), relations)
+
+
+def batch(clips=2, segments=3, seed=0):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (clips, segments, SIDE, SIDE, 3), dtype=np.uint8)
+    relations = np.tile(np.array([[0, -1], [0, 2]], np.int32), (clips, 1, 1))
+    return Tensor(pixels), Tensor(np.arange(clips, dtype=np.int32)), Tensor(relations)
+
+
+def test_groups_hold_every_trainable_parameter_once():
+    network = tiny_network()
+    groups = parameter_groups(network)
+    names = [parameter.name for group in groups.values() for parameter in group]
+    assert sorted(names) == sorted(parameter.name for parameter in network.trainable_params())
+    assert [parameter.name for parameter in groups["bn"]] == [
+        "base_model.conv1_7x7_s2.bn.gamma",
+        "base_model.conv1_7x7_s2.bn.beta",
+    ]
+    convolutions_and_dense = 69 + 1 + 2 * 2
+    assert len(groups["weights"]) == len(groups["biases"]) == convolutions_and_dense
+
+
+def test_unfrozen_batch_normalisation_trains_in_every_layer():
+    assert len(parameter_groups(tiny_network(freeze_bn=False))["bn"]) == 2 * 69
+
+
+def test_a_parameter_of_no_group_is_an_error():
+    network = tiny_network()
+    network.stray = Parameter(Tensor(np.zeros(3, np.float32)), name="stray.scale")
+    with pytest.raises(ValueError, match="stray.scale.*no optimiser group"):
+        parameter_groups(network)
+
+
+def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
+    optimizer = build_optimizer(tiny_network(), 0.5, 2, 3, 0.9, 1e-4)
+    rates = [
+        [float(schedule(Tensor(step, ms.int32))) for step in range(14)] for schedule in optimizer.learning_rate[:1]
+    ]
+    assert rates[0] == pytest.approx([0.5] * 6 + [0.05] * 6 + [0.005] * 2, rel=1e-5)
+    by_group = [float(schedule(Tensor(0, ms.int32))) for schedule in optimizer.learning_rate]
+    assert sorted({round(rate, 6) for rate in by_group}) == [0.5, 1.0]
+
+
+def test_every_trainable_parameter_gets_a_gradient():
+    network = tiny_network()
+    step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()
+    _, gradients = step.loss_and_grads(*batch())
+    without = [p.name for p, grad in zip(step.optimizer.parameters, gradients) if not np.any(grad.asnumpy())]
+    assert without == []
+
+
+@pytest.mark.parametrize("freeze_bn", [True, False])
+def test_which_batch_normalisation_follows_the_batches(freeze_bn):
+    network = tiny_network(freeze_bn=freeze_bn)
+    means = {p.name: p.asnumpy().copy() for p in network.get_parameters() if p.name.endswith("moving_mean")}
+    ClipLoss(network).set_train()(*batch())
+    moved = [p.name for p in network.get_parameters() if p.name in means and np.any(p.asnumpy() != means[p.name])]
+    assert moved == (["base_model.conv1_7x7_s2.bn.moving_mean"] if freeze_bn else list(means))
+
+
+def test_gradients_are_clipped_to_the_global_norm():
+    """Without momentum and decay a step is lr times the clipped gradient (twice that for biases)."""
+    norms = {}
+    for limit in (1e9, 0.01):
+        ms.set_seed(1)
+        network = SmallNetwork()
+        before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
+        step = TrainStep(network, build_optimizer(network, 1.0, 10, 10, 0.0, 0.0), limit).set_train()
+        step(*batch())
+        moves = [
+            (before[p.name] - p.asnumpy()) / (2 if p.name.endswith("bias") else 1) for p in network.get_parameters()
+        ]
+        norms[limit] = np.sqrt(sum(np.sum(move**2) for move in moves))
+    assert norms[1e9] > 0.1
+    assert norms[0.01] == pytest.approx(0.01, rel=1e-2)
+
+
+def test_loss_is_the_mean_cross_entropy_and_falls():
+    network = SmallNetwork()
+    clips, labels, relations = batch(clips=3)
+    video = clips.asnumpy().astype(np.float32) - np.float32([104, 117, 128])
+    video = video.transpose(0, 1, 4, 2, 3).reshape(3, 9, SIDE, SIDE)
+    logits = network(Tensor(video), relations).asnumpy()
+    expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(3), labels.asnumpy()])
+
+    step = TrainStep(network, build_optimizer(network, 0.05, 100, 100, 0.9, 0.0), 20.0).set_train()
+    losses = [float(step(clips, labels, relations).asnumpy()) for _ in range(6)]
+    assert losses[0] == pytest.approx(expected, rel=1e-5)
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_loss_of_a_network_that_is_certain_is_finite():
+    clips, labels, relations = batch()
+    network = SmallNetwork()
+    last = network.consensus.fc_fusion_scales[0][3].bias
+    last.set_data(Tensor(np.array([300, 0, -300], np.float32)))
+    loss = float(ClipLoss(network)(clips, labels, relations).asnumpy())
+    assert loss == pytest.approx(150, rel=0.01)

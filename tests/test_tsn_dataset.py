@@ -1,0 +1,354 @@
+"""The dataset: list files, decoding against Pillow, and batches against rows put together by hand."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from src import sampling, transforms, tsn_dataset
+from src.errors import InputError
+from src.tsn_dataset import VideoRecord
+from tests.clips import write_clip
+
+NUM_CLIPS = 11
+NUM_FRAMES = 9
+MIRRORED = np.array([1, 0, 2, -1], np.int32)
+OPTIONS = {"num_segments": 4, "image_size": 32, "subsample_num": 2}
+TRAINING = {**OPTIONS, "batch_size": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "workers": 1, "epochs": 2}
+EVALUATION = {"num_segments": 4, "image_size": 32, "test_crops": 10, "batch_size": 3, "workers": 1}
+
+
+@pytest.fixture(scope="module")
+def images_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("images")
+    for index in range(NUM_CLIPS):
+        write_clip(root / f"clip {index}", NUM_FRAMES, 40, 44 + 4 * (index % 3), seed=index)
+    return root
+
+
+@pytest.fixture(scope="module")
+def records():
+    return [VideoRecord(f"clip {index}", NUM_FRAMES, index % 4) for index in range(NUM_CLIPS)]
+
+
+def write(path, text):
+    path.write_bytes(text.encode())
+    return path
+
+
+def jpeg(image=None, **options):
+    buffer = io.BytesIO()
+    image = image or Image.fromarray(np.random.default_rng(1).integers(256, size=(40, 50, 3), dtype=np.uint8))
+    image.save(buffer, "jpeg", **options)
+    return buffer.getvalue()
+
+
+def one_line(error):
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+# ---------------------------------------------------------------------------------------------------- list files
+
+
+def test_read_categories(tmp_path):
+    path = write(tmp_path / "categories.txt", "\ufeffNo gesture\r\nSwiping Left\r\nThumb Up\r\n")
+    assert tsn_dataset.read_categories(path) == ["No gesture", "Swiping Left", "Thumb Up"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        ("", "categories.txt: ", "empty file"),
+        ("a\n\nb\n", "categories.txt:2: ", "empty line"),
+        ("a\nb\na\n", "categories.txt:3: ", "'a' is already in line 1"),
+    ],
+)
+def test_read_categories_refuses(tmp_path, text, place, problem):
+    path = write(tmp_path / "categories.txt", text)
+    with pytest.raises(InputError) as error:
+        tsn_dataset.read_categories(path)
+    assert place in one_line(error)
+    assert problem in one_line(error)
+
+
+def test_read_video_list(tmp_path):
+    path = write(tmp_path / "list.txt", "12 37 0\nsome folder/7 1 26\n")
+    expected = [VideoRecord("12", 37, 0), VideoRecord("some folder/7", 1, 26)]
+    assert tsn_dataset.read_video_list(path, 27) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "problem"),
+    [
+        ("", "list.txt: ", "empty file"),
+        ("12 37 0\n\n13 37 0\n", "list.txt:2: ", "row ''"),
+        ("12 37 0\n13 37\n", "list.txt:2: ", "row '13 37'"),
+        ("12 many 0\n", "list.txt:1: ", "row '12 many 0'"),
+        ("12 37 1.5\n", "list.txt:1: ", "row '12 37 1.5'"),
+        ("12 37 4\n", "list.txt:1: ", "class index 4; expected 0 to 3"),
+        ("12 37 -1\n", "list.txt:1: ", "class index -1"),
+        ("12 0 1\n", "list.txt:1: ", "0 frames"),
+    ],
+)
+def test_read_video_list_refuses(tmp_path, text, place, problem):
+    path = write(tmp_path / "list.txt", text)
+    with pytest.raises(InputError) as error:
+        tsn_dataset.read_video_list(path, 4)
+    assert place in one_line(error)
+    assert problem in one_line(error)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_lists_that_cannot_be_read(tmp_path, content):
+    path = tmp_path / "list.txt"
+    if content:
+        path.write_bytes(content)
+    for read in (tsn_dataset.read_categories, lambda path: tsn_dataset.read_video_list(path, 4)):
+        with pytest.raises(InputError, match=r"list\.txt: cannot be read") as error:
+            read(path)
+        one_line(error)
+
+
+# ------------------------------------------------------------------------------------------------------ decoding
+
+
+def test_decode_frames_gives_the_pixels_pillow_decodes(images_root):
+    indices = np.array([0, 4, 4, 8])
+    frames = tsn_dataset.decode_frames(images_root / "clip 0", indices)
+    for index, frame in zip(indices, frames):
+        reference = np.asarray(Image.open(images_root / "clip 0" / f"0000{index + 1}.jpg").convert("RGB"))
+        assert frame.dtype == np.uint8
+        np.testing.assert_array_equal(frame[:, :, ::-1], reference)
+
+
+def decode_one(folder, data):
+    (folder / "00001.jpg").write_bytes(data)
+    return tsn_dataset.decode_frames(folder, np.array([0]))[0]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "RGB"])
+def test_other_images_become_bgr(tmp_path, mode):
+    image = Image.fromarray(np.random.default_rng(2).integers(256, size=(20, 30, 3), dtype=np.uint8)).convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "png")
+    np.testing.assert_array_equal(decode_one(tmp_path, buffer.getvalue())[:, :, ::-1], np.asarray(image.convert("RGB")))
+
+
+def test_orientation_tag_is_ignored_as_pillow_does(tmp_path):
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    assert decode_one(tmp_path, jpeg(exif=tag)).shape == (40, 50, 3)
+
+
+def with_thumbnail(data):
+    thumbnail = b"Exif\0\0" + jpeg(Image.new("RGB", (16, 16)))
+    return data[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + data[2:]
+
+
+@pytest.mark.parametrize(
+    "data", [jpeg(), jpeg(progressive=True), with_thumbnail(jpeg())], ids=["base", "prog", "thumb"]
+)
+def test_truncated_jpeg_is_found_wherever_it_ends(tmp_path, data):
+    assert decode_one(tmp_path, data).shape == (40, 50, 3)
+    assert decode_one(tmp_path, data + bytes(100)).shape == (40, 50, 3)
+    lengths = [*range(1, len(data) - 1, 97), len(data) - 2, len(data) - 1]
+    assert len(lengths) > 15
+    for length in lengths:
+        for tail in (b"", bytes(len(data) - length)):
+            with pytest.raises(InputError, match=r"00001\.jpg: frame is (truncated|not an image)") as error:
+                decode_one(tmp_path, data[:length] + tail)
+            one_line(error)
+
+
+HUGE_PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000186a0000186a00802000000157efa02")
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"), [(b"", "empty"), (b"<html></html>", "not an image"), (HUGE_PNG, "not an image")]
+)
+def test_frames_that_are_no_images(tmp_path, data, problem):
+    with pytest.raises(InputError, match=rf"00001\.jpg: frame is {problem}") as error:
+        decode_one(tmp_path, data)
+    one_line(error)
+
+
+def test_missing_folder_frame_and_unreadable_frame(tmp_path):
+    with pytest.raises(InputError, match="gone: clip folder is missing"):
+        tsn_dataset.decode_frames(tmp_path / "gone", np.array([0]))
+    clip = write_clip(tmp_path / "clip", 3, 20, 30)
+    with pytest.raises(InputError, match=r"clip.00004\.jpg: frame is missing"):
+        tsn_dataset.decode_frames(clip, np.array([0, 3]))
+    (clip / "00004.jpg").mkdir()
+    with pytest.raises(InputError, match=r"clip.00004\.jpg: frame cannot be read"):
+        tsn_dataset.decode_frames(clip, np.array([0, 3]))
+
+
+def test_frames_of_different_sizes(tmp_path):
+    clip = write_clip(tmp_path / "clip", 2, 20, 30)
+    (clip / "00003.jpg").write_bytes(jpeg())
+    with pytest.raises(InputError, match=r"00003\.jpg: frame of 50x40 pixels; expected 30x20"):
+        tsn_dataset.decode_frames(clip, np.array([0, 1, 2]))
+
+
+# ------------------------------------------------------------------------------------------------------ training
+
+
+def expected_row(records, images_root, epoch, index, flip):
+    """A training row put together by hand: clip, label, relations."""
+    record = records[index]
+    frames = tsn_dataset.decode_frames(
+        images_root / record.folder,
+        sampling.train_segments(record.num_frames, 4, sampling.generator(5, epoch, index, "frames")),
+    )
+    x, y, width, height = sampling.training_crop(*frames[0].shape[:2], 32, sampling.generator(5, epoch, index, "crop"))
+    clip = transforms.crop_and_resize(frames, (x, y, width, height), 32, mirror=False)
+    label = record.label
+    if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
+        twin = {0: 1, 1: 0, 2: 2, 3: None}[label]
+        if flip == "plain" or twin is not None:
+            clip = clip[:, :, ::-1]
+        if flip == "label_aware" and twin is not None:
+            label = twin
+    return clip, label, sampling.sample_relations(4, 2, sampling.generator(5, epoch, index, "relations"))
+
+
+def as_arrays(batches):
+    return [tuple(column.asnumpy() for column in batch) for batch in batches]
+
+
+def assert_same_batches(first, second):
+    assert len(first) == len(second)
+    for ours, theirs in zip(first, second):
+        for column, reference in zip(ours, theirs):
+            np.testing.assert_array_equal(column, reference)
+
+
+@pytest.fixture(scope="module")
+def whole_run(records, images_root):
+    return as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING))
+
+
+@pytest.mark.parametrize("flip", ["none", "plain", "label_aware"])
+def test_training_batches(records, images_root, flip):
+    batches = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "flip": flip}))
+    assert len(batches) == 2 * 5  # 11 clips are 5 whole batches of 2
+    changed = 0
+    for number, (clip, label, relations) in enumerate(batches):
+        assert (clip.dtype, label.dtype, relations.dtype) == (np.uint8, np.int32, np.int32)
+        assert (clip.shape, label.shape, relations.shape) == ((2, 4, 32, 32, 3), (2,), (2, 3, 2))
+        epoch, step = divmod(number, 5)
+        for slot, index in enumerate(sampling.epoch_order(NUM_CLIPS, 5, epoch)[2 * step : 2 * step + 2]):
+            row = expected_row(records, images_root, epoch, index, flip)
+            np.testing.assert_array_equal(clip[slot], row[0])
+            assert label[slot] == row[1]
+            np.testing.assert_array_equal(relations[slot], row[2])
+            changed += label[slot] != records[index].label
+    assert bool(changed) == (flip == "label_aware")
+
+
+def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    batches = tsn_dataset.training_batches(records, images_root, **{**TRAINING, "workers": 3})
+    assert_same_batches(as_arrays(batches), whole_run)
+
+
+@pytest.mark.parametrize(("first_epoch", "first_step"), [(0, 3), (1, 0), (1, 2), (2, 0)])
+def test_training_goes_on_where_it_was_stopped(records, images_root, whole_run, first_epoch, first_step):
+    batches = tsn_dataset.training_batches(
+        records, images_root, **TRAINING, first_epoch=first_epoch, first_step=first_step
+    )
+    assert_same_batches(as_arrays(batches), whole_run[first_epoch * 5 + first_step :])
+
+
+def test_two_ranks_see_what_one_would(records, images_root):
+    one = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 4}))
+    ranks = [
+        as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING, rank=rank, world_size=2))
+        for rank in range(2)
+    ]
+    together = [
+        tuple(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]) for columns in zip(*steps))
+        for steps in zip(*ranks)
+    ]
+    assert len(one) == 2 * 2
+    assert_same_batches(together, one)
+
+
+def test_too_few_clips_for_a_step(records, images_root):
+    assert tsn_dataset.steps_per_epoch(11, 2, 2) == 2
+    with pytest.raises(InputError, match="11 training clips.*at least 12"):
+        tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 6}, world_size=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_training_stops_at_a_clip_that_cannot_be_read(records, images_root, workers):
+    order = sampling.epoch_order(NUM_CLIPS, 5, 0)
+    broken = list(records)
+    broken[order[5]] = VideoRecord("gonë", NUM_FRAMES, 0)
+    batches = tsn_dataset.training_batches(broken, images_root, **{**TRAINING, "workers": workers})
+    next(batches), next(batches)
+    with pytest.raises(InputError) as error:
+        next(batches)
+    assert one_line(error) == f"{images_root / 'gonë'}: clip folder is missing"
+
+
+# ---------------------------------------------------------------------------------------------------- evaluation
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_evaluation_batches(records, images_root, workers):
+    batches = list(tsn_dataset.evaluation_batches(records, images_root, **{**EVALUATION, "workers": workers}))
+    assert [len(label) for _, label, _, _ in batches] == [3, 3, 3, 2]
+    seen = []
+    for clips, labels, indices, problems in batches:
+        assert (clips.dtype, labels.dtype, indices.dtype) == (np.uint8, np.int32, np.int32)
+        assert clips.shape == (len(labels), 10, 4, 32, 32, 3)
+        assert problems == [""] * len(labels)
+        for clip, label, index in zip(clips, labels, indices):
+            frames = tsn_dataset.decode_frames(
+                images_root / records[index].folder, sampling.test_segments(NUM_FRAMES, 4)
+            )
+            np.testing.assert_array_equal(clip, transforms.test_crops(frames, 32, 10))
+            assert label == records[index].label
+            seen.append(int(index))
+    assert seen == list(range(NUM_CLIPS))
+
+
+def test_evaluation_ranks_share_the_list(records, images_root):
+    for rank in range(4):
+        batches = tsn_dataset.evaluation_batches(
+            records, images_root, **{**EVALUATION, "test_crops": 1}, rank=rank, world_size=4
+        )
+        indices = [int(index) for _, _, indices, _ in batches for index in indices]
+        assert indices == list(range(rank, NUM_CLIPS, 4))
+
+
+def test_evaluation_of_nothing(records, images_root):
+    assert list(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION, rank=11, world_size=12)) == []
+
+
+def test_evaluation_hands_problems_on(records, images_root, tmp_path):
+    root = tmp_path / ("x" * 100)
+    good = write_clip(root / "good", 4, 40, 44)
+    write_clip(root / "bad", 4, 40, 44)
+    (root / "bad" / "00003.jpg").write_bytes((good / "00003.jpg").read_bytes()[:500])
+    clips = [VideoRecord("good", 4, 1), VideoRecord("bad", 4, 2), VideoRecord("good", 4, 3)]
+    [(clip, label, index, problems)] = tsn_dataset.evaluation_batches(clips, root, **EVALUATION)
+    expected = f"{root / 'bad' / '00003.jpg'}: frame is truncated after 500 bytes; expected a whole JPEG image"
+    assert problems == ["", expected, ""]
+    assert label.tolist() == [1, 2, 3]
+    assert index.tolist() == [0, 1, 2]
+    assert not clip[1].any()
+    assert clip[0].any()
+    np.testing.assert_array_equal(clip[0], clip[2])
+
+
+def test_usable_workers(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert [tsn_dataset.usable_workers(requested) for requested in (1, 4, 8)] == [1, 4, 4]
