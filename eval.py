@@ -1,78 +1,182 @@
-"""Evaluates a trained Temporal Relation Network: top-1 and top-5 accuracy.
+"""Evaluates a trained Temporal Relation Network: how accurate it is, where it fails, what the order of frames does.
 
-The log and the resolved config go to ``eval_output_dir``. Settings of the network come from the checkpoint.
+The log, the resolved config, numbers and pictures go to eval_output_dir; report.html shows them all. Settings of the
+network come from the checkpoint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
+from logging import Logger
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
 from model_utils.util import run_main
 from src.errors import InputError
 
+# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+if TYPE_CHECKING:
+    from src.evaluation import Evaluator, ScoredClips
+
+PROTOCOL = (
+    *("ckpt_file", "consensus_type", "num_segments", "image_size", "width_mult", "split", "test_crops", "flip"),
+    *("relations", "subsample_num", "frame_order", "observe", "seed", "on_error", "device_target"),
+)
+
 
 def evaluate(config: Config) -> None:
-    # MindSpore takes seconds to import, and --help and a misspelt key need none of it.
-    import numpy as np
-
+    fractions = observed_fractions(config.observe)
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain
-    from src import tsn_dataset
+    from src import report, tsn_dataset
     from src.checkpoint import load_network
-    from src.metrics import topk_accuracy
-    from src.scoring import ClipScorer
+    from src.evaluation import Evaluator
     from src.transforms import mirrored_classes
 
     start_device(config)
     root = Path(config.dataset_root)
+    images_root, list_file = root / config.images_dir_name, root / list_file_name(config)
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
-    records = tsn_dataset.read_video_list(root / config.eval_list_file_name, len(categories))
+    records = tsn_dataset.read_video_list(list_file, len(categories), unknown=config.split == "test")
     network, _ = load_network(config, categories)
 
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="eval.log")
     config.save(output_dir / "config.yaml")
-    scorer = ClipScorer(
+    evaluator = Evaluator(
         network,
+        records,
+        images_root,
+        config,
         test_crops=config.test_crops,
         batch_size=config.eval_batch_size,
         mirrored=mirrored_classes(categories) if config.flip == "label_aware" else None,
-        relations=config.relations,
-        subsample_num=config.subsample_num,
-        seed=config.seed,
-    )
-    batches = tsn_dataset.evaluation_batches(
-        records,
-        root / config.images_dir_name,
-        num_segments=config.num_segments,
-        image_size=config.image_size,
-        test_crops=config.test_crops,
-        batch_size=config.eval_batch_size,
-        workers=config.eval_workers,
     )
 
     logger.info("start evaluation of %s", config.ckpt_file)
     logger.info(
         "%d clips, %d crops, relations: %s, flip: %s", len(records), config.test_crops, config.relations, config.flip
     )
+    logger.info("split: %s, frame order: %s, observe: %s", config.split, config.frame_order, config.observe)
     began = time.monotonic()
-    scores, labels = [], []
-    for clips, clip_labels, indices, problems in batches:
-        for problem in filter(None, problems):
-            raise InputError(problem)
-        scores.extend(scorer(clips, indices))
-        labels.extend(clip_labels)
-        if len(scores) // config.log_interval > (len(scores) - len(clips)) // config.log_interval:
-            top1, top5 = (topk_accuracy(np.array(scores), np.array(labels), k) for k in (1, 5))
-            logger.info("Steps: %d; top1: %f; top5: %f", len(scores), top1, top5)
+    scored, results = score(evaluator, fractions, categories, logger, config.log_interval)
     elapsed = (time.monotonic() - began) * 1000
     logger.info("evaluation finished")
-    log_plain(logger, f"epoch time: {elapsed:.3f} ms, per step time: {elapsed / len(scores):.3f} ms")
-    for k in (1, 5):
-        logger.info("Top%d: %.2f%%", k, 100 * topk_accuracy(np.array(scores), np.array(labels), k))
+    log_plain(logger, f"epoch time: {elapsed:.3f} ms, per step time: {elapsed / len(records) / len(fractions):.3f} ms")
+
+    def frames_of(row: int) -> list:
+        index = int(scored.indices[row])
+        chosen = tsn_dataset.evaluated_frames(
+            records[index],
+            index,
+            config.num_segments,
+            frame_order=config.frame_order,
+            observe=fractions[-1],
+            seed=config.seed,
+        )
+        return tsn_dataset.decode_frames(images_root / records[index].folder, chosen)
+
+    report.write_results(
+        output_dir,
+        {"protocol": protocol(config, list_file), "clips_listed": len(records), **results},
+        categories,
+        [records[index].folder for index in scored.indices],
+        scored.scores,
+        scored.labels,
+        frames_of,
+    )
+    logger.info("results: %s", output_dir)
+    if results["left_out"]:
+        logger.warning("%d of %d clips left out", len(results["left_out"]), len(records))
+    if "top1" not in results:
+        logger.info("no class of these clips is known, so there is no accuracy")
+        return
+    if results["clips"] < len(records):
+        logger.info("accuracy over %d of %d clips", results["clips"], len(records))
+    if "top5_note" in results:
+        logger.info(results["top5_note"])
+    logger.info("Top1: %.2f%%", 100 * results["top1"])
+    logger.info("Top5: %.2f%%", 100 * results["top5"])
+
+
+def observed_fractions(text: str) -> list[float]:
+    """The fractions in the text of `observe`, such as "0.25,0.5,1.0", in increasing order."""
+    try:
+        fractions = sorted({float(part) for part in text.split(",")})
+    except ValueError:
+        fractions = []
+    if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
+        raise InputError(f"observe: {text!r} is not allowed, expected fractions in (0, 1], separated by commas")
+    return fractions
+
+
+def list_file_name(config: Config) -> str:
+    """The list file of `split`."""
+    from src.preprocess_jester_dataset import LIST_FILES
+
+    names = {"train": config.train_list_file_name, "val": config.eval_list_file_name, "test": LIST_FILES["test"]}
+    return names[config.split]
+
+
+def score(
+    evaluator: Evaluator, fractions: list[float], categories: list[str], logger: Logger, log_interval: int
+) -> tuple[ScoredClips, dict[str, Any]]:
+    """Scores the clips once for each fraction of them that the network may see.
+
+    Returns the scores at the largest fraction, and what is to be said about all of them.
+    """
+    import numpy as np
+
+    from src.metrics import summarise, topk_accuracy
+
+    def log_progress(scores: list, labels: list) -> None:
+        nonlocal logged
+        if len(scores) // log_interval > logged // log_interval:
+            known = np.array(labels) >= 0
+            known_scores, known_labels = np.array(scores)[known], np.array(labels)[known]
+            if known.any():
+                top1, top5 = (topk_accuracy(known_scores, known_labels, k) for k in (1, 5))
+                logger.info("Steps: %d; top1: %f; top5: %f", len(scores), top1, top5)
+            else:
+                logger.info("Steps: %d", len(scores))
+        logged = len(scores)
+
+    records = evaluator.records
+    summary, left_out, curve = {}, {}, []
+    for fraction in fractions:
+        logged = 0
+        scored = evaluator(fraction, log_progress)
+        for index in sorted(scored.left_out.keys() - left_out.keys()):
+            logger.warning("left out %s: %s", records[index].folder, scored.left_out[index])
+        left_out = {**scored.left_out, **left_out}
+        if not len(scored.labels):
+            raise InputError(f"{evaluator.images_root}: none of the {len(records)} clips can be read")
+        known = scored.labels >= 0
+        summary = {"clips": len(known)}
+        if known.any():
+            summary = summarise(scored.scores[known], scored.labels[known], categories)
+            curve.append({"observe": fraction, **{key: summary[key] for key in ("clips", "top1", "top5")}})
+            if len(fractions) > 1:
+                logger.info("observed %g: top1: %f; top5: %f", fraction, summary["top1"], summary["top5"])
+    listed = [{"clip": records[index].folder, "problem": left_out[index]} for index in sorted(left_out)]
+    return scored, {**summary, "left_out": listed, "observed": curve}
+
+
+def protocol(config: Config, list_file: Path) -> dict[str, Any]:
+    """All that the scores depend on."""
+    import mindspore
+    import numpy as np
+
+    return {
+        **{key: getattr(config, key) for key in PROTOCOL},
+        "ckpt_sha256": hashlib.sha256(Path(config.ckpt_file).read_bytes()).hexdigest(),
+        "list_file": str(list_file),
+        "mindspore_version": mindspore.__version__,
+        "numpy_version": np.__version__,
+    }
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ bash scripts/preprocess_jester_dataset.sh "$dataset"
 step "5/8 Train"
 bash scripts/run_standalone_train_gpu.sh 0 "$dataset" "" --config_path configs/synthetic_config.yaml \
     --train_output_dir "$work_dir/train-logs"
-checkpoints=("$work_dir"/train-logs/checkpoint_trn-16_*.ckpt)
+checkpoints=("$work_dir"/train-logs/checkpoint_trn-14_*.ckpt)
 checkpoint="${checkpoints[0]}"
 
 step "6/8 Evaluate"
@@ -59,4 +59,5 @@ echo "It shows: $(sed -n "$((class + 1))p" "$dataset/categories.txt")"
 step "Done"
 grep -h "clips, .* crops\|Top[15]:" "$work_dir/eval-logs/eval.log"
 printf '%-12s%s\n' Dataset: "$dataset" Checkpoint: "$checkpoint" MINDIR: "$work_dir/export-logs/trn.mindir" \
-    Description: "$work_dir/export-logs/trn.json" Logs: "$work_dir/train-logs, $work_dir/eval-logs"
+    "Its JSON:" "$work_dir/export-logs/trn.json" Curves: "$work_dir/train-logs/curves.png" \
+    Report: "$work_dir/eval-logs/report.html"

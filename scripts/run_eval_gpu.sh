@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Evaluate a trained network: top-1 and top-5 accuracy.
+# Evaluate a trained network: accuracy, tables, a report.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

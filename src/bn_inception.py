@@ -20,6 +20,7 @@ from typing import NamedTuple
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
+from src.compat import batch_norm
 from src.compat import dropout as dropout_cell
 from src.errors import InputError
 
@@ -95,7 +96,7 @@ class ConvBN(nn.Cell):
             weight_init=HeUniform(negative_slope=math.sqrt(5)),
             bias_init=conv_bias_init(in_channels, kernel_size),
         )
-        self.bn = nn.BatchNorm2d(out_channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
+        self.bn = batch_norm(out_channels, frozen)
         self.bn.gamma.requires_grad = self.bn.beta.requires_grad = not frozen
         self.relu = nn.ReLU()
 

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import mindspore as ms
-from mindspore import nn
+from mindspore import Tensor, nn, ops
 
 LEGACY = int(ms.__version__.split(".")[0]) < 2
+
+EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network whose batch is left open
 
 
 def dropout(drop_probability: float) -> nn.Cell:
@@ -17,3 +19,20 @@ def dropout(drop_probability: float) -> nn.Cell:
     MindSpore's first positional argument is the probability to *keep*, and 1.x knows only that one.
     """
     return nn.Dropout(keep_prob=1.0 - drop_probability) if LEGACY else nn.Dropout(p=drop_probability)
+
+
+def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
+    """Batch normalisation with PyTorch's defaults; ``frozen`` uses its stored statistics while training, too."""
+    cell = _LegacyCPUBatchNorm2d if LEGACY and ms.get_context("device_target") == "CPU" else nn.BatchNorm2d
+    return cell(channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
+
+
+class _LegacyCPUBatchNorm2d(nn.BatchNorm2d):
+    """Of n values 1.x on a CPU stores the variance divided by n, and everybody else that divided by n - 1."""
+
+    def construct(self, x: Tensor) -> Tensor:
+        if self.use_batch_statistics is False or not self.training:
+            return super().construct(x)
+        out, _, _, _, variance = self.bn_train(x, self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        missing = self.momentum * variance / max(x.size // x.shape[1] - 1, 1)
+        return ops.depend(out, ops.assign_add(self.moving_variance, ops.stop_gradient(missing)))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mindspore as ms
 import numpy as np
-import onnx
-import onnxruntime
 from mindspore import Tensor, nn
 
-from src import sampling
+from src import compat, sampling
 from src.errors import InputError
 from src.transforms import CHANNEL_MEANS_BGR
 from src.tsn import TSN
@@ -24,8 +25,9 @@ def export_network(network: TSN, config: Any, path: Path) -> None:
     int32 [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
 
     Raises:
-        InputError: if the file cannot be written.
+        InputError: if the file cannot be written, or not in this format or for any batch in this environment.
     """
+    _check_possible(config)
     network.set_train(False)
     any_batch = config.export_batch_size == 0
     if any_batch and config.file_format == "MINDIR":
@@ -34,11 +36,22 @@ def export_network(network: TSN, config: Any, path: Path) -> None:
         inputs = [Tensor(array) for array in _inputs(config)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        ms.export(network, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
+        with TemporaryDirectory() as folder:  # MindSpore 1.10 knows no path with a space in it
+            plain_path = Path(folder) / f"network.{config.file_format.lower()}"
+            ms.export(network, *inputs, file_name=str(plain_path.with_suffix("")), file_format=config.file_format)
+            shutil.move(plain_path, path)
         if config.file_format == "ONNX":
             _name_onnx(path, any_batch)
     except OSError as error:
         raise InputError(f"{path}: cannot write the exported network: {error}") from error
+
+
+def _check_possible(config: Any) -> None:
+    if config.export_batch_size == 0 and not compat.EXPORTS_ANY_BATCH:
+        raise InputError(f"export_batch_size 0: MindSpore {ms.__version__} exports no network for any batch, say which")
+    for package in ("onnx", "onnxruntime"):
+        if config.file_format == "ONNX" and importlib.util.find_spec(package) is None:
+            raise InputError(f"file_format ONNX: the package {package} is not installed, which writing ONNX needs")
 
 
 def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
@@ -54,6 +67,8 @@ def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
 
 def _name_onnx(path: Path, any_batch: bool) -> None:
     """Calls the output ``logits`` and frees the batch, which MindSpore writes as a number although no node needs it."""
+    import onnx
+
     model = onnx.load(path)
     output = model.graph.output[0]
     for node in model.graph.node:
@@ -106,5 +121,7 @@ def _run_mindir(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def _run_onnx(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(["logits"], {node.name: value for node, value in zip(session.get_inputs(), inputs)})[0]

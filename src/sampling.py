@@ -6,12 +6,13 @@ the seed, the epoch, the clip and what is drawn: the same for any number of work
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import combinations
-from math import comb
+from math import ceil, comb
 
 import numpy as np
 
-STREAMS = ("order", "frames", "crop", "flip", "relations")
+STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle")
 
 CROP_SCALES = (1, 0.875, 0.75, 0.66)
 # Where a crop may lie: 4 corners, centre, 4 edge centres, 4 inner quarter points, in quarters of the free space.
@@ -52,6 +53,22 @@ def test_segments(num_frames: int, num_segments: int) -> np.ndarray:
     A clip shorter than T frames repeats frames, in order.
     """
     return (2 * np.arange(num_segments) + 1) * num_frames // (2 * num_segments)
+
+
+def evaluated_segments(
+    num_frames: int, num_segments: int, frame_order: str, observe: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The frames a clip is tested with: int64 [T], 0-based.
+
+    They are the `test_segments` of the first ceil(observe · N) frames, 0 < observe <= 1, in the order "natural",
+    "reversed" or "shuffled".
+    """
+    # Through its decimal form, because in binary 0.07 · 100 is more than 7.
+    observed = ceil(Fraction(str(observe)) * num_frames)
+    segments = test_segments(observed, num_segments)
+    if frame_order == "reversed":
+        return segments[::-1]
+    return rng.permutation(segments) if frame_order == "shuffled" else segments
 
 
 def training_crop(height: int, width: int, image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -56,7 +56,8 @@ def build_optimizer(
         rate, decay = rate_and_decay[name]
         schedule = nn.ExponentialDecayLR(rate, 0.1, update_lr_epochs * steps_per_epoch, is_stair=True)
         groups.append({"params": parameters, "lr": schedule, "weight_decay": decay})
-    return nn.SGD(groups, learning_rate=lr, momentum=momentum)
+    # The same as nn.SGD, which in MindSpore 1.10 knows no weight decay of a group.
+    return nn.Momentum(groups, learning_rate=lr, momentum=momentum)
 
 
 class TrainStep(nn.Cell):

@@ -73,7 +73,7 @@ class Relation(nn.SequentialCell):
 
     def activations(self, features: Tensor) -> Tensor:
         """Input of the last layer for every tuple, [B, T, D] -> [B, K, bottleneck]."""
-        first = self[1]
+        first = self.cell_list[1]  # compiled by the legacy package, which self[1] is not
         # Column block j of the first layer's weight is what a tuple's j-th frame is multiplied with.
         blocks = first.weight.reshape((self.bottleneck, self.scale, -1)).swapaxes(0, 1).reshape(self.shape_columns)
         places = ops.matmul(ops.relu(features), blocks.T).reshape(self.shape_places)  # [B, T*k, bottleneck]
@@ -81,7 +81,7 @@ class Relation(nn.SequentialCell):
 
     def expected(self, features: Tensor) -> Tensor:
         """The expectation of ``sampled`` over uniform draws, [B, T, D] -> [B, C]."""
-        last = self[3]
+        last = self.cell_list[3]
         mean = self.activations(features).mean(1)  # [B, bottleneck]
         return self.num_draws * last(mean)
 

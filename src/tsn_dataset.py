@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Callable
 
 import cv2
@@ -31,6 +33,7 @@ from src.errors import InputError
 FRAME_NAME = "{:05d}.jpg"
 PROBLEM_BYTES = 4096
 PREFETCHED = 4
+WORKER_NAME = "clip loader"
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,15 @@ def read_categories(path: str | os.PathLike) -> list[str]:
     return names
 
 
-def read_video_list(path: str | os.PathLike, num_classes: int) -> list[VideoRecord]:
+def read_video_list(path: str | os.PathLike, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
     """The clips of a list file, `<folder> <number of frames> <class index>` a line.
 
     Raises InputError, naming file and line, for a file that cannot be read, no rows, a row of another form, a clip
-    without frames or a class index outside 0 … num_classes - 1.
+    without frames or a class index outside 0 … num_classes - 1; -1 is allowed where classes may be `unknown`.
     """
     lines = _read_lines(path, "rows '<folder> <number of frames> <class index>'")
-    return [_parse_row(f"{path}:{number}", line, num_classes) for number, line in enumerate(lines, 1)]
+    lowest = -1 if unknown else 0
+    return [_parse_row(f"{path}:{number}", line, lowest, num_classes) for number, line in enumerate(lines, 1)]
 
 
 def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.ndarray]:
@@ -133,6 +137,7 @@ def training_batches(
 
     Yields (clip uint8 [B, T, S, S, 3] BGR, label int32 [B], relations int32 [B, T - 1, subsample_num]).
     Raises InputError at the call if there are too few clips, and at the batch with a clip that cannot be read.
+    Close the iterator (`contextlib.closing`) where it may be left early: that stops its threads.
     """
     steps = steps_per_epoch(len(records), batch_size, world_size)
     first = first_epoch * steps + first_step
@@ -178,26 +183,31 @@ def evaluation_batches(
     test_crops: int,
     batch_size: int,
     workers: int,
+    frame_order: str = "natural",
+    observe: float = 1.0,
+    seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
     """The clips of a list, in its order, each once; rank r of W takes every W-th from r on.
 
+    `frame_order` and `observe` choose the frames as in `evaluated_frames`.
+
     Yields (clip uint8 [B, crops, T, S, S, 3] BGR, label int32 [B], index int32 [B], problems), where index is the
     clip's position in `records` and problems holds for each clip the message of what is wrong with it, or "". A clip
-    with a problem is black. The last batch may be short.
+    with a problem is black. The last batch may be short. Close the iterator where it may be left early.
     """
     positions = range(rank, len(records), world_size)
     if not positions:
-        return iter(())
+        return (batch for batch in ())
 
     def row(position: int) -> tuple[np.ndarray, ...]:
         index = positions[position]
         record = records[index]
 
         def load() -> np.ndarray:
-            indices = sampling.test_segments(record.num_frames, num_segments)
-            frames = decode_frames(Path(images_root) / record.folder, indices)
+            chosen = evaluated_frames(record, index, num_segments, frame_order=frame_order, observe=observe, seed=seed)
+            frames = decode_frames(Path(images_root) / record.folder, chosen)
             return transforms.test_crops(frames, image_size, test_crops)
 
         clip, problem = _load_or_explain(load, (test_crops, num_segments, image_size, image_size, 3))
@@ -205,6 +215,18 @@ def evaluation_batches(
 
     batches = _pipeline(row, len(positions), ["clip", "label", "index", "problem"], batch_size, workers)
     return _read_problems(batches.create_tuple_iterator(num_epochs=1, output_numpy=True))
+
+
+def evaluated_frames(
+    record: VideoRecord, index: int, num_segments: int, *, frame_order: str, observe: float, seed: int
+) -> np.ndarray:
+    """The frames that the clip at position `index` of a list is evaluated with: int64 [T], 0-based.
+
+    They come from its first part, `observe` of its length, in the order "natural", "reversed" or "shuffled", which
+    depends on `seed` and `index` alone.
+    """
+    shuffle = sampling.generator(seed, 0, index, "shuffle")
+    return sampling.evaluated_segments(record.num_frames, num_segments, frame_order, observe, shuffle)
 
 
 def _pipeline(
@@ -226,14 +248,34 @@ def _load_ahead(
     Threads are enough, because decoding and resizing run outside the interpreter's lock. MindSpore's worker processes
     copy every clip once more, through shared memory that containers are short of, and its workers are polled.
     """
-    with ThreadPoolExecutor(workers) as pool:
+    # Not a ThreadPoolExecutor: all of those share one lock. The garbage collector, running in a thread that holds it,
+    # may drop another pipeline, which waits for its own threads, and they for the lock.
+    tasks: SimpleQueue = SimpleQueue()
+    threads = [Thread(target=_work, args=(load, tasks), name=WORKER_NAME, daemon=True) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
         ahead: deque[Future] = deque()
         for position in range(num_rows):
-            ahead.append(pool.submit(load, position))
+            ahead.append(Future())
+            tasks.put((position, ahead[-1]))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+    finally:
+        for _ in threads:
+            tasks.put(None)
+        for thread in threads:
+            thread.join()
+
+
+def _work(load: Callable[[int], tuple[np.ndarray, ...]], tasks: SimpleQueue) -> None:
+    for position, row in iter(tasks.get, None):
+        try:
+            row.set_result(load(position))
+        except Exception as error:
+            row.set_exception(error)
 
 
 def _load_or_explain(load: Callable[[], np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -267,11 +309,7 @@ def _read_problems(batches: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray, 
 
 @contextmanager
 def _released(batches: Iterable) -> Iterator[None]:
-    """Stop the pipeline behind `batches` at the end, here and now.
-
-    Left to the garbage collector, it may be stopped from within a thread of another pipeline; stopping waits for the
-    pipeline's own threads, and these for a lock that the first thread holds.
-    """
+    """Stop the pipeline behind `batches` here and now, not when the garbage collector comes upon it."""
     try:
         yield
     finally:
@@ -288,7 +326,7 @@ def _read_lines(path: str | os.PathLike, expected: str) -> list[str]:
     return lines
 
 
-def _parse_row(place: str, line: str, num_classes: int) -> VideoRecord:
+def _parse_row(place: str, line: str, lowest: int, num_classes: int) -> VideoRecord:
     try:
         folder, num_frames, label = line.rsplit(None, 2)
         record = VideoRecord(folder.strip(), int(num_frames), int(label))
@@ -296,8 +334,8 @@ def _parse_row(place: str, line: str, num_classes: int) -> VideoRecord:
         raise InputError(f"{place}: row {line!r}; expected '<folder> <number of frames> <class index>'") from None
     if record.num_frames < 1:
         raise InputError(f"{place}: {record.num_frames} frames; expected at least 1")
-    if not 0 <= record.label < num_classes:
-        raise InputError(f"{place}: class index {record.label}; expected 0 to {num_classes - 1}")
+    if not lowest <= record.label < num_classes:
+        raise InputError(f"{place}: class index {record.label}; expected {lowest} to {num_classes - 1}")
     return record
 
 

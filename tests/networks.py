@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
+from mindspore import Tensor
+
 from src.tsn import TSN, build_network
 
 SIDE = 32
@@ -29,3 +32,37 @@ def settings(**changes) -> SimpleNamespace:
 
 def tiny_network(**changes) -> TSN:
     return build_network(settings(**changes), len(CLASSES))
+
+
+def seeing_network(**changes) -> TSN:
+    """A tiny network that answers each clip differently; a new one does not, its features are next to zero."""
+    network = tiny_network(**changes).set_train(False)
+    rng = np.random.default_rng(1)
+    for parameter in network.get_parameters():
+        kind, shape = parameter.name.rsplit(".", 1)[1], parameter.shape
+        if kind == "weight":  # keeps the size of what passes through
+            values = rng.normal(scale=np.sqrt(2 / np.prod(shape[1:])), size=shape)
+        else:
+            values = rng.uniform(-0.2, 0.2, shape) + (kind in ("gamma", "moving_variance"))
+        values *= 0.01 if parameter.name.startswith("base_model.fc.") else 1  # scores of a few units
+        parameter.set_data(Tensor(values.astype(np.float32)))
+    return network
+
+
+def layer_names() -> list[str]:
+    """The 69 layers of the backbone, written out as the existing model-zoo port names them in its checkpoints."""
+    names = ["conv1_7x7_s2", "conv2_3x3_reduce", "conv2_3x3"]
+    for block in "3a 3b 3c 4a 4b 4c 4d 4e 5a 5b".split():
+        branches = "3x3_reduce 3x3 double_3x3_reduce double_3x3_1 double_3x3_2".split()
+        branches += [] if block in ("3c", "4e") else ["1x1", "pool_proj"]
+        names += [f"inception_{block}.branch_{branch}" for branch in branches]
+    return [f"base_model.{name}" for name in names]
+
+
+def parameter_names(num_segments: int) -> list[str]:
+    """The parameters of a multi-scale TRN, as the model-zoo port names them."""
+    names = [f"{layer}.conv.{kind}" for layer in layer_names() for kind in ("weight", "bias")]
+    norm = ("gamma", "beta", "moving_mean", "moving_variance")
+    names += [f"{layer}.bn.{kind}" for layer in layer_names() for kind in norm]
+    heads = [f"consensus.fc_fusion_scales.{scale}.{place}" for scale in range(num_segments - 1) for place in (1, 3)]
+    return names + [f"{layer}.{kind}" for layer in ["base_model.fc", *heads] for kind in ("weight", "bias")]

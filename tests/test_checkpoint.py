@@ -1,12 +1,13 @@
 import os
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
 from src import checkpoint
 from src.errors import InputError
-from tests.networks import CLASSES, settings, tiny_network
+from tests.networks import CLASSES, parameter_names, settings, tiny_network
 
 
 @pytest.fixture
@@ -40,6 +41,21 @@ def test_load_network_follows_the_checkpoint(saved):
     assert (config.num_segments, config.width_mult, config.image_size) == (3, 0.0625, 32)
     for name, value in values(network).items():
         np.testing.assert_array_equal(values(loaded)[name], value)
+
+
+def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path):
+    """It has the port's names and says nothing about itself."""
+    shapes = {parameter.name: parameter.shape for parameter in tiny_network(num_segments=8).get_parameters()}
+    assert sorted(shapes) == sorted(parameter_names(num_segments=8))
+    rng = np.random.default_rng(1)
+    arrays = {name: rng.normal(size=shapes[name]).astype(np.float32) for name in parameter_names(8)}
+    entries = [{"name": name, "data": Tensor(array)} for name, array in arrays.items()]
+    ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
+
+    network, categories = checkpoint.load_network(settings(ckpt_file=str(tmp_path / "port.ckpt"), num_segments=8))
+    assert categories == ["0", "1", "2"]
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, arrays[name], err_msg=name)
 
 
 @pytest.mark.parametrize(

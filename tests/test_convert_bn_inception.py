@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not in the environment of the legacy package")
 
 from src.checkpoint import read_checkpoint  # noqa: E402
 from src.convert_bn_inception import convert_bn_inception, main  # noqa: E402

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not in the environment of the legacy package")
 
 from src.checkpoint import read_checkpoint  # noqa: E402
 from src.convert_trn_pytorch import convert_trn_pytorch, main  # noqa: E402
 from src.errors import InputError  # noqa: E402
+from tests.test_convert_bn_inception import Trap  # noqa: E402
 from tests.torch_reference import TSN, randomise  # noqa: E402
 
 WIDTH = 0.0625
@@ -87,6 +88,38 @@ def test_bare_state_dict_gives_the_same_parameters(multi_scale, convert):
     assert arrays.keys() == expected.keys()
     for name, array in arrays.items():
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("rows", "counters", "prefix", "zipped"),
+    [
+        (True, False, "module.", False),
+        (True, True, "", True),
+        (False, True, "module.", True),
+        (False, False, "", False),
+        (True, True, "module.", False),
+    ],
+)
+def test_every_form_of_the_file_gives_the_same_parameters(multi_scale, convert, rows, counters, prefix, zipped):
+    """Batch norms as `[1, C]`, with `num_batches_tracked`, saved from several GPUs, by a new PyTorch: or not."""
+    expected, _ = convert(multi_scale)
+    state = {
+        prefix + name: tensor[None] if rows and "_bn." in name and tensor.ndim else tensor
+        for name, tensor in multi_scale.items()
+        if counters or not name.endswith("num_batches_tracked")
+    }
+    arrays, _ = convert({"epoch": 1, "state_dict": state}, zipped)
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_pickle_that_calls_something_is_refused(multi_scale, convert, tmp_path, zipped):
+    folder = tmp_path / "trapped"
+    with pytest.raises(InputError, match=r"in.pth.tar: refused: it wants to call posix.mkdir"):
+        convert({**released(multi_scale), "best_prec1": Trap(folder)}, zipped)
+    assert not folder.exists()
 
 
 def test_single_scale(convert):

@@ -1,9 +1,13 @@
+import os
+
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
+from src import tsn_dataset
 from src.scoring import ClipScorer, average_crops
-from tests.networks import SIDE, tiny_network
+from tests.clips import write_clip
+from tests.networks import SIDE, seeing_network
 
 
 def clips(count, crops, seed=0):
@@ -20,7 +24,7 @@ def network_scores(network, pixels):
 
 @pytest.mark.parametrize("crops", [1, 5, 10])
 def test_scores_are_the_mean_over_crops(crops):
-    network = tiny_network().set_train(False)
+    network = seeing_network()
     pixels = clips(2, crops)
     scores = ClipScorer(network, test_crops=crops, batch_size=2)(pixels, np.arange(2))
     np.testing.assert_allclose(scores, network_scores(network, pixels).mean(1), rtol=1e-4, atol=1e-5)
@@ -28,13 +32,35 @@ def test_scores_are_the_mean_over_crops(crops):
 
 @pytest.mark.parametrize("relations", ["all", "sampled"])
 def test_scores_do_not_depend_on_the_batch(relations):
-    network = tiny_network()
+    network = seeing_network()
     pixels = clips(3, 5)
     options = {"test_crops": 5, "relations": relations, "subsample_num": 2, "seed": 3}
     together = ClipScorer(network, batch_size=4, **options)(pixels, np.array([5, 6, 7]))
     alone = ClipScorer(network, batch_size=1, **options)
     one_by_one = [alone(pixels[i : i + 1], np.array([5 + i]))[0] for i in range(3)]
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("relations", ["all", "sampled"])
+def test_two_evaluations_agree_to_the_last_digit(tmp_path, monkeypatch, relations):
+    """For any number of workers, and whether a batch was full or had to be filled up."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    records = [tsn_dataset.VideoRecord(f"{i}", 5, 0) for i in range(8)]
+    for i in range(8):
+        write_clip(tmp_path / str(i), 5, 40, 50, seed=i)
+    network = seeing_network()
+    scorer = ClipScorer(network, test_crops=5, batch_size=4, relations=relations, subsample_num=2, seed=1)
+
+    def evaluate(clips, workers):
+        options = {"num_segments": 3, "image_size": SIDE, "test_crops": 5, "batch_size": 4, "workers": workers}
+        batches = tsn_dataset.evaluation_batches(clips, tmp_path, **options)
+        return np.concatenate([scorer(pixels, indices) for pixels, _, indices, _ in batches])
+
+    expected = evaluate(records, workers=1)
+    assert np.ptp(expected, axis=0).min() > 0.01 * np.abs(expected).max()
+    for workers in (2, 3):
+        np.testing.assert_array_equal(evaluate(records, workers), expected)
+    np.testing.assert_array_equal(evaluate(records[:6], workers=2), expected[:6])
 
 
 class ScoresAreBrightness(nn.Cell):

@@ -5,7 +5,7 @@ from mindspore import Parameter, Tensor, nn
 
 from src.train_cell import ClipLoss, TrainStep, build_optimizer, parameter_groups
 from src.trn import MultiScaleTRN
-from tests.networks import SIDE, tiny_network
+from tests.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
 
 
 class SmallNetwork(nn.Cell):
@@ -41,6 +41,18 @@ def test_groups_hold_every_trainable_parameter_once():
     assert len(groups["weights"]) == len(groups["biases"]) == convolutions_and_dense
 
 
+def test_which_parameters_do_not_train():
+    """Stored statistics, and with partial BN the gamma and beta of every layer but the first."""
+    statistics = [f"{layer}.bn.{kind}" for layer in layer_names() for kind in ("moving_mean", "moving_variance")]
+    frozen = [f"{layer}.bn.{kind}" for layer in layer_names()[1:] for kind in ("gamma", "beta")]
+    for network, expected in (
+        (tiny_network(), statistics + frozen),
+        (tiny_network(freeze_bn=False), statistics),
+    ):
+        trained = {parameter.name for parameter in network.trainable_params()}
+        assert sorted(set(parameter_names(num_segments=3)) - trained) == sorted(expected)
+
+
 def test_unfrozen_batch_normalisation_trains_in_every_layer():
     assert len(parameter_groups(tiny_network(freeze_bn=False))["bn"]) == 2 * 69
 
@@ -63,7 +75,7 @@ def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
 
 
 def test_every_trainable_parameter_gets_a_gradient():
-    network = tiny_network()
+    network = seeing_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()
     _, gradients = step.loss_and_grads(*batch())
     without = [p.name for p, grad in zip(step.optimizer.parameters, gradients) if not np.any(grad.asnumpy())]
@@ -97,17 +109,20 @@ def test_gradients_are_clipped_to_the_global_norm():
 
 
 def test_loss_is_the_mean_cross_entropy_and_falls():
+    ms.set_seed(3)
     network = SmallNetwork()
-    clips, labels, relations = batch(clips=3)
+    _, labels, relations = batch(clips=3)
+    colours = np.uint8([[[[[220, 40, 90]]]], [[[[30, 230, 60]]]], [[[[90, 60, 240]]]]])
+    clips = Tensor(np.broadcast_to(colours, (3, 3, SIDE, SIDE, 3)).copy())
     video = clips.asnumpy().astype(np.float32) - np.float32([104, 117, 128])
     video = video.transpose(0, 1, 4, 2, 3).reshape(3, 9, SIDE, SIDE)
     logits = network(Tensor(video), relations).asnumpy()
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(3), labels.asnumpy()])
 
     step = TrainStep(network, build_optimizer(network, 0.05, 100, 100, 0.9, 0.0), 20.0).set_train()
-    losses = [float(step(clips, labels, relations).asnumpy()) for _ in range(6)]
+    losses = [float(step(clips, labels, relations).asnumpy()) for _ in range(10)]
     assert losses[0] == pytest.approx(expected, rel=1e-5)
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_the_loss_of_a_network_that_is_certain_is_finite():

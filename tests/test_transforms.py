@@ -124,6 +124,7 @@ def test_mirrored_classes_of_jester():
     assert len(categories) == 27
     mirrored = transforms.mirrored_classes(categories)
     assert mirrored.dtype == np.int32
+    np.testing.assert_array_equal(mirrored[mirrored], np.arange(27))
     changed = {name: categories[twin] for name, twin in zip(categories, mirrored) if categories[twin] != name}
     assert changed == {
         "Sliding Two Fingers Left": "Sliding Two Fingers Right",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+import zlib
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -166,11 +169,19 @@ def test_truncated_jpeg_is_found_wherever_it_ends(tmp_path, data):
             one_line(error)
 
 
-HUGE_PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000186a0000186a00802000000157efa02")
+def huge_png():
+    """A well-formed PNG that claims 100000 x 100000 pixels, more than OpenCV is willing to read."""
+
+    def chunk(name, data):
+        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+
+    header = (100000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 @pytest.mark.parametrize(
-    ("data", "problem"), [(b"", "empty"), (b"<html></html>", "not an image"), (HUGE_PNG, "not an image")]
+    ("data", "problem"), [(b"", "empty"), (b"<html></html>", "not an image"), (huge_png(), "not an image")]
 )
 def test_frames_that_are_no_images(tmp_path, data, problem):
     with pytest.raises(InputError, match=rf"00001\.jpg: frame is {problem}") as error:
@@ -296,6 +307,25 @@ def test_training_stops_at_a_clip_that_cannot_be_read(records, images_root, work
     with pytest.raises(InputError) as error:
         next(batches)
     assert one_line(error) == f"{images_root / 'gonë'}: clip folder is missing"
+    assert not loading_threads()
+
+
+def loading_threads():
+    return [thread for thread in threading.enumerate() if thread.name == tsn_dataset.WORKER_NAME]
+
+
+def test_closing_the_batches_stops_their_threads(records, images_root):
+    before = loading_threads()
+    with closing(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "epochs": 1000})) as batches:
+        next(batches)
+        assert len(loading_threads()) == len(before) + 1
+    assert loading_threads() == before
+
+
+def test_bugs_are_not_taken_for_bad_data(records, images_root, monkeypatch):
+    monkeypatch.setattr(sampling, "training_crop", lambda *_: 1 / 0)
+    with pytest.raises(RuntimeError, match="division by zero"):
+        next(tsn_dataset.training_batches(records, images_root, **TRAINING))
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation

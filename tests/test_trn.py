@@ -1,0 +1,79 @@
+"""The relation head against its definition, one tuple after the other, in NumPy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from src import sampling
+from src.trn import MultiScaleTRN
+
+FEATURES, CLASSES = 6, 4
+
+
+def make_head(num_segments, subsample_num=3):
+    """A head with random weights, and these by name."""
+    head = MultiScaleTRN(num_segments, FEATURES, CLASSES, subsample_num, bottleneck=16)
+    rng = np.random.default_rng(1)
+    weights = {p.name: rng.normal(scale=0.3, size=p.shape).astype(np.float32) for p in head.get_parameters()}
+    for parameter in head.get_parameters():
+        parameter.set_data(Tensor(weights[parameter.name]))
+    return head, weights
+
+
+def relation_scores(weights, features, num_segments):
+    """Scores of every single tuple, a list over the scales T ... 2 of float64 [K, C], for features [T, D]."""
+    scores = []
+    for row, scale in enumerate(range(num_segments, 1, -1)):
+        first, first_bias, last, last_bias = (
+            weights[f"fc_fusion_scales.{row}.{layer}.{kind}"].astype(np.float64)
+            for layer in (1, 3)
+            for kind in ("weight", "bias")
+        )
+        tuples = list(combinations(range(num_segments), scale))
+        inputs = [np.concatenate([features[i] for i in frames]).clip(0) for frames in tuples]
+        scores.append(np.array([last @ (first @ x + first_bias).clip(0) + last_bias for x in inputs]))
+    return scores
+
+
+def test_all_247_relations():
+    head, weights = make_head(8)
+    features = np.random.default_rng(2).normal(size=(3, 8, FEATURES)).astype(np.float32)
+    expected = []
+    for clip in features:
+        scores = relation_scores(weights, clip, 8)
+        assert sum(map(len, scores)) == 247
+        expected.append(sum(min(3, len(one)) * one.mean(0) for one in scores))
+    np.testing.assert_allclose(head(Tensor(features)).asnumpy(), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("subsample_num", [1, 3])
+def test_sampled_relations(subsample_num):
+    head, weights = make_head(8, subsample_num)
+    features = np.random.default_rng(3).normal(size=(5, 8, FEATURES)).astype(np.float32)
+    drawn = [sampling.sample_relations(8, subsample_num, sampling.generator(0, 0, i, "relations")) for i in range(5)]
+    expected = []
+    for clip, rows in zip(features, drawn):
+        scores = relation_scores(weights, clip, 8)
+        expected.append(sum(one[row[row >= 0]].sum(0) for one, row in zip(scores, rows)))
+    found = head(Tensor(features), Tensor(np.stack(drawn))).asnumpy()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_mean_of_draws_approaches_all_relations_like_a_mean():
+    """The error of a mean of n draws falls like 1 / sqrt(n), and that of 2000 is what chance allows."""
+    head, _ = make_head(8)
+    features = np.random.default_rng(4).normal(size=(1, 8, FEATURES)).astype(np.float32)
+    exact = head(Tensor(features)).asnumpy()[0]
+    drawn = [sampling.sample_relations(8, 3, sampling.generator(7, 0, i, "relations")) for i in range(2000)]
+    scores = head(Tensor(np.repeat(features, 2000, axis=0)), Tensor(np.stack(drawn))).asnumpy()  # [2000, C]
+    spread = scores.std(axis=0)
+    assert spread.min() > 0.05 * np.abs(exact).max()
+    assert np.all(np.abs(scores.mean(axis=0) - exact) < 4 * spread / np.sqrt(2000))
+    for count in (10, 100):
+        errors = scores.reshape(-1, count, CLASSES).mean(axis=1) - exact  # means of disjoint draws
+        ratio = np.sqrt((errors**2).mean(axis=0)) / (spread / np.sqrt(count))
+        assert np.all((ratio > 0.6) & (ratio < 1.5)), count
