@@ -79,7 +79,7 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     frames = []
     for index in indices:
         path = Path(folder) / FRAME_NAME.format(index + 1)
-        frame = _decode_frame(path)
+        frame = decode_frame(path)
         if frames and frame.shape != frames[0].shape:
             (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]
             raise InputError(
@@ -87,6 +87,33 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
             )
         frames.append(frame)
     return frames
+
+
+def decode_frame(path: Path) -> np.ndarray:
+    """One image file as uint8 [height, width, 3] BGR.
+
+    Raises InputError, naming the file, if it is missing, empty, truncated or no image.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        missing = "frame" if path.parent.is_dir() else "clip folder"
+        raise InputError(f"{path if missing == 'frame' else path.parent}: {missing} is missing") from None
+    except OSError as error:
+        raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
+    if not data:
+        raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
+    if _is_truncated_jpeg(data):
+        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
+    # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: frame is not an image; expected a JPEG image")
+    return image
 
 
 def usable_workers(requested: int) -> int:
@@ -337,29 +364,6 @@ def _parse_row(place: str, line: str, lowest: int, num_classes: int) -> VideoRec
     if not lowest <= record.label < num_classes:
         raise InputError(f"{place}: class index {record.label}; expected {lowest} to {num_classes - 1}")
     return record
-
-
-def _decode_frame(path: Path) -> np.ndarray:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        missing = "frame" if path.parent.is_dir() else "clip folder"
-        raise InputError(f"{path if missing == 'frame' else path.parent}: {missing} is missing") from None
-    except OSError as error:
-        raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
-    if not data:
-        raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
-    if _is_truncated_jpeg(data):
-        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
-    # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise InputError(f"{path}: frame is not an image; expected a JPEG image")
-    return image
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:

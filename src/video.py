@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from src.errors import InputError
-from src.tsn_dataset import _decode_frame as decode_image
+from src.tsn_dataset import decode_frame
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
@@ -28,7 +28,7 @@ class FrameFolder:
 
     def read(self, indices: np.ndarray) -> list[np.ndarray]:
         """The frames with these 0-based indices, uint8 [height, width, 3] BGR."""
-        return [decode_image(self.files[i]) for i in indices]
+        return [decode_frame(self.files[i]) for i in indices]
 
 
 class VideoFile:
