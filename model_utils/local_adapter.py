@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import subprocess
 import sys
@@ -57,10 +56,11 @@ def join_cpu_cluster() -> None:
     for name in [name for name in os.environ if name.startswith(("OMPI_", "PMIX_"))]:
         del os.environ[name]
     if rank == 0:
-        scheduler = subprocess.Popen(
+        # Not waited for: it ends once every process has left, which this one does after the last line of Python.
+        subprocess.Popen(
             [sys.executable, "-c", "from mindspore import communication; communication.init()"],
             env={**os.environ, "MS_ROLE": "MS_SCHED"},
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-        atexit.register(scheduler.wait)
     os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))
