@@ -21,7 +21,6 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from src.compat import batch_norm
-from src.compat import dropout as dropout_cell
 from src.errors import InputError
 
 
@@ -180,21 +179,20 @@ class BNInception(nn.Cell):
 
     Args:
         out_channels: size of the last layer's output (the frame feature, or class scores for average consensus).
-        dropout: probability of zeroing an input of the last layer while training.
         width_mult: scales every channel count.
         freeze_bn: TSN's *partial BN*: every normalisation but the first keeps its stored statistics, and its gamma and
             beta do not train.
 
     Inputs:
         frames: float32 [N, 3, S, S], BGR, channel means subtracted.
+        dropout_mask: float32 [N, feature_channels] that the last layer's input is multiplied with while training (see
+            ``src.sampling.dropout_mask``), or None.
 
     Outputs:
         float32 [N, out_channels].
     """
 
-    def __init__(
-        self, out_channels: int = 256, dropout: float = 0.8, width_mult: float = 1.0, freeze_bn: bool = True
-    ) -> None:
+    def __init__(self, out_channels: int = 256, width_mult: float = 1.0, freeze_bn: bool = True) -> None:
         super().__init__()
         stem, conv2 = scale_channels(64, width_mult), scale_channels(192, width_mult)
         self.conv1_7x7_s2 = ConvBN(3, stem, 7, 2, frozen=False)
@@ -209,7 +207,6 @@ class BNInception(nn.Cell):
             channels = cell.out_channels
         self.feature_channels = channels
 
-        self.dropout = dropout_cell(dropout)
         self.fc = nn.Dense(channels, out_channels, weight_init=Normal(0.001), bias_init=Zero())
 
     def features(self, frames: Tensor) -> Tensor:
@@ -221,5 +218,8 @@ class BNInception(nn.Cell):
         x = self.inception_5b(self.inception_5a(x))  # [N, 1024, S/32, S/32]
         return x.mean((2, 3))  # [N, 1024]
 
-    def construct(self, frames: Tensor) -> Tensor:
-        return self.fc(self.dropout(self.features(frames)))
+    def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
+        features = self.features(frames)
+        if dropout_mask is not None:
+            features = features * dropout_mask
+        return self.fc(features)

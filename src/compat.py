@@ -13,14 +13,6 @@ LEGACY = int(ms.__version__.split(".")[0]) < 2
 EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network whose batch is left open
 
 
-def dropout(drop_probability: float) -> nn.Cell:
-    """Dropout that zeroes a fraction ``drop_probability`` of its input while training.
-
-    MindSpore's first positional argument is the probability to *keep*, and 1.x knows only that one.
-    """
-    return nn.Dropout(keep_prob=1.0 - drop_probability) if LEGACY else nn.Dropout(p=drop_probability)
-
-
 def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
     """Batch normalisation with PyTorch's defaults; ``frozen`` uses its stored statistics while training, too."""
     cell = _LegacyCPUBatchNorm2d if LEGACY and ms.get_context("device_target") == "CPU" else nn.BatchNorm2d

@@ -100,7 +100,7 @@ def convert_trn_pytorch(
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")
     settings, num_classes = deduce_settings(weights, source, num_segments)
     settings["width_mult"] = width_mult
-    network = build_network(SimpleNamespace(**settings, dropout=0.0, freeze_bn=True), num_classes)
+    network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)
 
     description = {"settings": settings, "num_classes": num_classes, "source": Path(source).name}

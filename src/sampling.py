@@ -1,4 +1,4 @@
-"""What is looked at in a clip: its frames, its crop, whether it is mirrored, and which frame relations are used.
+"""What is looked at in a clip: its frames, its crop, whether it is mirrored, which features and relations are used.
 
 Choices only, in NumPy: no pixels, no files. Every random draw comes from `generator`, so it depends on nothing but
 the seed, the epoch, the clip and what is drawn: the same for any number of workers, ranks or restarts.
@@ -12,7 +12,7 @@ from math import ceil, comb
 
 import numpy as np
 
-STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle")
+STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout")
 
 CROP_SCALES = (1, 0.875, 0.75, 0.66)
 # Where a crop may lie: 4 corners, centre, 4 edge centres, 4 inner quarter points, in quarters of the free space.
@@ -124,3 +124,12 @@ def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Gener
         used = min(subsample_num, num_tuples)
         relations[row, :used] = rng.choice(num_tuples, used, replace=False)
     return relations
+
+
+def dropout_mask(num_segments: int, features: int, dropout: float, rng: np.random.Generator) -> np.ndarray:
+    """What dropout multiplies a clip's features with in one training step: float32 [T, features].
+
+    0 with probability `dropout`, else 1 / (1 - dropout), so that the expected feature stays as it is.
+    """
+    kept = rng.random((num_segments, features), np.float32) >= dropout
+    return kept * np.float32(1 / (1 - dropout))

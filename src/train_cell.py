@@ -9,16 +9,16 @@ from src.tsn import ClipInput
 
 
 class ClipLoss(nn.Cell):
-    """Mean softmax cross-entropy of a batch: clips uint8 [B, T, S, S, 3], labels int32 [B], relations -> scalar."""
+    """Mean softmax cross-entropy of a batch as ``src.tsn_dataset.training_batches`` yields it, float32 scalar."""
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
         self.to_video = ClipInput()
         self.network = network
 
-    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
+    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor, dropout_mask: Tensor) -> Tensor:
         # nn.SoftmaxCrossEntropyWithLogits gives inf on CPUs once one logit leads by about 90.
-        return ops.cross_entropy(self.network(self.to_video(clips), relations), labels)
+        return ops.cross_entropy(self.network(self.to_video(clips), relations, dropout_mask), labels)
 
 
 def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
@@ -61,7 +61,7 @@ def build_optimizer(
 
 
 class TrainStep(nn.Cell):
-    """Clips, labels, relations (see ``ClipLoss``) -> loss before the update.
+    """A batch (see ``ClipLoss``) -> loss before the update, float32 scalar.
 
     Gradients are averaged over ranks first and clipped to ``clip_grad_norm`` (global L2 norm) after, so that the step
     is the one that a single device would make with the whole batch.
@@ -78,7 +78,7 @@ class TrainStep(nn.Cell):
         if mode == ms.ParallelMode.DATA_PARALLEL:
             self.average = nn.DistributedGradReducer(optimizer.parameters, mean=True)
 
-    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor) -> Tensor:
-        loss, grads = self.loss_and_grads(clips, labels, relations)
+    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor, dropout_mask: Tensor) -> Tensor:
+        loss, grads = self.loss_and_grads(clips, labels, relations, dropout_mask)
         grads = ops.clip_by_global_norm(self.average(grads), self.clip_grad_norm)
         return ops.depend(loss, self.optimizer(grads))

@@ -40,6 +40,7 @@ class TSN(nn.Cell):
     Inputs:
         video: float32 [B, T*3, S, S], the T frames' channels (BGR, means subtracted) one after the other.
         relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all of them.
+        dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer while training, or None.
 
     Outputs:
         logits, float32 [B, C].
@@ -51,9 +52,13 @@ class TSN(nn.Cell):
         self.consensus = consensus
         self.num_segments = num_segments
 
-    def construct(self, video: Tensor, relations: Tensor | None = None) -> Tensor:
+    def construct(
+        self, video: Tensor, relations: Tensor | None = None, dropout_mask: Tensor | None = None
+    ) -> Tensor:
         side = video.shape[-1]
-        features = self.base_model(video.reshape((-1, 3, side, side)))  # [B*T, D]
+        if dropout_mask is not None:
+            dropout_mask = dropout_mask.reshape((-1, dropout_mask.shape[-1]))  # [B*T, feature_channels]
+        features = self.base_model(video.reshape((-1, 3, side, side)), dropout_mask)  # [B*T, D]
         features = features.reshape((-1, self.num_segments, features.shape[-1]))  # [B, T, D]
         return self.consensus(features, relations)
 
@@ -85,7 +90,7 @@ class ClipLogits(nn.Cell):
 def build_network(settings: Any, num_classes: int) -> TSN:
     """The network that ``settings`` (a config, or what a checkpoint says of itself) describes.
 
-    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult dropout freeze_bn``. With average
+    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult freeze_bn``. With average
     consensus the backbone's last layer gives class scores, otherwise features of ``img_feature_dim`` channels.
     """
     segments, features = settings.num_segments, settings.img_feature_dim
@@ -97,5 +102,5 @@ def build_network(settings: Any, num_classes: int) -> TSN:
         consensus, features = AverageConsensus(), num_classes
     else:
         raise ValueError(f"consensus_type {settings.consensus_type!r}: expected TRNmultiscale, TRN or avg")
-    backbone = BNInception(features, settings.dropout, settings.width_mult, settings.freeze_bn)
+    backbone = BNInception(features, settings.width_mult, settings.freeze_bn)
     return TSN(backbone, consensus, segments)

@@ -146,13 +146,15 @@ def training_batches(
     seed: int,
     flip: str,
     mirrored: np.ndarray,
+    dropout: float,
+    features: int,
     workers: int,
     epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
     rank: int = 0,
     world_size: int = 1,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The batches of a whole training run, one after the other, each epoch `steps_per_epoch` of them.
 
     A run resumed at `first_step` of `first_epoch` (both from 0) continues with exactly the batches that the run it
@@ -162,7 +164,8 @@ def training_batches(
     `flip` is "label_aware" (half of the clips are mirrored and get the class that `mirrored`, from
     `transforms.mirrored_classes`, gives, unless that is -1), "plain" (mirrored, class kept) or "none".
 
-    Yields (clip uint8 [B, T, S, S, 3] BGR, label int32 [B], relations int32 [B, T - 1, subsample_num]).
+    Yields (clip uint8 [B, T, S, S, 3] BGR, label int32 [B], relations int32 [B, T - 1, subsample_num], dropout mask
+    float32 [B, T, features]).
     Raises InputError at the call if there are too few clips, and at the batch with a clip that cannot be read.
     Close the iterator (`contextlib.closing`) where it may be left early: that stops its threads.
     """
@@ -194,10 +197,11 @@ def training_batches(
 
         clip, problem = _load_or_explain(load, (num_segments, image_size, image_size, 3))
         relations = sampling.sample_relations(num_segments, subsample_num, draw("relations"))
-        return clip, np.array(label, np.int32), relations, problem
+        mask = sampling.dropout_mask(num_segments, features, dropout, draw("dropout"))
+        return clip, np.array(label, np.int32), relations, mask, problem
 
     num_rows = (epochs * steps - first) * batch_size
-    batches = _pipeline(row, num_rows, ["clip", "label", "relations", "problem"], batch_size, workers)
+    batches = _pipeline(row, num_rows, ["clip", "label", "relations", "dropout_mask", "problem"], batch_size, workers)
     return _raise_problems(batches.create_tuple_iterator(num_epochs=1))
 
 
@@ -320,12 +324,12 @@ def _messages(problems: np.ndarray) -> list[str]:
     return [row.tobytes().rstrip(b"\0").decode("utf-8", "ignore") for row in problems]
 
 
-def _raise_problems(batches: Iterable) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _raise_problems(batches: Iterable) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     with _released(batches):
-        for clip, label, relations, problem in batches:
+        for *batch, problem in batches:
             for message in filter(None, _messages(problem.asnumpy())):
                 raise InputError(message)
-            yield clip, label, relations
+            yield tuple(batch)
 
 
 def _read_problems(batches: Iterable) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:

@@ -93,6 +93,10 @@ def _write_reference_training(folder: Path, case: str) -> None:
 
     from tests import torch_reference
 
+    class Given(torch.nn.Module):
+        def forward(self, features):
+            return features * self.mask
+
     training = TRAININGS[case]
     network = torch_reference.TSN(3, 3, "TRNmultiscale", 8, 0.0625, 0.0, training.freeze_bn)
     torch_reference.randomise(network, seed=6)
@@ -104,6 +108,8 @@ def _write_reference_training(folder: Path, case: str) -> None:
     clips //= rng.integers(1, 6, (STEPS, 3, 3, 1, 1, 3), dtype=np.uint8)  # of different colours
     labels = rng.integers(0, 3, (STEPS, 3)).astype(np.int32)
     relations = np.stack([[torch_reference.sample_relations(3, 2, rng) for _ in range(3)] for _ in range(STEPS)])
+    masks = 2.0 * rng.integers(0, 2, (STEPS, 3, 3, network.new_fc.in_features))  # half of the features dropped
+    network.dropout = Given()
 
     means = np.float32(torch_reference.CHANNEL_MEANS_BGR)
     videos = (clips - means).astype(np.float64).transpose(0, 1, 2, 5, 3, 4).reshape(STEPS, 3, 9, 64, 64)
@@ -112,12 +118,14 @@ def _write_reference_training(folder: Path, case: str) -> None:
     losses, norms = [], []
     for step in range(STEPS):
         torch_reference.set_epoch(optimizer, training.rate, step, update_lr_epochs=LR_DROP)
+        network.dropout.mask = torch.from_numpy(masks[step]).flatten(0, 1)
         batch = [torch.from_numpy(np.ascontiguousarray(x[step])) for x in (videos, labels.astype(np.int64), relations)]
         loss, norm = torch_reference.train_step(network, optimizer, *batch, training.clip_grad_norm)
         losses.append(loss)
         norms.append(norm)
     _convert(network, folder / f"{case}_end.ckpt", 0.0625, 3)
-    arrays = {"clips": clips, "labels": labels, "relations": relations, "losses": losses, "norms": norms}
+    masks = masks.astype(np.float32)
+    arrays = {"clips": clips, "labels": labels, "relations": relations, "masks": masks, "losses": losses, "norms": norms}
     np.savez(folder / f"{case}.npz", **arrays)
 
 

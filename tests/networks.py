@@ -21,7 +21,6 @@ def settings(**changes) -> SimpleNamespace:
         "img_feature_dim": 8,
         "subsample_num": 2,
         "width_mult": 0.0625,
-        "dropout": 0.0,
         "freeze_bn": True,
         "image_size": SIDE,
         "flip": "label_aware",

@@ -20,7 +20,7 @@ from tests.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
 def default_config(path, **changes):
     """The settings of a network as they are before a checkpoint says what it is."""
     values = {"consensus_type": "TRNmultiscale", "num_segments": 8, "img_feature_dim": 256, "subsample_num": 3}
-    values.update(width_mult=1.0, dropout=0.8, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset())
+    values.update(width_mult=1.0, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset())
     return SimpleNamespace(**{**values, "ckpt_file": str(path), **changes})
 
 
@@ -50,18 +50,18 @@ def test_scores_of_a_converted_checkpoint(reference, consensus):
 
 @pytest.mark.parametrize("case", TRAININGS)
 def test_twenty_steps_of_training(reference, compiled, case):
-    """Same start, clips and relations: the loss of each step, and at the end every parameter and stored statistic."""
+    """Same start, clips, relations and dropout: the loss of each step, and at the end every parameter and stored statistic."""
     training, numbers = TRAININGS[case], np.load(reference / f"{case}.npz")
     assert len(numbers["losses"]) == STEPS > LR_DROP
     assert min(numbers["norms"]) < training.clip_grad_norm < max(numbers["norms"])
 
     start, about = read_checkpoint(reference / f"{case}_start.ckpt")
-    settings = {**about["settings"], "subsample_num": 2, "dropout": 0.0, "freeze_bn": training.freeze_bn}
+    settings = {**about["settings"], "subsample_num": 2, "freeze_bn": training.freeze_bn}
     network = build_network(SimpleNamespace(**settings), 3)
     load_parameters(network, start, "start")
     optimizer = build_optimizer(network, training.rate, 1, LR_DROP, MOMENTUM, training.weight_decay)
     step = TrainStep(network, optimizer, training.clip_grad_norm).set_train()
-    batches = [numbers[name] for name in ("clips", "labels", "relations")]
+    batches = [numbers[name] for name in ("clips", "labels", "relations", "masks")]
     losses = [float(step(*(Tensor(column[i]) for column in batches)).asnumpy()) for i in range(STEPS)]
     np.testing.assert_allclose(losses, numbers["losses"], rtol=1e-4)
 

@@ -179,3 +179,12 @@ def test_sample_relations(num_segments, subsample_num):
             seen.update(relations[row, :used].tolist())
         assert set(seen) == set(range(num_tuples))
         assert max(seen.values()) < 3 * 600 * used / num_tuples
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5, 0.8])
+def test_dropout_mask(dropout):
+    masks = np.stack(draws("dropout", 200, lambda rng: sampling.dropout_mask(8, 64, dropout, rng)))
+    assert (masks.dtype, masks.shape) == (np.float32, (200, 8, 64))
+    assert set(np.unique(masks)) <= {np.float32(0), np.float32(1 / (1 - dropout))}
+    assert np.mean(masks == 0) == pytest.approx(dropout, abs=0.01)
+    assert np.all(np.ptp(masks, axis=0) > 0) == (dropout > 0)  # no feature is always kept or always dropped

@@ -8,6 +8,9 @@ from src.trn import MultiScaleTRN
 from tests.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
 
 
+NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
+
+
 class SmallNetwork(nn.Cell):
     """A backbone of one layer before a real head, for what depends on the step and not on the backbone."""
 
@@ -16,7 +19,7 @@ class SmallNetwork(nn.Cell):
         self.fc = nn.Dense(3, 8)
         self.consensus = MultiScaleTRN(num_segments=3, feature_dim=8, num_classes=3, subsample_num=2)
 
-    def construct(self, video, relations=None):
+    def construct(self, video, relations=None, dropout_mask=None):
         colours = video.reshape((-1, 3, 3, SIDE * SIDE)).mean(3)  # [B, T, 3]
         return self.consensus(self.fc(colours / 64), relations)
 
@@ -25,7 +28,22 @@ def batch(clips=2, segments=3, seed=0):
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (clips, segments, SIDE, SIDE, 3), dtype=np.uint8)
     relations = np.tile(np.array([[0, -1], [0, 2]], np.int32), (clips, 1, 1))
-    return Tensor(pixels), Tensor(np.arange(clips, dtype=np.int32)), Tensor(relations)
+    return Tensor(pixels), Tensor(np.arange(clips, dtype=np.int32)), Tensor(relations), NOTHING_DROPPED
+
+
+def test_dropout_multiplies_the_features_of_the_backbone():
+    network = seeing_network()
+    clips, labels, relations, _ = batch()
+    drop = np.random.default_rng(1).random((2, 3, network.base_model.feature_channels)) < 0.5
+    features = {}
+    for name, mask in (("all", np.ones(drop.shape)), ("kept", 2.0 * ~drop)):
+        inputs = []
+        network.base_model.fc.construct = lambda x, inputs=inputs: inputs.append(x.asnumpy()) or Tensor(x[:, :8])
+        ClipLoss(network)(clips, labels, relations, Tensor(mask.astype(np.float32)))
+        features[name] = inputs[0].reshape(drop.shape)
+    assert np.all(features["kept"][drop] == 0)
+    assert np.any(features["all"][drop])
+    np.testing.assert_allclose(features["kept"][~drop], 2 * features["all"][~drop], rtol=1e-6)
 
 
 def test_groups_hold_every_trainable_parameter_once():
@@ -111,7 +129,7 @@ def test_gradients_are_clipped_to_the_global_norm():
 def test_loss_is_the_mean_cross_entropy_and_falls():
     ms.set_seed(3)
     network = SmallNetwork()
-    _, labels, relations = batch(clips=3)
+    _, labels, relations, dropped = batch(clips=3)
     colours = np.uint8([[[[[220, 40, 90]]]], [[[[30, 230, 60]]]], [[[[90, 60, 240]]]]])
     clips = Tensor(np.broadcast_to(colours, (3, 3, SIDE, SIDE, 3)).copy())
     video = clips.asnumpy().astype(np.float32) - np.float32([104, 117, 128])
@@ -120,15 +138,14 @@ def test_loss_is_the_mean_cross_entropy_and_falls():
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(3), labels.asnumpy()])
 
     step = TrainStep(network, build_optimizer(network, 0.05, 100, 100, 0.9, 0.0), 20.0).set_train()
-    losses = [float(step(clips, labels, relations).asnumpy()) for _ in range(10)]
+    losses = [float(step(clips, labels, relations, dropped).asnumpy()) for _ in range(10)]
     assert losses[0] == pytest.approx(expected, rel=1e-5)
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_the_loss_of_a_network_that_is_certain_is_finite():
-    clips, labels, relations = batch()
     network = SmallNetwork()
     last = network.consensus.fc_fusion_scales[0][3].bias
     last.set_data(Tensor(np.array([300, 0, -300], np.float32)))
-    loss = float(ClipLoss(network)(clips, labels, relations).asnumpy())
+    loss = float(ClipLoss(network)(*batch()).asnumpy())
     assert loss == pytest.approx(150, rel=0.01)

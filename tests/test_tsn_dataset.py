@@ -22,6 +22,7 @@ NUM_FRAMES = 9
 MIRRORED = np.array([1, 0, 2, -1], np.int32)
 OPTIONS = {"num_segments": 4, "image_size": 32, "subsample_num": 2}
 TRAINING = {**OPTIONS, "batch_size": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "workers": 1, "epochs": 2}
+TRAINING.update(dropout=0.8, features=6)
 EVALUATION = {"num_segments": 4, "image_size": 32, "test_crops": 10, "batch_size": 3, "workers": 1}
 
 
@@ -211,7 +212,7 @@ def test_frames_of_different_sizes(tmp_path):
 
 
 def expected_row(records, images_root, epoch, index, flip):
-    """A training row put together by hand: clip, label, relations."""
+    """A training row put together by hand: clip, label, relations, dropout mask."""
     record = records[index]
     frames = tsn_dataset.decode_frames(
         images_root / record.folder,
@@ -226,7 +227,8 @@ def expected_row(records, images_root, epoch, index, flip):
             clip = clip[:, :, ::-1]
         if flip == "label_aware" and twin is not None:
             label = twin
-    return clip, label, sampling.sample_relations(4, 2, sampling.generator(5, epoch, index, "relations"))
+    relations = sampling.sample_relations(4, 2, sampling.generator(5, epoch, index, "relations"))
+    return clip, label, relations, sampling.dropout_mask(4, 6, 0.8, sampling.generator(5, epoch, index, "dropout"))
 
 
 def as_arrays(batches):
@@ -250,15 +252,17 @@ def test_training_batches(records, images_root, flip):
     batches = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "flip": flip}))
     assert len(batches) == 2 * 5  # 11 clips are 5 whole batches of 2
     changed = 0
-    for number, (clip, label, relations) in enumerate(batches):
+    for number, (clip, label, relations, mask) in enumerate(batches):
         assert (clip.dtype, label.dtype, relations.dtype) == (np.uint8, np.int32, np.int32)
         assert (clip.shape, label.shape, relations.shape) == ((2, 4, 32, 32, 3), (2,), (2, 3, 2))
+        assert (mask.dtype, mask.shape) == (np.float32, (2, 4, 6))
         epoch, step = divmod(number, 5)
         for slot, index in enumerate(sampling.epoch_order(NUM_CLIPS, 5, epoch)[2 * step : 2 * step + 2]):
             row = expected_row(records, images_root, epoch, index, flip)
             np.testing.assert_array_equal(clip[slot], row[0])
             assert label[slot] == row[1]
             np.testing.assert_array_equal(relations[slot], row[2])
+            np.testing.assert_array_equal(mask[slot], row[3])
             changed += label[slot] != records[index].label
     assert bool(changed) == (flip == "label_aware")
 
