@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 
@@ -39,6 +41,12 @@ def _first_number(*names: str, default: int) -> int:
     return default
 
 
+def _end_with_parent() -> None:
+    """Asks the kernel to end this process with the one that started it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def join_cpu_cluster() -> None:
     """Gives a process that mpirun started what MindSpore's own CPU collectives need; after msrun it is there already.
 
@@ -53,14 +61,16 @@ def join_cpu_cluster() -> None:
     os.environ.setdefault("MS_SCHED_HOST", "127.0.0.1")
     os.environ.setdefault("MS_SCHED_PORT", str(port))
     os.environ["MS_WORKER_NUM"] = str(world_size)
+    for name in ("MS_RECEIVE_MSG_TIMEOUT", "MS_CPU_COMM_OP_TIMEOUT"):
+        os.environ.setdefault(name, "600")  # seconds; one process may compile for a minute longer than another
     for name in [name for name in os.environ if name.startswith(("OMPI_", "PMIX_"))]:
         del os.environ[name]
     if rank == 0:
-        # Not waited for: it ends once every process has left, which this one does after the last line of Python.
         subprocess.Popen(
             [sys.executable, "-c", "from mindspore import communication; communication.init()"],
             env={**os.environ, "MS_ROLE": "MS_SCHED"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            preexec_fn=_end_with_parent,  # by itself it would wait for ever for processes that were killed
         )
     os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))

@@ -58,8 +58,8 @@ def moxing_session(config: Config) -> Iterator[None]:
 
 def _use_local_copies(config: Config) -> None:
     config.dataset_root = os.path.join(config.data_path, config.dataset_root)
-    for key in ("pre_trained_backbone", "ckpt_file"):
-        if getattr(config, key):
+    for key in ("pre_trained_backbone", "ckpt_file", "resume"):
+        if getattr(config, key) not in ("", "auto"):
             setattr(config, key, os.path.join(config.load_path, getattr(config, key)))
     output_path = Path(os.path.abspath(config.output_path))
     for key in ("train_output_dir", "eval_output_dir", "export_output_dir"):

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Callable, NoReturn
 
+from model_utils.stop_signals import Stopped
 from src.errors import InputError
 
 LOGGER_NAME = "trn"
@@ -17,14 +18,17 @@ LOGGER_NAME = "trn"
 def run_main(main: Callable[[], None]) -> NoReturn:
     """Run `main()` and end the process.
 
-    Exit status 0; 1 after an InputError, which is shown as one line; 130 after Ctrl-C. Any other exception is a bug
-    and keeps its traceback. What went wrong also goes into the log file, if there is one by then.
+    Exit status 0; 1 after an InputError, which is shown as one line; 130 after Ctrl-C; 128 + N if signal N has Stopped
+    it. Any other exception is a bug and keeps its traceback. What went wrong also goes into the log file, if there is
+    one by then.
     """
     try:
         main()
         sys.stdout.flush()
     except InputError as error:
         _end(f"error: {error}", 1)
+    except Stopped as stopped:
+        _end(str(stopped), 128 + stopped.number)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except BrokenPipeError:

@@ -29,10 +29,10 @@ require_arguments() {
     fi
 }
 
-# absolute PATH: the path as it is seen from any folder; an empty one stays empty.
+# absolute PATH: the path as it is seen from any folder; an empty one stays empty, and "auto" (--resume) what it is.
 absolute() {
     case "$1" in
-        "" | /*) printf '%s\n' "$1" ;;
+        "" | /* | auto) printf '%s\n' "$1" ;;
         *) printf '%s\n' "$PWD/$1" ;;
     esac
 }
@@ -70,7 +70,7 @@ option_name() {
 
 # Keys of the config whose values are paths.
 # shellcheck disable=SC2034
-CONFIG_PATHS="config_path dataset_root pre_trained_backbone ckpt_file train_output_dir eval_output_dir export_output_dir"
+CONFIG_PATHS="config_path dataset_root pre_trained_backbone ckpt_file resume train_output_dir eval_output_dir export_output_dir"
 
 # choose_python: set PYTHON, unless the environment does, to the repository's own .venv, unless another virtual
 # environment is active, or else to the python on PATH; and go to the repository root, where it is to run.

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
-from src.compat import batch_norm
+from src.batch_norm import batch_norm
 from src.errors import InputError
 
 

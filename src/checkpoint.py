@@ -1,7 +1,8 @@
 """Checkpoints: what a file says about itself, whole-or-nothing writing, loading that reports every mismatch.
 
 A checkpoint is MindSpore's own format. Its description (settings, class names, epoch, versions) travels inside as one
-more tensor, JSON in UTF-8 bytes, which loaders that do not know it pass over.
+more tensor, JSON in UTF-8 bytes, which loaders that do not know it pass over; so does what a training that goes on
+needs besides the network, the optimiser's state under names that begin with OPTIMIZER_PREFIX.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from src.errors import InputError
 from src.tsn import NETWORK_SETTINGS, TSN, build_network
 
 DESCRIPTION_NAME = "trn_description"
+OPTIMIZER_PREFIX = "optimizer."
+LAST_NAME = "checkpoint_last.ckpt"
 FOLLOWED_SETTINGS = ("image_size", "flip")  # evaluation follows the training in these, but may be told otherwise
 
 
@@ -36,17 +39,25 @@ def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description
     encoded = np.frombuffer(json.dumps(about, sort_keys=True).encode(), np.uint8)
     entries = [{"name": name, "data": Tensor(_array(value))} for name, value in parameters.items()]
     entries.append({"name": DESCRIPTION_NAME, "data": Tensor(encoded)})
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.ckpt")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.ckpt")  # or .tmp, while MindSpore writes it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         ms.save_checkpoint(entries, str(partial))
         os.chmod(partial, 0o644)  # MindSpore leaves the file readable by its owner only
+        _to_disk(partial)
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path}: cannot write the checkpoint: {_first_line(error)}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        for left in path.parent.glob(f"{partial.stem}.*"):
+            left.unlink()
     return path
+
+
+def _to_disk(path: Path) -> None:
+    """Waits until the file is on the disk, so that not even a power failure leaves a renamed file without content."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _array(value: Any) -> np.ndarray:
@@ -59,11 +70,16 @@ def _first_line(error: BaseException) -> str:
 
 
 def read_checkpoint(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
-    """The parameters in a checkpoint, by name, and its description ({} in files that carry none).
+    """The network's parameters in a checkpoint, by name, and its description ({} in files that carry none).
 
     Raises:
         InputError: if the file is missing, empty, truncated or not a MindSpore checkpoint.
     """
+    entries, description = _read(path)
+    return {name: entry for name, entry in entries.items() if not name.startswith(OPTIMIZER_PREFIX)}, description
+
+
+def _read(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint file")
@@ -100,8 +116,51 @@ def load_backbone(network: nn.Cell, path: str | Path) -> None:
     _fill(backbone_only(network.parameters_dict()), backbone_only(given), path)
 
 
-def describe(config: Any, categories: list[str], **progress: int) -> dict[str, Any]:
-    """What a checkpoint says about itself: how its network is built and was trained, its classes, epoch and step."""
+def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Parameter]:
+    """What a training goes on from: the network's parameters and, renamed, the optimiser's momentum and step."""
+    state = network.parameters_dict()
+    return {**state, **{OPTIMIZER_PREFIX + parameter.name: parameter for parameter in _own_parameters(optimizer)}}
+
+
+def resume_training(
+    path: str | Path, network: nn.Cell, optimizer: nn.Optimizer, expected: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Loads a ``training_state`` and returns the checkpoint's description.
+
+    Raises:
+        InputError: if it holds no optimiser state, or says otherwise than ``expected`` (see ``describe``) how it is
+            trained: a run goes on as it began.
+    """
+    entries, about = _read(path)
+    if OPTIMIZER_PREFIX + "global_step" not in entries:
+        raise InputError(f"{path}: holds a network only, not the optimiser's state that a training goes on from")
+    changed = [
+        f"{key} {theirs.get(key)} (now {value})"
+        for theirs, ours in ((about["settings"], expected["settings"]), (about["recipe"], expected["recipe"]))
+        for key, value in ours.items()
+        if theirs.get(key) != value
+    ]
+    if about["categories"] != expected["categories"]:
+        changed.append("other classes")
+    if changed:
+        raise InputError(f"{path}: cannot go on otherwise than it began: {', '.join(changed)}")
+    wanted = training_state(network, optimizer)
+    _fill(wanted, entries, path)
+    return about
+
+
+def newest_checkpoint(folder: str | Path) -> Path | None:
+    """The checkpoint in ``folder`` that was written last and that a training can go on from, if there is one."""
+    found = [*_numbered(folder), *Path(folder).glob(LAST_NAME)]
+    return max(found, key=_age, default=None)
+
+
+def _own_parameters(optimizer: nn.Optimizer) -> list[Parameter]:
+    return [p for p in optimizer.get_parameters() if p.name == "global_step" or p.name.startswith("moments.")]
+
+
+def describe(config: Any, categories: list[str], **progress: Any) -> dict[str, Any]:
+    """What a checkpoint says about itself: how its network is built and was trained, its classes, how far it is."""
     settings = {key: getattr(config, key) for key in (*NETWORK_SETTINGS, *FOLLOWED_SETTINGS)}
     return {"settings": settings, "num_classes": len(categories), "categories": categories, **progress}
 
@@ -140,9 +199,22 @@ def load_network(config: Any, categories: list[str] | None = None) -> tuple[TSN,
 
 def keep_newest(folder: str | Path, count: int) -> None:
     """Deletes all but the ``count`` newest ``checkpoint_trn-<epoch>_<step>.ckpt`` in ``folder``."""
-    checkpoints = sorted(Path(folder).glob("checkpoint_trn-*_*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
-    for path in checkpoints[:-count]:
+    for path in sorted(_numbered(folder), key=_age)[:-count]:
         path.unlink()
+
+
+def delete_partial(folder: str | Path) -> None:
+    """Deletes what writers that were killed left in ``folder``."""
+    for path in Path(folder).glob(".checkpoint_*.partial.*"):
+        path.unlink()
+
+
+def _numbered(folder: str | Path) -> list[Path]:
+    return list(Path(folder).glob("checkpoint_trn-*_*.ckpt"))
+
+
+def _age(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _num_classes(parameters: Mapping[str, Tensor], about: Mapping[str, Any]) -> int | None:

@@ -13,10 +13,10 @@ LEGACY = int(ms.__version__.split(".")[0]) < 2
 EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network whose batch is left open
 
 
-def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
-    """Batch normalisation with PyTorch's defaults; ``frozen`` uses its stored statistics while training, too."""
+def batch_norm_2d(channels: int, **options: object) -> nn.BatchNorm2d:
+    """``nn.BatchNorm2d`` with the same stored statistics in both packages."""
     cell = _LegacyCPUBatchNorm2d if LEGACY and ms.get_context("device_target") == "CPU" else nn.BatchNorm2d
-    return cell(channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
+    return cell(channels, **options)
 
 
 class _LegacyCPUBatchNorm2d(nn.BatchNorm2d):

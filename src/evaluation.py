@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 import numpy as np
-from mindspore import Tensor, ops
 
 from src import tsn_dataset
+from src.collective import sum_over_ranks
 from src.errors import InputError
 from src.metrics import true_class_rank
 from src.scoring import ClipScorer
@@ -140,15 +140,12 @@ class Validation:
     def __call__(self) -> Accuracy:
         """Scores the list. ``since_best`` is 0 afterwards if the result is the best so far: top-1, then top-5."""
         scored = self.evaluator()
-        counts = np.zeros(3, np.float32)
-        if len(scored.labels):
-            ranks = true_class_rank(scored.scores, scored.labels)
-            counts[:] = (ranks < 1).sum(), (ranks < 5).sum(), len(ranks)
-        if self.evaluator.world_size > 1:
-            counts = ops.AllReduce()(Tensor(counts)).asnumpy()
-        if not counts[2]:
+        ranks = true_class_rank(scored.scores, scored.labels) if len(scored.labels) else np.zeros(0)
+        counts = [(ranks < 1).sum(), (ranks < 5).sum(), len(ranks)]
+        first, five, clips = sum_over_ranks(counts, self.evaluator.world_size)
+        if not clips:
             raise InputError(f"{self.evaluator.images_root}: none of the clips to validate with can be read")
-        accuracy = Accuracy(float(counts[0] / counts[2]), float(counts[1] / counts[2]), int(counts[2]))
+        accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))
         if self.best is None or (accuracy.top1, accuracy.top5) > (self.best.top1, self.best.top5):
             self.best, self.since_best = accuracy, 0
         else:

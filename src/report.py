@@ -82,6 +82,18 @@ def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | Non
     write_file(Path(folder) / "curves.png", png_bytes(draw_training(epochs)))
 
 
+def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, float | None]]:
+    """What ``write_training`` has written about the first ``epochs`` epochs; none if the file is gone."""
+    try:
+        with open(Path(folder) / "metrics.csv", encoding="utf-8", newline="") as file:
+            rows = [{key: float(text) if text else None for key, text in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise InputError(f"{Path(folder) / 'metrics.csv'}: cannot be read: {error}") from None
+    return [row for row in rows if row["epoch"] <= epochs]
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Writes a file, making its folder: it is there whole or not at all. Raises InputError if that is not possible."""
     partial = path.with_name(f".{path.name}.partial")

@@ -41,6 +41,11 @@ def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     return groups
 
 
+def learning_rate(lr: float, update_lr_epochs: int, epoch: int) -> float:
+    """What the rate of weights is in an epoch, counted from 1: ``build_optimizer``'s schedule as a number."""
+    return lr * 0.1 ** ((epoch - 1) // update_lr_epochs)
+
+
 def build_optimizer(
     network: nn.Cell, lr: float, update_lr_epochs: int, steps_per_epoch: int, momentum: float, weight_decay: float
 ) -> nn.Optimizer:

@@ -52,9 +52,7 @@ class TSN(nn.Cell):
         self.consensus = consensus
         self.num_segments = num_segments
 
-    def construct(
-        self, video: Tensor, relations: Tensor | None = None, dropout_mask: Tensor | None = None
-    ) -> Tensor:
+    def construct(self, video: Tensor, relations: Tensor | None = None, dropout_mask: Tensor | None = None) -> Tensor:
         side = video.shape[-1]
         if dropout_mask is not None:
             dropout_mask = dropout_mask.reshape((-1, dropout_mask.shape[-1]))  # [B*T, feature_channels]

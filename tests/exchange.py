@@ -125,7 +125,14 @@ def _write_reference_training(folder: Path, case: str) -> None:
         norms.append(norm)
     _convert(network, folder / f"{case}_end.ckpt", 0.0625, 3)
     masks = masks.astype(np.float32)
-    arrays = {"clips": clips, "labels": labels, "relations": relations, "masks": masks, "losses": losses, "norms": norms}
+    arrays = {
+        "clips": clips,
+        "labels": labels,
+        "relations": relations,
+        "masks": masks,
+        "losses": losses,
+        "norms": norms,
+    }
     np.savez(folder / f"{case}.npz", **arrays)
 
 

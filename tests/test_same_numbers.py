@@ -50,7 +50,7 @@ def test_scores_of_a_converted_checkpoint(reference, consensus):
 
 @pytest.mark.parametrize("case", TRAININGS)
 def test_twenty_steps_of_training(reference, compiled, case):
-    """Same start, clips, relations and dropout: the loss of each step, and at the end every parameter and stored statistic."""
+    """Same start, clips, relations and dropout: each step's loss, at the end every parameter and stored statistic."""
     training, numbers = TRAININGS[case], np.load(reference / f"{case}.npz")
     assert len(numbers["losses"]) == STEPS > LR_DROP
     assert min(numbers["norms"]) < training.clip_grad_norm < max(numbers["norms"])

@@ -3,10 +3,9 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
-from src.train_cell import ClipLoss, TrainStep, build_optimizer, parameter_groups
+from src.train_cell import ClipLoss, TrainStep, build_optimizer, learning_rate, parameter_groups
 from src.trn import MultiScaleTRN
 from tests.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
-
 
 NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
 
@@ -88,6 +87,7 @@ def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
         [float(schedule(Tensor(step, ms.int32))) for step in range(14)] for schedule in optimizer.learning_rate[:1]
     ]
     assert rates[0] == pytest.approx([0.5] * 6 + [0.05] * 6 + [0.005] * 2, rel=1e-5)
+    assert [learning_rate(0.5, 2, 1 + step // 3) for step in range(14)] == pytest.approx(rates[0], rel=1e-5)
     by_group = [float(schedule(Tensor(0, ms.int32))) for schedule in optimizer.learning_rate]
     assert sorted({round(rate, 6) for rate in by_group}) == [0.5, 1.0]
 

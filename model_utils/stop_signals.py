@@ -1,0 +1,81 @@
+"""Ctrl-C and SIGTERM in the middle of long work, which wants to save what it has before it ends."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import NoReturn
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+CLOSING_SECONDS = 0.2
+
+
+class Stopped(Exception):
+    """A signal has ended the work; ``number`` is the signal's."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+class StopSignals:
+    """Notes SIGINT and SIGTERM in ``received`` instead of ending the process; a second one ends it at once.
+
+    with StopSignals("stopped; what is done lies in train-logs") as stop:
+        while work and not stop.received:
+            step()
+            with stop.at_once():    # nothing to save here
+                evaluate()
+
+    A thread waits for the signals and all others block them, so it must be entered before other threads start:
+    MindSpore, while it runs a graph, would make a SIGTERM of a SIGINT.
+    """
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.received = 0
+        self._at_once = self._closed = False
+
+    def __enter__(self) -> StopSignals:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        self._thread = Thread(target=self._wait, name="stop signals", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        self._thread.join()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal raises Stopped, and so does one that came before."""
+        self._at_once = True
+        try:
+            if self.received:
+                self.end()
+            yield
+        except KeyboardInterrupt:
+            self.end()
+        finally:
+            self._at_once = False
+
+    def end(self) -> NoReturn:
+        """Raises Stopped; of the processes that stop together some may not have got the signal yet."""
+        raise Stopped(self.received or signal.SIGTERM, self.message)
+
+    def _wait(self) -> None:
+        while not self._closed:
+            info = signal.sigtimedwait(SIGNALS, CLOSING_SECONDS)
+            if info and self.received:
+                os._exit(128 + info.si_signo)
+            if info:
+                self.received = info.si_signo
+                print("stopping after this step; once more ends it at once", file=sys.stderr, flush=True)
+                if self._at_once:
+                    _thread.interrupt_main()
