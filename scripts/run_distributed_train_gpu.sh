@@ -17,8 +17,8 @@ device_num="${DEVICE_NUM:-8}"
 [[ "$device_num" =~ ^[1-9][0-9]*$ ]] || usage_error "DEVICE_NUM=$device_num: not a number of devices"
 require_dir "$dataset_root"
 [ -z "$pretrained" ] || require_file "$pretrained"
-# When it is stopped mpirun gives the processes a second; they need a step and a save.
-launch=(mpirun -n "$device_num" --allow-run-as-root --mca odls_base_sigkill_timeout 30)
+# When it is stopped mpirun gives the processes one second, and they need a step and a save.
+launch=(mpirun -n "$device_num" --allow-run-as-root --mca odls_base_sigkill_timeout 10)
 if [ -n "${HOSTFILE:-}" ]; then
     require_file "$HOSTFILE"
     launch+=(--hostfile "$(absolute "$HOSTFILE")")

@@ -1,4 +1,5 @@
 import os
+import resource
 
 import mindspore as ms
 import numpy as np
@@ -135,6 +136,23 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
         checkpoint.save_checkpoint(path, network.parameters_dict(), {})
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
+    """A limit on the size of files stands for the disk; afterwards saving works again."""
+    network, path = saved
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(InputError, match="trn.ckpt: cannot write the checkpoint"):
+            checkpoint.save_checkpoint(path, network.parameters_dict(), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+    checkpoint.save_checkpoint(path, network.parameters_dict(), {"again": 1})
+    assert checkpoint.read_checkpoint(path)[1]["again"] == 1
 
 
 def test_keep_newest(tmp_path):

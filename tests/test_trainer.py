@@ -1,4 +1,4 @@
-"""The training loop: what it saves and when, and that a run which was stopped anywhere goes on as if it had not been."""
+"""The training loop: what it saves and when, and that a run stopped anywhere goes on as if it had not been."""
 
 import json
 import logging

@@ -1,0 +1,136 @@
+"""Training as a user runs it: stopped in three ways and gone on with, and shared by two processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src import checkpoint
+from src.compat import LEGACY
+from tests.clips import write_clip
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIPS, STEPS = 12, 3
+SMALL = "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
+DEADLINE = 300
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("dataset")
+    (root / "categories.txt").write_text("Swiping Left\nSwiping Right\nThumb Up\n")
+    for index in range(CLIPS):
+        write_clip(root / "20bn-jester-v1" / str(index), 9, 40, 52, seed=index)
+    for name, count in (("train", CLIPS), ("val", 5)):
+        rows = (f"{index} 9 {index % 3}\n" for index in range(count))
+        (root / f"{name}_videofolder.txt").write_text("".join(rows))
+    return root
+
+
+def start(command, log):
+    environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "DEVICE_NUM": "2", "GLOG_v": "3"}
+    with open(log, "a") as file:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+
+
+def standalone(dataset, out, *options):
+    """train.py, whose lines go to `out`.log."""
+    fixed = ["--device_target", "CPU", "--dataset_root", dataset, "--train_output_dir", out, "--train_batch_size", "4"]
+    command = [sys.executable, "train.py", *fixed, *SMALL.split(), *options]
+    return start(list(map(str, command)), f"{out}.log")
+
+
+def distributed(dataset, out, *options):
+    script = ["bash", "scripts/run_distributed_train_gpu.sh", dataset, "", "--train_output_dir", out]
+    return start(list(map(str, [*script, "--train_batch_size", "2", *SMALL.split(), *options])), f"{out}.log")
+
+
+def wait_for(process, out, line, times=1):
+    end = time.monotonic() + DEADLINE
+    while Path(f"{out}.log").read_text().count(line) < times:
+        assert process.poll() is None, Path(f"{out}.log").read_text()
+        assert time.monotonic() < end, f"no {line!r} after {DEADLINE} s"
+        time.sleep(0.02)
+
+
+def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp_path):
+    options = ["--epochs_num", "3", "--ckpt_save_steps", "1"]
+    whole, out = tmp_path / "whole", tmp_path / "stopped"
+    reference = standalone(dataset, whole, *options)
+    assert reference.wait(DEADLINE) == 0, Path(f"{whole}.log").read_text()
+
+    for count, (number, status) in enumerate(((2, 130), (15, 143), (9, -9)), 1):
+        process = standalone(dataset, out, *options, "--resume", "auto")
+        wait_for(process, out, "compiling the training graph", count)
+        wait_for(process, out, "loss is", Path(f"{out}.log").read_text().count("loss is") + 1)
+        process.send_signal(signal.Signals(number))
+        assert process.wait(DEADLINE) == status, Path(f"{out}.log").read_text()
+    assert Path(f"{out}.log").read_text().count("stopped; the same command with --resume auto goes on\n") == 2
+    process = standalone(dataset, out, *options, "--resume", "auto")
+    assert process.wait(DEADLINE) == 0, Path(f"{out}.log").read_text()
+    name = f"checkpoint_trn-3_{STEPS}.ckpt"
+    assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+needs_two_ranks = pytest.mark.skipif(
+    LEGACY or shutil.which("mpirun") is None,
+    reason="needs Open MPI (Debian: openmpi-bin), and MindSpore 2, since 1.10 has no collectives on CPUs",
+)
+
+
+@needs_two_ranks
+def test_two_ranks_compute_what_one_does(dataset, tmp_path):
+    """The gradients are clipped in every step, which after the ranks' average gives what one process gets, and before
+    it does not."""
+    options = ["--max_steps", "4", "--clip_grad_norm", "0.5", "--eval_interval", "9"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    process = standalone(dataset, one, *options)
+    assert process.wait(DEADLINE) == 0, Path(f"{one}.log").read_text()
+    process = distributed(dataset, two, *options)
+    assert process.wait(DEADLINE) == 0, Path(f"{two}.log").read_text()
+
+    losses = [[line for line in Path(f"{out}.log").read_text().splitlines() if "loss is" in line] for out in (one, two)]
+    assert len(losses[0]) == len(losses[1]) == 4
+    assert "loss is" in (two / "train_rank1.log").read_text()
+    expected, _ = checkpoint.read_checkpoint(one / "checkpoint_trn-2_1.ckpt")
+    found, _ = checkpoint.read_checkpoint(two / "checkpoint_trn-2_1.ckpt")
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        ours, theirs = found[name].asnumpy(), value.asnumpy()
+        assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max(), name
+
+
+@needs_two_ranks
+def test_the_death_of_a_rank_ends_the_job(dataset, tmp_path):
+    out = tmp_path / "out"
+    process = distributed(dataset, out, "--epochs_num", "1000", "--eval_interval", "0")
+    wait_for(process, out, "loss is")
+    ranks = [pid for pid, command in processes(out) if "mpirun" not in command]
+    os.kill(max(ranks), signal.SIGKILL)
+    assert process.wait(60) != 0
+    end = time.monotonic() + 10
+    while processes(out) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert processes(out) == []
+
+
+def processes(out):
+    """(id, command line) of every process that has `out` in its arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if str(out) in command:
+            found.append((int(folder.name), command))
+    return found
