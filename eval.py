@@ -56,6 +56,9 @@ def evaluate(config: Config) -> None:
         mirrored=mirrored_classes(categories) if config.flip == "label_aware" else None,
     )
 
+    workers = tsn_dataset.usable_workers(config.eval_workers)
+    if workers < config.eval_workers:
+        logger.info("eval_workers: %d asked for, %d used (CPU cores)", config.eval_workers, workers)
     logger.info("start evaluation of %s", config.ckpt_file)
     logger.info(
         "%d clips, %d crops, relations: %s, flip: %s", len(records), config.test_crops, config.relations, config.flip

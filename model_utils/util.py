@@ -21,7 +21,10 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     Exit status 0; 1 after an InputError, which is shown as one line; 130 after Ctrl-C; 128 + N if signal N has Stopped
     it. Any other exception is a bug and keeps its traceback. What went wrong also goes into the log file, if there is
     one by then.
+
+    Of MindSpore's own log only errors are shown, unless the environment says otherwise.
     """
+    os.environ.setdefault("GLOG_v", "3")
     try:
         main()
         sys.stdout.flush()
