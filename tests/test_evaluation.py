@@ -13,7 +13,6 @@ from mindspore import Tensor, nn
 import eval as evaluation_program
 import train as training_program
 from model_utils.config import load_config
-from model_utils.util import run_main
 from src import sampling, tsn_dataset
 from src.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.errors import InputError
@@ -219,16 +218,6 @@ def test_evaluation_leaves_log_and_results(evaluate):
     assert len(metrics["protocol"]["ckpt_sha256"]) == 64
 
 
-def test_a_clip_that_cannot_be_read_stops_the_evaluation(evaluate, broken, tmp_path, capsys):
-    root, frame = broken
-    with pytest.raises(SystemExit) as end:
-        run_main(lambda: evaluate(root=root))
-    assert end.value.code == 1
-    error = capsys.readouterr().err
-    assert error == f"error: {frame}: frame is truncated after 300 bytes; expected a whole JPEG image\n"
-    assert not (tmp_path / "results/metrics.json").exists()
-
-
 def test_a_clip_that_cannot_be_read_is_left_out_if_asked(evaluate, broken):
     root, frame = broken
     whole, _, _ = evaluate()
@@ -384,3 +373,23 @@ def test_patience_ends_the_training(train, monkeypatch):
 def test_a_validation_list_that_is_wrong_is_found_before_training(train, dataset):
     with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
         train("--eval_list_file_name", "nowhere.txt")
+
+
+# ------------------------------------------------------------------------------ more workers than there are cores
+
+
+@pytest.fixture
+def one_core(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
+def test_evaluation_says_that_it_uses_fewer_workers(evaluate, one_core):
+    metrics, log, _ = evaluate("--eval_workers", "8")
+    assert metrics["clips"] == NUM_CLIPS
+    assert [line for line in log if line.endswith(":INFO:eval_workers: 8 asked for, 1 used (CPU cores)")]
+
+
+def test_training_says_that_it_uses_fewer_workers(train, one_core):
+    log, rows, _ = train("--train_workers", "8", "--epochs_num", "1", "--eval_interval", "0")
+    assert len(rows) == 1
+    assert ":INFO:train_workers: 8 asked for, 1 used (CPU cores)\n" in log
