@@ -246,7 +246,6 @@ CASES = [
     Case("missing images folder", nothing, (TRAIN, EVAL), "data/frames/", "--images_dir_name frames"),
     Case("missing source", remove(f"{FRAMES}/right"), INFER, f"{FRAMES}/right: no such folder of frames"),
     Case("source without frames", nothing, INFER, "data/labels: no frames", "--source data/labels"),
-    Case("source that is no video", nothing, INFER, "categories.txt: ", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
     # Lists.
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
