@@ -33,12 +33,14 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     except Stopped as stopped:
         _end(str(stopped), 128 + stopped.number)
     except KeyboardInterrupt:
-        _end("interrupted", 130)
+        _end_interrupted()
     except BrokenPipeError:
         # Whoever read the output has gone: nothing more can be said there, not even by the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _end("error: the reader of the output has closed it", 1)
-    except Exception:
+    except Exception as error:
+        if _came_from_ctrl_c(error):
+            _end_interrupted()
         _log_to_file("unexpected error", exc_info=True)
         raise
     sys.exit(0)
@@ -68,6 +70,23 @@ def _end(message: str, status: int) -> NoReturn:
     _log_to_file(message)
     print(message, file=sys.stderr)
     sys.exit(status)
+
+
+def _came_from_ctrl_c(error: BaseException | None) -> bool:
+    """Whether a library that was interrupted made an error of its own out of it, as some do while being imported."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _end_interrupted() -> NoReturn:
+    """End at once: the interpreter's own end would abort where MindSpore was interrupted half imported."""
+    with contextlib.suppress(SystemExit):
+        _end("interrupted", 130)
+    logging.shutdown()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(130)
 
 
 def _log_to_file(message: str, exc_info: bool = False) -> None:
