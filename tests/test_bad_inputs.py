@@ -325,6 +325,9 @@ CASES = [
         NETWORK_USERS,
         "conv.bias (9,) instead of (4,)",
     ),
+    Case("missing checkpoint to resume", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--resume none.ckpt"),
+    Case("truncated checkpoint to resume", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--resume trn.ckpt"),
+    Case("checkpoint to evaluate to resume", nothing, TRAIN, "trn.ckpt: holds a network only", "--resume trn.ckpt"),
     # What is written where nothing can be.
     Case("file as output folder", write("out", ""), (TRAIN, EVAL, EXPORT), "out/"),
     Case("file as folder of the output", nothing, INFER, "in.pth/out.json: cannot write", "--json in.pth/out.json"),
@@ -600,18 +603,37 @@ def check(case: Case, before: dict, work: Path, status: int, stdout: str, stderr
     assert all(name.endswith(".log") or name == "config.yaml" for name in new), new
 
 
-@pytest.mark.parametrize(("case", "command"), rows(CASES))
-def test_programs(case, command, work, monkeypatch, capfd):
+@pytest.fixture
+def run_here(work, monkeypatch, capfd):
+    """Runs a Python program in this process; gives exit status, stdout and stderr."""
     monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+
+    def run(command: str) -> tuple[int, str, str]:
+        program, *arguments = shlex.split(command)
+        module = importlib.import_module(program[: -len(".py")] if program.endswith(".py") else program)
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as end:
+            run_main(module.main)
+        get_logger(rank=1)  # closes the log file
+        return (end.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(("case", "command"), rows(CASES))
+def test_programs(case, command, work, run_here):
     case.damage(work)
     before = contents(work)
-    program, *arguments = shlex.split(command)
-    module = importlib.import_module(program[: -len(".py")] if program.endswith(".py") else program)
-    monkeypatch.setattr(sys, "argv", [program, *arguments])
-    with pytest.raises(SystemExit) as end:
-        run_main(module.main)
-    get_logger(rank=1)  # closes the log file
-    check(case, before, work, end.value.code, *capfd.readouterr())
+    check(case, before, work, *run_here(command))
+
+
+@pytest.mark.parametrize(("command", "key"), [(TRAIN, "train_workers"), (EVAL, "eval_workers")])
+def test_more_workers_than_cores_are_no_error(command, key, work, run_here, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    remove(FRAME)(work)  # ends it, after this has been said
+    _, stdout, stderr = run_here(f"{command} --{key} 8")
+    assert f":INFO:{key}: 8 asked for, 1 used (CPU cores)\n" in stdout
+    assert FRAME in stderr
 
 
 @pytest.fixture(scope="module")

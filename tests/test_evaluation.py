@@ -373,23 +373,3 @@ def test_patience_ends_the_training(train, monkeypatch):
 def test_a_validation_list_that_is_wrong_is_found_before_training(train, dataset):
     with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
         train("--eval_list_file_name", "nowhere.txt")
-
-
-# ------------------------------------------------------------------------------ more workers than there are cores
-
-
-@pytest.fixture
-def one_core(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-
-
-def test_evaluation_says_that_it_uses_fewer_workers(evaluate, one_core):
-    metrics, log, _ = evaluate("--eval_workers", "8")
-    assert metrics["clips"] == NUM_CLIPS
-    assert [line for line in log if line.endswith(":INFO:eval_workers: 8 asked for, 1 used (CPU cores)")]
-
-
-def test_training_says_that_it_uses_fewer_workers(train, one_core):
-    log, rows, _ = train("--train_workers", "8", "--epochs_num", "1", "--eval_interval", "0")
-    assert len(rows) == 1
-    assert ":INFO:train_workers: 8 asked for, 1 used (CPU cores)\n" in log
