@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 from src.errors import InputError
 
@@ -184,7 +185,7 @@ def protocol(config: Config, list_file: Path) -> dict[str, Any]:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config):
+    with moxing_session(config), ctrl_c_at_once():
         evaluate(config)
 
 

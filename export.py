@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_text
 
 
@@ -43,7 +44,7 @@ def export(config: Config) -> None:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config):
+    with moxing_session(config), ctrl_c_at_once():
         export(config)
 
 

@@ -29,6 +29,8 @@ def run_main(main: Callable[[], None]) -> NoReturn:
         main()
         sys.stdout.flush()
     except InputError as error:
+        if _came_from_ctrl_c(error):
+            _end_interrupted()
         _end(f"error: {error}", 1)
     except Stopped as stopped:
         _end(str(stopped), 128 + stopped.number)
