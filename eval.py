@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 from src.errors import InputError
 
@@ -56,6 +57,9 @@ def evaluate(config: Config) -> None:
         mirrored=mirrored_classes(categories) if config.flip == "label_aware" else None,
     )
 
+    workers = tsn_dataset.usable_workers(config.eval_workers)
+    if workers < config.eval_workers:
+        logger.info("eval_workers: %d asked for, %d used (CPU cores)", config.eval_workers, workers)
     logger.info("start evaluation of %s", config.ckpt_file)
     logger.info(
         "%d clips, %d crops, relations: %s, flip: %s", len(records), config.test_crops, config.relations, config.flip
@@ -181,7 +185,7 @@ def protocol(config: Config, list_file: Path) -> dict[str, Any]:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config):
+    with moxing_session(config), ctrl_c_at_once():
         evaluate(config)
 
 

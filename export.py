@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_text
 
 
@@ -19,13 +20,11 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src import deploy, tsn_dataset
-    from src.bn_inception import check_image_size
     from src.checkpoint import load_network
 
     start_device(config)
     listed = Path(config.dataset_root) / config.categories_list_file_name
     network, categories = load_network(config, tsn_dataset.read_categories(listed) if listed.is_file() else None)
-    check_image_size(config.image_size)
 
     output_dir = Path(config.export_output_dir)
     logger = get_logger(output_dir, file_name="export.log")
@@ -45,7 +44,7 @@ def export(config: Config) -> None:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config):
+    with moxing_session(config), ctrl_c_at_once():
         export(config)
 
 

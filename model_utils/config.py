@@ -16,11 +16,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, NamedTuple, NoReturn
+from typing import Callable, NamedTuple
 
 import yaml
 
 from model_utils.util import write_text
+from src.command_line import Parser
 from src.errors import InputError
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "jester_config.yaml"
@@ -74,11 +75,6 @@ class Rule(NamedTuple):
         return above and below  # nan is neither
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"command line: {message}")
-
-
 def load_config(
     argv: list[str] | None = None,
     *,
@@ -93,7 +89,7 @@ def load_config(
     Raises InputError naming the file and line or the option, the key, the value and what is allowed.
     """
     helps, rules, defaults = _read_schema()
-    parser = _Parser(description=description, usage="%(prog)s [--key value ...]", allow_abbrev=False)
+    parser = Parser(description=description, usage="%(prog)s [--key value ...]", allow_abbrev=False)
     parser.add_argument(
         "--config_path", default=str(DEFAULT_CONFIG), metavar="FILE", help="YAML file that overrides the defaults"
     )

@@ -54,6 +54,8 @@ def start_device(config: Config) -> tuple[int, int]:
             ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
             return 0, 1
         return _join(config)
+    except InputError:  # says itself what is wrong
+        raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"device_target {config.device_target}: cannot be used here: {reason}") from error

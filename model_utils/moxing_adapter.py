@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import ModuleType
 
 from model_utils.config import Config
 from model_utils.local_adapter import get_device_id, get_device_num, get_rank_id
+from model_utils.util import log_failure
 from src.errors import InputError
 
 __all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "moxing_session"]
@@ -36,7 +38,8 @@ def moxing_session(config: Config) -> Iterator[None]:
     Relative paths in `config` are made absolute: `dataset_root` inside `data_path`, the checkpoints to load inside
     `load_path`, the output folders inside `output_path`.
 
-    Raises InputError without moxing, for a missing remote folder and for an output folder that would be lost.
+    Raises InputError without moxing, for a missing remote folder, for an output folder that would be lost and if
+    copying fails.
     """
     if not config.enable_modelarts:
         yield
@@ -50,10 +53,14 @@ def moxing_session(config: Config) -> Iterator[None]:
     _fetch_once(moxing, config.checkpoint_url, config.load_path)
     try:
         yield
-    finally:
-        first_of_node = get_device_id() % min(get_device_num(), DEVICES_PER_NODE) == 0
-        if config.train_url and first_of_node and os.path.isdir(config.output_path):
-            moxing.file.copy_parallel(config.output_path, config.train_url)
+    except BaseException as failure:
+        log_failure(failure)  # now, so that the log that is sent has it
+        try:
+            _send_results(moxing, config)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)  # besides the failure, which ends the run
+        raise
+    _send_results(moxing, config)
 
 
 def _use_local_copies(config: Config) -> None:
@@ -69,6 +76,19 @@ def _use_local_copies(config: Config) -> None:
                 f"{key}: {folder} is not inside output_path ({output_path}), so train_url would not get it"
             )
         setattr(config, key, str(folder))
+
+
+def _send_results(moxing: ModuleType, config: Config) -> None:
+    first_of_node = get_device_id() % min(get_device_num(), DEVICES_PER_NODE) == 0
+    if config.train_url and first_of_node and os.path.isdir(config.output_path):
+        _copy(moxing, config.output_path, config.train_url)
+
+
+def _copy(moxing: ModuleType, source: str, target: str) -> None:
+    try:
+        moxing.file.copy_parallel(source, target)
+    except Exception as error:  # moxing has exceptions of its own, and none of them is a bug of this program
+        raise InputError(f"{source}: cannot be copied to {target}: {error}") from error
 
 
 def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
@@ -92,5 +112,5 @@ def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
         source = f"{get_job_id()} {url}"
         if lock.read() != source:
             lock.truncate(0)
-            moxing.file.copy_parallel(url, path)
+            _copy(moxing, url, path)
             lock.write(source)

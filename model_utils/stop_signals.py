@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Thread
+from threading import Event, Thread
 from typing import NoReturn
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 CLOSING_SECONDS = 0.2
+PATIENCE_SECONDS = 3
 
 
 class Stopped(Exception):
@@ -79,3 +80,36 @@ class StopSignals:
                 print("stopping after this step; once more ends it at once", file=sys.stderr, flush=True)
                 if self._at_once:
                     _thread.interrupt_main()
+
+
+@contextmanager
+def ctrl_c_at_once() -> Iterator[None]:
+    """Inside, Ctrl-C raises KeyboardInterrupt within a few seconds, even where MindSpore compiles or runs a graph.
+
+    Work that saves nothing in the middle needs no StopSignals. By itself MindSpore would comment the interruption of a
+    compilation on fifty lines, and make a silent SIGTERM of it while a graph runs. Like StopSignals it must be entered
+    before other threads start. Where Python is not reached in time, the process ends here with status 130.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    left, terminal = Event(), os.dup(2)
+
+    def wait() -> None:
+        while not left.is_set():
+            if signal.sigtimedwait({signal.SIGINT}, CLOSING_SECONDS):
+                with open(os.devnull, "wb") as nowhere:
+                    os.dup2(nowhere.fileno(), 2)
+                _thread.interrupt_main()
+                if not left.wait(PATIENCE_SECONDS):
+                    os.write(terminal, b"interrupted\n")
+                    os._exit(128 + signal.SIGINT)
+
+    thread = Thread(target=wait, name="Ctrl-C", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -3,7 +3,8 @@
 set -euo pipefail
 
 if [ $# -gt 1 ] || [[ "${1:-}" == -* ]]; then
-    echo "usage: bash scripts/quickstart.sh [WORK_DIR]
+    echo "error: at most one folder expected, given: $*
+usage: bash scripts/quickstart.sh [WORK_DIR]
   WORK_DIR  folder for the data and the results, made anew inside (default ./quickstart)
 Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes about ten minutes on 2 cores." >&2
     exit 1

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
 
 if [ $# -gt 0 ]; then
-    echo "usage: bash scripts/run_tests.sh" >&2
+    printf 'error: no arguments expected, given: %s\nusage: bash scripts/run_tests.sh\n' "$*" >&2
     exit 1
 fi
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10

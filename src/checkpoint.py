@@ -8,6 +8,7 @@ needs besides the network, the optimiser's state under names that begin with OPT
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
+from src.bn_inception import check_image_size
 from src.errors import InputError
 from src.tsn import NETWORK_SETTINGS, TSN, build_network
 
@@ -85,12 +87,18 @@ def _read(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         raise InputError(f"{path}: no such checkpoint file")
     if path.suffix != ".ckpt":
         raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
+    logging.disable()  # MindSpore logs what is wrong with the file, and guesses, before it raises
     try:
         parameters = ms.load_checkpoint(str(path))
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         raise InputError(f"{path}: not a whole MindSpore checkpoint (damaged, truncated or another format)") from error
+    finally:
+        logging.disable(logging.NOTSET)
     encoded = parameters.pop(DESCRIPTION_NAME, None)
-    description = {} if encoded is None else json.loads(encoded.asnumpy().tobytes().decode())
+    try:
+        description = {} if encoded is None else json.loads(encoded.asnumpy().tobytes().decode())
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, what the checkpoint says about itself cannot be read") from error
     return parameters, description
 
 
@@ -171,7 +179,8 @@ def load_network(config: Any, categories: list[str] | None = None) -> tuple[TSN,
     Settings that the checkpoint records replace those of ``config`` that nobody gave explicitly.
 
     Raises:
-        InputError: if the checkpoint contradicts a setting that was given, or has other classes than ``categories``.
+        InputError: if the checkpoint contradicts a setting that was given, has other classes than ``categories`` or
+            does not fit its network, and for an ``image_size`` that does not.
     """
     path = config.ckpt_file
     if not path:
@@ -191,6 +200,7 @@ def load_network(config: Any, categories: list[str] | None = None) -> tuple[TSN,
     for i, (theirs, ours) in enumerate(zip(names or (), categories or ())):
         if theirs != ours:
             raise InputError(f"{path}: class {i} is {theirs!r} in the checkpoint, but {ours!r} in the dataset")
+    check_image_size(config.image_size)
     network = build_network(config, num_classes)
     load_parameters(network, parameters, path)
     network.set_train(False)

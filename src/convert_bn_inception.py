@@ -12,14 +12,16 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mindspore import Parameter
 
-from src.bn_inception import BNInception
-from src.checkpoint import save_checkpoint
+from src.command_line import Parser
 from src.errors import InputError
+
+# MindSpore takes seconds to import, and --help and a missing file need none of it: functions import what they use.
+if TYPE_CHECKING:
+    from mindspore import Parameter
 
 IMAGENET_CLASSIFIER = ("fc.weight", "fc.bias", "last_linear.weight", "last_linear.bias")
 BATCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -129,6 +131,9 @@ def convert_bn_inception(source: str | Path, target: str | Path, width_mult: flo
     """
     check_target(target)
     weights, _ = read_torch_file(source)
+    from src.bn_inception import BNInception
+    from src.checkpoint import save_checkpoint
+
     body = [p for p in BNInception(width_mult=width_mult).get_parameters() if not p.name.startswith("fc.")]
     arrays = match_parameters(weights, body, backbone_torch_name, source, left_out=IMAGENET_CLASSIFIER)
     arrays = {f"base_model.{name}": array for name, array in arrays.items()}
@@ -150,7 +155,7 @@ def count(arrays: Mapping[str, np.ndarray]) -> str:
     return f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} values"
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
+def make_parser(description: str) -> Parser:
     """The arguments that both converters take."""
 
     def width(text: str) -> float:
@@ -159,7 +164,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
             raise argparse.ArgumentTypeError(f"{text}: expected a number above 0, up to 4")
         return value
 
-    parser = argparse.ArgumentParser(description=description)
+    parser = Parser(description=description)
     parser.add_argument("source", help="PyTorch file to read")
     parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write")
     parser.add_argument("--width_mult", type=width, default=1.0, help="width of the backbone, above 0 up to 4 (1.0)")

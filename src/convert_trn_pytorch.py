@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from src.checkpoint import save_checkpoint
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_target,
@@ -27,8 +26,6 @@ from src.convert_bn_inception import (
     read_torch_file,
 )
 from src.errors import InputError
-from src.tsn import build_network
-from src.tsn_dataset import read_categories
 
 # What the authors' code fixes and their files do not say.
 AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
@@ -100,6 +97,10 @@ def convert_trn_pytorch(
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")
     settings, num_classes = deduce_settings(weights, source, num_segments)
     settings["width_mult"] = width_mult
+    from src.checkpoint import save_checkpoint
+    from src.tsn import build_network
+    from src.tsn_dataset import read_categories
+
     network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)
 

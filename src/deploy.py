@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +26,8 @@ def export_network(network: TSN, config: Any, path: Path) -> None:
     Inputs of the file: ``video`` float32 [B, T*3, S, S] and, with ``config.relations`` "sampled", ``relations``
     int32 [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
 
+    The file is written beside its place and renamed, so that it is there whole or not at all.
+
     Raises:
         InputError: if the file cannot be written, or not in this format or for any batch in this environment.
     """
@@ -34,16 +38,21 @@ def export_network(network: TSN, config: Any, path: Path) -> None:
         inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in _inputs(config)]
     else:
         inputs = [Tensor(array) for array in _inputs(config)]
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory() as folder:  # MindSpore 1.10 knows no path with a space in it
             plain_path = Path(folder) / f"network.{config.file_format.lower()}"
             ms.export(network, *inputs, file_name=str(plain_path.with_suffix("")), file_format=config.file_format)
-            shutil.move(plain_path, path)
-        if config.file_format == "ONNX":
-            _name_onnx(path, any_batch)
+            if config.file_format == "ONNX":
+                _name_onnx(plain_path, any_batch)
+            shutil.copyfile(plain_path, partial)
+        os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot write the exported network: {error}") from error
+        raise InputError(f"{path}: cannot write the exported network: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _check_possible(config: Any) -> None:

@@ -98,10 +98,10 @@ class Evaluator:
         scores, labels, indices, left_out = [], [], [], {}
         with closing(batches):
             for clips, batch_labels, batch_indices, problems in batches:
+                if any(problems) and settings.on_error == "stop":  # before the network is compiled for nothing
+                    raise InputError(next(filter(None, problems)))
                 batch_scores = self.scorer(clips, batch_indices)
                 for row, label, index, problem in zip(batch_scores, batch_labels, batch_indices, problems):
-                    if problem and settings.on_error == "stop":
-                        raise InputError(problem)
                     if problem:
                         left_out[int(index)] = problem
                         continue

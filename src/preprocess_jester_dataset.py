@@ -12,12 +12,13 @@ them then. All list files are written, or none.
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
+from src.command_line import Parser
 from src.errors import InputError
 from src.progress import progress
 
@@ -178,14 +179,16 @@ def _write_all(files: dict[str, list[str]], folder: Path) -> None:
         for name, path in beside.items():
             os.replace(path, folder / name)
     except OSError as error:
-        for path in beside.values():
-            path.unlink(missing_ok=True)
         raise InputError(f"{folder}: the list files cannot be written: {error.strerror}") from error
+    finally:
+        for path in beside.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="preprocess_jester_dataset", description="Write the list files that training and evaluation read."
     )
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")

@@ -18,7 +18,6 @@ Clockwise" turns as the viewer's clock does. "Pushing" comes towards the camera,
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import hashlib
@@ -37,6 +36,7 @@ from typing import Callable, NamedTuple
 import cv2
 import numpy as np
 
+from src.command_line import Parser
 from src.errors import InputError
 from src.progress import progress
 
@@ -658,7 +658,7 @@ def _write_labels(path: Path, labels: list[str], splits: dict[str, list[tuple[in
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: write the archives, or a picture of what they would show, or both."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="make_synthetic_jester", description="Draw a small Jester and pack it as 20BN packs the real one."
     )
     parser.add_argument("target", type=Path, nargs="?", help="folder for the archives; made if it is not there")

@@ -21,7 +21,10 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Uniform
 
+from src.errors import InputError
 from src.sampling import relation_tuples
+
+MOST_SEGMENTS = 16  # the tables of all 2^T tuples take 70 MB, of 20 segments nearly 2 GB
 
 
 def dense(in_channels: int, out_channels: int) -> nn.Dense:
@@ -96,12 +99,17 @@ class MultiScaleTRN(nn.Cell):
 
     Outputs:
         float32 [B, C].
+
+    Raises:
+        InputError: for more than MOST_SEGMENTS segments.
     """
 
     def __init__(
         self, num_segments: int, feature_dim: int, num_classes: int, subsample_num: int = 3, bottleneck: int = 256
     ) -> None:
         super().__init__()
+        if num_segments > MOST_SEGMENTS:
+            raise InputError(f"num_segments {num_segments}: expected at most {MOST_SEGMENTS} for TRNmultiscale")
         self.fc_fusion_scales = nn.CellList(
             [
                 Relation(num_segments, scale, feature_dim, num_classes, bottleneck, subsample_num)

@@ -129,7 +129,7 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
     steps = num_clips // (batch_size * world_size)
     if steps == 0:
         raise InputError(
-            f"{num_clips} training clips are less than one step; expected at least"
+            f"train_batch_size {batch_size}: {num_clips} training clips are less than one step; expected at least"
             f" {batch_size * world_size} (batch size {batch_size} x {world_size} devices)"
         )
     return steps

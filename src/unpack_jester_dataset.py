@@ -13,7 +13,6 @@ The frames are written into `20bn-jester-v1.partial`, which gets its real name w
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import hashlib
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Callable
 
+from src.command_line import Parser
 from src.errors import InputError
 from src.progress import progress
 
@@ -65,7 +65,7 @@ class Part:
             with self.open() as file:
                 while chunk := file.read(CHUNK):
                     yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
             raise InputError(f"{self.path}: damaged ({error}); download it again") from error
         except OSError as error:
             raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
@@ -109,6 +109,8 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}: damaged or not a zip archive ({error}); download it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _md5_in_file(path: Path) -> str | None:
@@ -175,7 +177,7 @@ def extract_frames(parts: list[Part], folder: Path) -> None:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as tar:
                 while (member := tar.next()) is not None:
-                    _extract_member(tar, member, folder)
+                    _extract_member(tar, member, folder, packed.part.path)
                     tar.members.clear()  # it remembers every member, and there are millions
             while stream.read(CHUNK):  # gzip compares its checksum at the very end
                 pass
@@ -187,8 +189,8 @@ def extract_frames(parts: list[Part], folder: Path) -> None:
             raise InputError(f"{packed.part.path}: the archive is damaged in or before this part: {error}") from error
 
 
-def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    inside = _path_inside(member.name)
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, part: Path) -> None:
+    inside = _path_inside(member.name, part)
     if member.isdir():
         (folder / inside).mkdir(parents=True, exist_ok=True)
     elif member.isfile():
@@ -200,13 +202,13 @@ def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
     else:
-        raise InputError(f"archive member {member.name!r}: neither a file nor a folder, refused")
+        raise InputError(f"{part}: archive member {member.name!r}: neither a file nor a folder, refused")
 
 
-def _path_inside(name: str) -> PurePosixPath:
+def _path_inside(name: str, part: Path) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.parts[:1] != (IMAGES_DIR_NAME,):
-        raise InputError(f"archive member {name!r}: not inside {IMAGES_DIR_NAME}/, refused")
+        raise InputError(f"{part}: archive member {name!r}: not inside {IMAGES_DIR_NAME}/, refused")
     return path.relative_to(IMAGES_DIR_NAME)
 
 
@@ -237,7 +239,8 @@ def unpack(data_path: Path, target_path: Path) -> None:
     """Unpack the archives in `data_path` into `target_path`. Does nothing where that has been done before.
 
     Raises `InputError` for inputs that are missing or damaged and for a target that cannot be written; nothing of
-    what was extracted stays behind then. A run that was killed leaves `20bn-jester-v1.partial` to the next run.
+    what was extracted stays behind then, or after Ctrl-C. A run that was killed leaves `20bn-jester-v1.partial` to the
+    next run.
     """
     frames, partial = target_path / IMAGES_DIR_NAME, target_path / f"{IMAGES_DIR_NAME}.partial"
     labels = target_path / LABELS_DIR_NAME
@@ -253,12 +256,12 @@ def unpack(data_path: Path, target_path: Path) -> None:
         _write_labels(lists, labels)
         if partial.is_dir():
             os.replace(partial, frames)
-    except (InputError, OSError) as error:
+    except (InputError, OSError, KeyboardInterrupt) as error:
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):
             for path in made_here:
                 path.rmdir()
-        if isinstance(error, InputError):
+        if not isinstance(error, OSError):
             raise
         raise InputError(f"{error.filename or target_path}: cannot be written: {error.strerror}") from error
 
@@ -289,7 +292,7 @@ def _write_labels(lists: dict[str, bytes], folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="unpack_jester_dataset", description="Unpack the Jester archives.")
+    parser = Parser(prog="unpack_jester_dataset", description="Unpack the Jester archives.")
     parser.add_argument("data_path", type=Path, help="folder with the archives")
     parser.add_argument("target_path", type=Path, help="folder for the unpacked dataset; made if it is not there")
     args = parser.parse_args(argv)

@@ -10,10 +10,15 @@ from types import ModuleType
 
 import pytest
 
+import train as training_program
 from model_utils import device_adapter
 from model_utils.config import load_config
+from model_utils.logging import get_logger
 from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import Stopped
+from model_utils.util import run_main
 from src.errors import InputError
+from tests.clips import write_clip
 
 LAUNCHERS = ["DEVICE_ID", "RANK_ID", "RANK_SIZE", "JOB_ID", "MS_NODE_ID", "MS_WORKER_NUM", "OMPI_COMM_WORLD_RANK"]
 LAUNCHERS += ["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"]
@@ -113,6 +118,87 @@ def test_a_failure_before_any_result_is_the_one_reported(config, copies, remote)
     assert not (remote / "out").exists()
 
 
+def broken(source, target):
+    raise OSError("network")
+
+
+def test_results_that_cannot_be_sent(config, copies, monkeypatch):
+    config.data_url = config.checkpoint_url = ""
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
+    message = f"^{re.escape(config.output_path)}: cannot be copied to {re.escape(config.train_url)}: network$"
+    with pytest.raises(InputError, match=message), moxing_session(config):
+        write_result(config)
+
+
+def test_results_that_cannot_be_sent_do_not_hide_what_failed(config, copies, monkeypatch, capsys):
+    config.data_url = config.checkpoint_url = ""
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
+
+    def run():
+        with moxing_session(config):
+            write_result(config)
+            raise InputError("the list is empty")
+
+    with pytest.raises(InputError, match="^the list is empty$"):
+        run()
+    assert capsys.readouterr().err.endswith(f"cannot be copied to {config.train_url}: network\n")
+
+
+def train(config_of_test, monkeypatch, *options):
+    """Runs train.py on ModelArts with the settings of a config; gives the exit status."""
+    keys = "data_path output_path load_path data_url train_url checkpoint_url pre_trained_backbone".split()
+    argv = [word for key in keys for word in (f"--{key}", getattr(config_of_test, key))]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--enable_modelarts", "true", *argv, *options])
+    monkeypatch.setattr(device_adapter, "start_device", lambda config: (0, 1))
+    with pytest.raises(SystemExit) as end:
+        run_main(training_program.main)
+    get_logger(rank=1)  # closes the log file
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"),
+    [
+        (None, 0, ""),
+        (InputError("lr 9: the loss became nan"), 1, "error: lr 9: the loss became nan"),
+        (Stopped(15, "stopped; --resume auto goes on"), 143, "stopped; --resume auto goes on"),
+    ],
+)
+def test_training_sends_its_results_however_it_ends(end, status, said, config, copies, remote, monkeypatch, capsys):
+    def run(config, stop):
+        get_logger(config.train_output_dir).info("epoch 1")
+        with open(os.path.join(config.train_output_dir, "checkpoint.ckpt"), "w") as file:
+            file.write("trained on " + config.dataset_root)
+        if end:
+            raise end
+
+    monkeypatch.setattr(training_program, "train", run)
+    assert train(config, monkeypatch) == status
+    assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
+    sent = remote / "out" / "train-logs"
+    assert (sent / "checkpoint.ckpt").read_text() == f"trained on {config.data_path}/."
+    first, *last = (sent / "train.log").read_text().splitlines()
+    assert first.endswith(":INFO:epoch 1")
+    assert [line.split(":ERROR:")[1] for line in last] == [said] * bool(said)
+    assert capsys.readouterr().err == f"{said}\n" * bool(said)
+
+
+def test_training_finds_its_data_and_sends_the_log_of_what_was_wrong_with_them(
+    config, copies, remote, monkeypatch, capsys
+):
+    clip = write_clip(remote / "data" / "20bn-jester-v1" / "left", 3, 40, 44)
+    (clip / "00002.jpg").write_bytes(b"")
+    (remote / "data" / "train_videofolder.txt").write_text("left 3 0\n")
+    options = "--train_batch_size 1 --num_segments 3 --width_mult 0.0625 --image_size 32 --eval_interval 0"
+    config.pre_trained_backbone = ""
+    assert train(config, monkeypatch, *options.split()) == 1
+    message = f"error: {config.data_path}/./20bn-jester-v1/left/00002.jpg: frame is empty (0 bytes)".replace("/./", "/")
+    assert capsys.readouterr().err.startswith(message)
+    sent = remote / "out" / "train-logs"
+    assert sorted(path.name for path in sent.iterdir()) == ["config.yaml", "train.log"]
+    assert f":ERROR:{message}" in (sent / "train.log").read_text().splitlines()[-1]
+
+
 def test_without_remote_folders_nothing_is_copied(config, copies):
     config.data_url = config.checkpoint_url = config.train_url = ""
     with moxing_session(config):
@@ -172,12 +258,9 @@ def test_data_are_fetched_once_for_a_job(config, copies, monkeypatch):
 def test_a_failed_fetch_is_tried_again(config, copies, monkeypatch):
     config.checkpoint_url = config.train_url = ""
     copy_parallel = sys.modules["moxing"].file.copy_parallel
-
-    def broken(source, target):
-        raise OSError("network")
-
     monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
-    with pytest.raises(OSError, match="network"), moxing_session(config):
+    message = f"^{re.escape(config.data_url)}: cannot be copied to {re.escape(config.data_path)}: network$"
+    with pytest.raises(InputError, match=message), moxing_session(config):
         pytest.fail("the run must not start")
     monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", copy_parallel)
     with moxing_session(config):

@@ -1,0 +1,667 @@
+"""Everything a user can get wrong, in one table: what is damaged, what is typed then, what the answer must name.
+
+Each command is run in a copy of one small working folder (see `write_work`) that it could work with until something
+was damaged. Whatever that is, the command ends with exit status 1, says so in a single line that begins with "error: "
+(a script that was called wrongly shows its usage below), shows no traceback, leaves every file as it was and no new one
+but a log and the resolved config. To add a case, add a row.
+
+Python programs run inside this process, which has MindSpore imported; scripts, and rows under IN_A_PROCESS, as a user
+starts them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pickle
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+from PIL import Image
+
+from model_utils.logging import get_logger
+from model_utils.util import run_main
+from src.checkpoint import describe, read_checkpoint, save_checkpoint
+from src.compat import EXPORTS_ANY_BATCH, LEGACY
+from tests.clips import write_clip
+from tests.networks import CLASSES, SIDE, settings, tiny_network
+from tests.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+
+ROOT = Path(__file__).resolve().parents[1]
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+# ------------------------------------------------------------------------------------------------- the working folder
+
+FRAMES = "data/20bn-jester-v1"
+FRAME = f"{FRAMES}/right/00002.jpg"
+TRAIN_LIST = "data/train_videofolder.txt"
+VAL_LIST = "data/val_videofolder.txt"
+CATEGORIES = "data/categories.txt"
+TRAIN_LABELS = "data/labels/train.csv"
+FIRST, PART, LAST = (f"archives/20bn-jester-v1-0{number}.zip" for number in range(3))
+LABELS = "archives/20bn-jester-download-package-labels.zip"
+
+SMALL = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE} --subsample_num 2"
+TRAIN = (
+    f"train.py --device_target CPU --dataset_root data --train_output_dir out {SMALL} --epochs_num 1"
+    " --train_batch_size 2 --train_workers 1 --eval_workers 1"
+)
+EVAL = "eval.py --device_target CPU --dataset_root data --ckpt_file trn.ckpt --eval_output_dir out --eval_workers 1"
+EXPORT = "export.py --device_target CPU --dataset_root data --ckpt_file trn.ckpt --export_output_dir out"
+INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/right --json out.json --test_crops 1"
+PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
+NETWORK_USERS = (EVAL, EXPORT, INFER)
+CLIP_READERS = (TRAIN, EVAL, INFER)
+
+UNPACK = "src.unpack_jester_dataset archives target"
+PREPROCESS = "src.preprocess_jester_dataset data"
+CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
+CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
+CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
+SYNTHETIC = "src.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
+ABLATION = "src.order_ablation results"
+YAML = "--config_path c.yaml"
+
+LISTS = {
+    "categories.txt": "".join(f"{name}\n" for name in CLASSES),
+    "train_videofolder.txt": "left 3 0\nright 3 1\n",
+    "val_videofolder.txt": "left 3 0\nright 3 1\n",
+    "labels/labels.csv": "".join(f"{name}\n" for name in CLASSES),
+    "labels/train.csv": "left;Swiping Left\n",
+    "labels/validation.csv": "right;Swiping Right\n",
+}
+
+
+def write_work(folder: Path) -> None:
+    """A dataset of two clips of three frames, so that all are looked at, a checkpoint, and archives."""
+    for seed, name in enumerate(("left", "right")):
+        write_clip(folder / FRAMES / name, 3, 40, 44, seed=seed)
+    (folder / "data/labels").mkdir()
+    for name, text in LISTS.items():
+        (folder / "data" / name).write_text(text)
+    about = describe(settings(), CLASSES, epoch=1, step=1)
+    save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
+    frames = {f"left/{number:05d}.jpg": bytes(3000) for number in (1, 2, 3)}
+    packed = tar_of([(f"20bn-jester-v1/{name}", content) for name, content in frames.items()])
+    write_data(folder / "archives", cut(packed, 3))
+    write_labels(folder / "archives")
+    (folder / "in.pth").write_text("not weights")
+
+
+# ------------------------------------------------------------------------------------- damage, done in that folder
+
+Damage = Callable[[Path], object]
+
+
+def nothing(work: Path) -> None:
+    pass
+
+
+def remove(*names: str) -> Damage:
+    def damage(work: Path) -> None:
+        for name in names:
+            path = work / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return damage
+
+
+def write(name: str, content: str | bytes) -> Damage:
+    def damage(work: Path) -> None:
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return damage
+
+
+def cut_off(name: str, kept: float = 0.5) -> Damage:
+    def damage(work: Path) -> None:
+        data = (work / name).read_bytes()
+        (work / name).write_bytes(data[: int(len(data) * kept)])
+
+    return damage
+
+
+def folder_instead(name: str) -> Damage:
+    return both(remove(name), lambda work: (work / name).mkdir())
+
+
+def both(*damages: Damage) -> Damage:
+    return lambda work: [damage(work) for damage in damages]
+
+
+def resize(name: str) -> Damage:
+    return lambda work: Image.new("RGB", (30, 20)).save(work / name)
+
+
+def rewrite_checkpoint(change: Callable[[dict, dict], object]) -> Damage:
+    """`change` edits the parameters and the description of trn.ckpt."""
+
+    def damage(work: Path) -> None:
+        parameters, about = read_checkpoint(work / "trn.ckpt")
+        change(parameters, about)
+        save_checkpoint(work / "trn.ckpt", parameters, about)
+
+    return damage
+
+
+def rename_parameter(parameters: dict, about: dict) -> None:
+    parameters["extra.weight"] = parameters.pop("base_model.fc.weight")
+
+
+def enlarge_parameter(parameters: dict, about: dict) -> None:
+    parameters["base_model.conv1_7x7_s2.conv.bias"] = Tensor(np.zeros(9, np.float32))
+
+
+def only_the_backbone(parameters: dict, about: dict) -> None:
+    about.clear()
+    for name in [name for name in parameters if name.startswith(("consensus.", "base_model.fc."))]:
+        del parameters[name]
+
+
+def other_part(name: str, *members: tuple[str, bytes]) -> Damage:
+    """Replaces a part by a zip of these members."""
+
+    def damage(work: Path) -> None:
+        with zipfile.ZipFile(work / name, "w") as archive:
+            for member, content in members:
+                archive.writestr(member, content)
+
+    return damage
+
+
+def archive_with(member: str | tarfile.TarInfo) -> Damage:
+    """Replaces the archives by one part, with this member in it."""
+
+    def damage(work: Path) -> None:
+        shutil.rmtree(work / "archives")
+        write_data(work / "archives", [tar_of([(member, b"x") if isinstance(member, str) else member])])
+        write_labels(work / "archives")
+
+    return damage
+
+
+def link(name: str, target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    return info
+
+
+class Trap:
+    """A pickle that makes the folder `trapped` when it is loaded."""
+
+    def __reduce__(self):
+        return os.mkdir, ("trapped",)
+
+
+def write_torch(content: Callable[[], object], **options: bool) -> Damage:
+    def damage(work: Path) -> None:
+        import torch
+
+        torch.save(content(), work / "in.pth", **options)
+
+    return damage
+
+
+def tensors(*names: str) -> Callable[[], dict]:
+    def content() -> dict:
+        import torch
+
+        return {name: torch.zeros(2, 2) for name in names}
+
+    return content
+
+
+# ------------------------------------------------------------------------------------------------------------ the table
+
+
+class Case(NamedTuple):
+    """`named`: what the line must contain, all of it; the options in `more` are added to each command."""
+
+    name: str
+    damage: Damage
+    commands: str | tuple[str, ...]
+    named: str | tuple[str, ...]
+    more: str = ""
+
+
+CASES = [
+    # Frames and clips: train.py and eval.py find them by the lists, infer.py takes what is in the folder.
+    Case("missing frame", remove(FRAME), (TRAIN, EVAL), f"{FRAME}: frame is missing"),
+    Case("unreadable frame", folder_instead(FRAME), (TRAIN, EVAL), f"{FRAME}: frame cannot be read (Is a directory)"),
+    Case("truncated frame", cut_off(FRAME), CLIP_READERS, f"{FRAME}: frame is truncated after"),
+    Case("frame of zero bytes", write(FRAME, ""), CLIP_READERS, f"{FRAME}: frame is empty"),
+    Case("frame that is no JPEG", write(FRAME, "<html></html>"), CLIP_READERS, f"{FRAME}: frame is not an image"),
+    Case("missing clip folder", remove(f"{FRAMES}/right"), (TRAIN, EVAL), f"{FRAMES}/right: clip folder is missing"),
+    Case("frames of two sizes", resize(FRAME), (TRAIN, EVAL), (f"{FRAME}: frame of 30x20 pixels", "expected 44x40")),
+    Case("missing images folder", nothing, (TRAIN, EVAL), "data/frames/", "--images_dir_name frames"),
+    Case("missing source", remove(f"{FRAMES}/right"), INFER, f"{FRAMES}/right: no such folder of frames"),
+    Case("source without frames", nothing, INFER, "data/labels: no frames", "--source data/labels"),
+    Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
+    # Lists.
+    Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
+    Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
+    Case("missing test list", nothing, EVAL, "data/test_videofolder.txt: cannot be read", "--split test"),
+    Case("empty dataset", write(TRAIN_LIST, ""), TRAIN, "data/train_videofolder.txt: empty file"),
+    Case("empty dataset", write(VAL_LIST, ""), (TRAIN, EVAL), "data/val_videofolder.txt: empty file"),
+    Case("list that is no text", write(VAL_LIST, b"\xff\x00"), EVAL, "val_videofolder.txt: cannot"),
+    Case("empty row", write(TRAIN_LIST, "left 3 0\n\n"), TRAIN, "train_videofolder.txt:2: row ''"),
+    Case("empty row", write(VAL_LIST, "left 3 0\n\n"), (TRAIN, EVAL), "val_videofolder.txt:2: row ''"),
+    Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
+    Case("malformed row", write(VAL_LIST, "left x 0\n"), EVAL, "val_videofolder.txt:1: row 'left x 0'"),
+    Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
+    Case(
+        "class too high",
+        write(TRAIN_LIST, "left 3 0\nright 3 3\n"),
+        TRAIN,
+        f"{TRAIN_LIST}:2: class index 3; expected 0 to 2",
+    ),
+    Case(
+        "class too low", write(VAL_LIST, "left 3 -1\n"), (TRAIN, EVAL), f"{VAL_LIST}:1: class index -1; expected 0 to 2"
+    ),
+    Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
+    Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
+    Case("class twice", write(CATEGORIES, "a\nb\na\n"), (TRAIN, EVAL, EXPORT), "categories.txt:3: class 'a'"),
+    Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
+    Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
+    # Checkpoints.
+    Case("no checkpoint given", nothing, (EVAL, EXPORT), "ckpt_file: no checkpoint given", "--ckpt_file="),
+    Case("no checkpoint given", nothing, INFER, "given", "--ckpt_file="),
+    Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
+    Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
+    Case("truncated checkpoint", cut_off("trn.ckpt"), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
+    Case("truncated backbone", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--pre_trained_backbone trn.ckpt"),
+    Case("empty checkpoint", write("trn.ckpt", ""), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
+    Case("foreign checkpoint", write("trn.ckpt", "hello\n" * 99), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
+    Case("folder as checkpoint", folder_instead("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
+    Case("PyTorch file as checkpoint", nothing, NETWORK_USERS, "in.pth: expected a ", "--ckpt_file in.pth"),
+    Case(
+        "backbone as checkpoint",
+        rewrite_checkpoint(only_the_backbone),
+        NETWORK_USERS,
+        "trn.ckpt: not a checkpoint of this network",
+        SMALL,
+    ),
+    Case(
+        "checkpoint of other classes",
+        write(CATEGORIES, "a\nb\n"),
+        (EVAL, EXPORT, f"{INFER} --categories data/categories.txt"),
+        "trn.ckpt: trained for 3 classes, the dataset lists 2",
+    ),
+    Case(
+        "checkpoint of classes in another order",
+        write(CATEGORIES, "Swiping Right\nSwiping Left\nThumb Up\n"),
+        (EVAL, EXPORT, f"{INFER} --categories data/categories.txt"),
+        "trn.ckpt: class 0 is 'Swiping Left' in the checkpoint, but 'Swiping Right' in the dataset",
+    ),
+    Case("checkpoint of another T", nothing, NETWORK_USERS, ("trn.ckpt", "num_segments 3", "8"), "--num_segments 8"),
+    Case("config of another T", write("c.yaml", "num_segments: 8\n"), EVAL, "num_segments 3", YAML),
+    Case("checkpoint of another width", nothing, NETWORK_USERS, ("trn.ckpt", "width_mult 0.0625"), "--width_mult 1"),
+    Case(
+        "backbone of another width",
+        nothing,
+        TRAIN,
+        ("trn.ckpt", "of another shape", "base_model.conv1_7x7_s2.conv.weight (4, 3, 7, 7) instead of (8, 3, 7, 7)"),
+        "--pre_trained_backbone trn.ckpt --width_mult 0.125",
+    ),
+    Case(
+        "missing and unexpected parameters",
+        rewrite_checkpoint(rename_parameter),
+        NETWORK_USERS,
+        ("trn.ckpt", "1 missing (base_model.fc.weight)", "1 unexpected (extra.weight)"),
+    ),
+    Case(
+        "parameter of another shape",
+        rewrite_checkpoint(enlarge_parameter),
+        NETWORK_USERS,
+        "conv.bias (9,) instead of (4,)",
+    ),
+    Case("missing checkpoint to resume", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--resume none.ckpt"),
+    Case("truncated checkpoint to resume", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--resume trn.ckpt"),
+    Case("checkpoint to evaluate to resume", nothing, TRAIN, "trn.ckpt: holds a network only", "--resume trn.ckpt"),
+    # What is written where nothing can be.
+    Case("file as output folder", write("out", ""), (TRAIN, EVAL, EXPORT), "out/"),
+    Case("file as folder of the output", nothing, INFER, "in.pth/out.json: cannot write", "--json in.pth/out.json"),
+    # Configuration.
+    Case(
+        "unknown key",
+        nothing,
+        PROGRAMS,
+        ("unknown key 'trian_batch_size'", "train_batch_size?"),
+        "--trian_batch_size 3",
+    ),
+    Case("value without a key", nothing, PROGRAMS, "'stray'", "stray"),
+    Case("key without a value", nothing, PROGRAMS, "--lr: expected one argument", "--lr"),
+    Case("wrong type", nothing, PROGRAMS, ("--num_segments: 'many' is not allowed", "int in"), "--num_segments many"),
+    Case("out of range", nothing, PROGRAMS, ("--lr: '-1' is not allowed", "float in (0, inf)"), "--lr=-1"),
+    Case(
+        "not a choice", nothing, PROGRAMS, ("--flip: 'both' is not allowed", "label_aware, plain, none"), "--flip both"
+    ),
+    Case("missing config", nothing, PROGRAMS, "none.yaml: cannot read the config file", "--config_path none.yaml"),
+    Case(
+        "unknown key in the config",
+        write("c.yaml", "lr: 0.1\nlearning_rate: 0.1\n"),
+        PROGRAMS,
+        "c.yaml:2: unknown key 'learning_rate'",
+        YAML,
+    ),
+    Case("wrong type in the config", write("c.yaml", "lr: fast\n"), PROGRAMS, "c.yaml:1: lr: 'fast'", YAML),
+    Case("out of range in the config", write("c.yaml", "dropout: 1\n"), TRAIN, "c.yaml:1: dropout: '1'", YAML),
+    Case("config that is no YAML", write("c.yaml", "lr: [\n"), PROGRAMS, "c.yaml:2: not valid YAML", YAML),
+    Case("image size", nothing, PROGRAMS, ("image_size 40", "nearest that work: ["), "--image_size 40"),
+    Case("too many segments", nothing, TRAIN, "num_segments 30: expected at most 16", "--num_segments 30"),
+    Case("observe that is no number", nothing, EVAL, "observe: '0.5,half' is not allowed", "--observe 0.5,half"),
+    Case(
+        "observe out of range",
+        nothing,
+        EVAL,
+        "observe: '0' is not allowed, expected fractions in (0, 1]",
+        "--observe 0",
+    ),
+    Case("ModelArts elsewhere", nothing, (TRAIN, EVAL, EXPORT), "needs the package moxing", "--enable_modelarts true"),
+    # Archives.
+    Case("missing archives folder", remove("archives"), UNPACK, "archives: no such folder"),
+    Case("no archives", remove(FIRST, PART, LAST), UNPACK, "archives: no"),
+    Case("missing part", remove(PART), UNPACK, f"{PART}: this part is missing"),
+    Case("missing last part", remove(LAST), UNPACK, f"{PART}: the archive does not end"),
+    Case("truncated part", cut_off(PART, 0.9), UNPACK, f"{PART}: damaged or not a zip"),
+    Case("folder as part", folder_instead(PART), UNPACK, f"{PART}: cannot be read: Is a directory"),
+    Case("part with something else", other_part(PART, ("holiday.txt", b"")), UNPACK, f"{PART}: holds holiday.txt"),
+    Case(
+        "md5 mismatch",
+        other_part(PART, ("20bn-jester-v1-01", b"x"), ("20bn-jester-v1-01.md5", b"0" * 32)),
+        UNPACK,
+        (f"{PART}: md5 is 9dd4e461268c8034f5c8564e155c67a6", "expected " + "0" * 32),
+    ),
+    Case(
+        "member that leaves the target",
+        archive_with("../escaped"),
+        UNPACK,
+        ("-00.zip: archive member '../escaped'", "refused"),
+    ),
+    Case(
+        "absolute member", archive_with("/tmp/escaped"), UNPACK, ("-00.zip: archive member '/tmp/escaped'", "refused")
+    ),
+    Case(
+        "link", archive_with(link("20bn-jester-v1/1", "/tmp")), UNPACK, ("archive member '20bn-jester-v1/1'", "refused")
+    ),
+    Case("no labels", remove(LABELS), UNPACK, "package-labels.zip: no such file"),
+    Case("truncated labels", cut_off(LABELS), UNPACK, "package-labels.zip: damaged"),
+    Case("file as target", write("target", ""), (UNPACK, SYNTHETIC), "target"),
+    # Label lists.
+    Case("missing dataset", nothing, "src.preprocess_jester_dataset none", "none/20bn-jester-v1: no such folder"),
+    Case("no label lists", remove("data/labels"), PREPROCESS, "data/labels/labels.csv: no such file"),
+    Case(
+        "missing clip", remove(f"{FRAMES}/left"), PREPROCESS, ("data/labels/train.csv:1: clip folder", f"{FRAMES}/left")
+    ),
+    Case("gap in the frames", remove(FRAME), PREPROCESS, f"{FRAMES}/right: 2 frames, but 00002.jpg is not among them"),
+    Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
+    Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
+    Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
+    Case("file as folder of lists", nothing, PREPROCESS, "in.pth: the list files cannot", "--save_labels_path in.pth"),
+    # PyTorch files.
+    Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
+    Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
+    Case("out of range", nothing, CONVERTERS, ("--width_mult", "9", "up to 4"), "--width_mult 9"),
+    Case("out of range", nothing, CONVERT_TRN, ("--num_segments", "1: expected at least 2"), "--num_segments 1"),
+    # The rest.
+    Case(
+        "archives are there already",
+        write("target/20bn-jester-v1-00.zip", ""),
+        SYNTHETIC,
+        "target/20bn-jester-v1-00.zip: ",
+    ),
+    Case("too many gestures", nothing, SYNTHETIC, "--gestures 28: must be 1 to 27", "--gestures 28"),
+    Case("no number of clips", nothing, SYNTHETIC, ("--train", "'some'"), "--train some"),
+    Case("unknown option", nothing, (UNPACK, PREPROCESS, SYNTHETIC, *CONVERTERS), "--colour", "--colour red"),
+    Case("results that are not there", nothing, ABLATION, "results/TRNmultiscale/natural/metrics.json: cannot be read"),
+]
+
+if HAS_TORCH:
+    CASES += [
+        Case("missing file", remove("in.pth"), CONVERTERS, "in.pth: No such file"),
+        Case("folder as file", folder_instead("in.pth"), CONVERTERS, "in.pth: Is a directory"),
+        Case("text", nothing, CONVERTERS, "in.pth: damaged, truncated or another format"),
+        Case("zero bytes", write("in.pth", ""), CONVERTERS, "in.pth: damaged, truncated or another format"),
+        Case("truncated", both(write_torch(tensors("a")), cut_off("in.pth")), CONVERTERS, "in.pth: damaged, truncated"),
+        Case("no tensors", write_torch(lambda: [1, 2]), CONVERTERS, "in.pth: no named tensors in it"),
+        Case("pickle that acts", write_torch(Trap), CONVERTERS, "in.pth: refused: it wants to call posix.mkdir"),
+        Case("plain pickle that acts", write("in.pth", pickle.dumps(Trap(), 2)), CONVERTERS, "in.pth: "),
+        Case("other network", write_torch(tensors("fc.weight")), CONVERT_TRN, "in.pth: no new_fc.weight in it"),
+        Case(
+            "other tensors",
+            write_torch(tensors("extra")),
+            CONVERT_BACKBONE,
+            ("in.pth: not the weights", "1 unexpected: extra"),
+        ),
+    ]
+else:
+    CASES.append(Case("no torch", nothing, CONVERTERS, "in.pth: reading a PyTorch file needs torch: pip install torch"))
+if not EXPORTS_ANY_BATCH:
+    CASES.append(Case("any batch", nothing, EXPORT, "export_batch_size 0: MindSpore ", "--export_batch_size 0"))
+
+# Scripts find what is wrong with their arguments before they start Python.
+OUT = "--train_output_dir out --eval_output_dir out --export_output_dir out"
+SCRIPTS = [
+    *(
+        Case("arguments", nothing, f"{name}.sh {arguments}", named)
+        for name, arguments, named in [
+            ("make_synthetic_jester", "", "1 argument(s) expected, 0 given"),
+            ("make_synthetic_jester", "a b", "1 argument(s) expected, 2 given"),
+            ("make_synthetic_jester", "--seed 1", "1 argument(s) expected, 0 given"),
+            ("preprocess_jester_dataset", "", "1 argument(s) expected, 0 given"),
+            ("preprocess_jester_dataset", "data b", "1 argument(s) expected, 2 given"),
+            ("unpack_jester_dataset", "archives", "2 argument(s) expected, 1 given"),
+            ("unpack_jester_dataset", "archives b c", "2 argument(s) expected, 3 given"),
+            ("convert_bn_inception", "in.pth", "2 argument(s) expected, 1 given"),
+            ("convert_trn_pytorch", "in.pth --width_mult 1", "2 argument(s) expected, 1 given"),
+            ("run_standalone_train_gpu", "0 data", "3 argument(s) expected, 2 given"),
+            ("run_standalone_train_gpu", "first data ''", "first: not the number of a device"),
+            ("run_distributed_train_gpu", "data", "2 argument(s) expected, 1 given"),
+            ("run_eval_gpu", "data", "2 argument(s) expected, 1 given"),
+            ("run_eval_gpu", "data trn.ckpt more", "2 argument(s) expected, 3 given"),
+            ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
+            ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
+            ("quickstart", "one two", "at most one folder expected, given: one two"),
+            ("quickstart", "--help", "at most one folder expected, given: --help"),
+            ("run_tests", "one", "no arguments expected, given: one"),
+        ]
+    ),
+    *(
+        Case("missing path", nothing, f"{name}.sh {arguments}", "nowhere")
+        for name, arguments in [
+            ("unpack_jester_dataset", "nowhere target"),
+            ("preprocess_jester_dataset", "nowhere"),
+            ("convert_bn_inception", "nowhere.pth out.ckpt"),
+            ("convert_trn_pytorch", "nowhere.pth out.ckpt"),
+            ("run_standalone_train_gpu", "0 nowhere ''"),
+            ("run_standalone_train_gpu", "0 data nowhere.ckpt"),
+            ("run_distributed_train_gpu", "nowhere ''"),
+            ("run_distributed_train_gpu", "data nowhere.ckpt"),
+            ("run_eval_gpu", "nowhere trn.ckpt"),
+            ("run_eval_gpu", "data nowhere.ckpt"),
+            ("run_export_gpu", "nowhere trn.ckpt"),
+            ("run_export_gpu", "data nowhere.ckpt"),
+            ("run_order_ablation", "nowhere out"),
+        ]
+    ),
+    Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),
+    Case("devices", nothing, "DEVICE_NUM=two run_distributed_train_gpu.sh data ''", "DEVICE_NUM=two: not a number"),
+    Case("devices", nothing, "DEVICE_NUM=0 run_distributed_train_gpu.sh data ''", "DEVICE_NUM=0: not a number"),
+    Case("hosts", nothing, "HOSTFILE=nowhere run_distributed_train_gpu.sh data ''", "nowhere: no such file"),
+    Case("no mpirun", nothing, "PATH={bin} run_distributed_train_gpu.sh data ''", "mpirun: not found; install"),
+    Case(
+        "no interpreter", nothing, f"PYTHON=nowhere run_eval_gpu.sh data trn.ckpt {OUT}", "nowhere: no such interpreter"
+    ),
+    Case("no interpreter", nothing, "PYTHON=nowhere make_synthetic_jester.sh target", "nowhere: no such interpreter"),
+    Case(
+        "no target",
+        nothing,
+        "DEVICE_TARGET=TPU run_export_gpu.sh data trn.ckpt",
+        "--device_target: 'TPU' is not allowed",
+        OUT,
+    ),
+    Case(
+        "missing config",
+        nothing,
+        "run_eval_gpu.sh data trn.ckpt",
+        "nowhere.yaml: cannot read",
+        f"{OUT} --config_path nowhere.yaml",
+    ),
+    Case("no archives", nothing, "unpack_jester_dataset.sh data target", "data: no archives here"),
+    Case("no labels", remove("data/labels"), "preprocess_jester_dataset.sh data", "labels.csv: no such file"),
+    Case("no Python", nothing, "PATH={bin} HOME=data quickstart.sh work", "no Python among 3.11 3.12 3.10 found"),
+    Case("no Python", nothing, "PATH={bin} HOME=data run_tests.sh", "no Python among 3.11 3.12 3.10 found"),
+]
+
+# The same through processes of their own: that what is true above is true for a user, too.
+IN_A_PROCESS = [
+    Case(
+        "truncated frame",
+        cut_off(FRAME),
+        f"run_standalone_train_gpu.sh 0 data '' {OUT} {SMALL} --train_batch_size 2",
+        FRAME,
+    ),
+    Case("truncated frame", cut_off(FRAME), f"run_eval_gpu.sh data trn.ckpt {OUT}", FRAME),
+    Case(
+        "truncated checkpoint", cut_off("trn.ckpt"), f"run_export_gpu.sh data trn.ckpt {OUT}", "trn.ckpt: not a whole"
+    ),
+]
+NO_GPU = Case(
+    "no GPU",
+    nothing,
+    f"DEVICE_TARGET=GPU run_eval_gpu.sh data trn.ckpt {OUT}",
+    "device_target GPU: cannot be used here",
+)
+if not LEGACY:  # which does not join a run of its own on a CPU
+    IN_A_PROCESS.append(
+        Case(
+            "group size",
+            nothing,
+            TRAIN,
+            "group_size 2: 1 processes were started",
+            "--is_train_distributed true --group_size 2",
+        )
+    )
+if not Path("/proc/driver/nvidia").exists():
+    IN_A_PROCESS.append(NO_GPU)
+
+
+# ------------------------------------------------------------------------------------------------------- running them
+
+
+def rows(cases: list[Case]) -> list:
+    """A test for each command of each case."""
+    tests = []
+    for case in cases:
+        for command in (case.commands,) if isinstance(case.commands, str) else case.commands:
+            words = [word for word in command.split() if "=" not in word]
+            tests.append(pytest.param(case, f"{command} {case.more}", id=f"{words[0]}: {case.name}"))
+    return tests
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    write_work(folder)
+    return folder
+
+
+@pytest.fixture
+def work(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "a folder")
+    monkeypatch.chdir(tmp_path / "a folder")
+    return tmp_path / "a folder"
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def check(case: Case, before: dict, work: Path, status: int, stdout: str, stderr: str) -> None:
+    said = f"exit status {status}\n{stdout}\n{stderr}"
+    assert status == 1, said
+    assert "Traceback" not in stdout + stderr, said
+    # MindSpore's own log lines begin with a bracket: [ERROR] ME(...
+    error, *usage = [line for line in stderr.splitlines() if not line.startswith("[")]
+    assert error.startswith("error: "), said
+    assert not usage or usage[0].startswith("usage: bash scripts/"), said
+    for part in (case.named,) if isinstance(case.named, str) else case.named:
+        assert part in error, said
+    after = contents(work)
+    assert {name: after.get(name) for name in before} == before
+    new = {Path(name).name for name in after.keys() - before.keys() if after[name] is not None}
+    assert all(name.endswith(".log") or name == "config.yaml" for name in new), new
+
+
+@pytest.fixture
+def run_here(work, monkeypatch, capfd):
+    """Runs a Python program in this process; gives exit status, stdout and stderr."""
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+
+    def run(command: str) -> tuple[int, str, str]:
+        program, *arguments = shlex.split(command)
+        module = importlib.import_module(program[: -len(".py")] if program.endswith(".py") else program)
+        monkeypatch.setattr(sys, "argv", [program, *arguments])
+        with pytest.raises(SystemExit) as end:
+            run_main(module.main)
+        get_logger(rank=1)  # closes the log file
+        return (end.value.code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize(("case", "command"), rows(CASES))
+def test_programs(case, command, work, run_here):
+    case.damage(work)
+    before = contents(work)
+    check(case, before, work, *run_here(command))
+
+
+@pytest.mark.parametrize(("command", "key"), [(TRAIN, "train_workers"), (EVAL, "eval_workers")])
+def test_more_workers_than_cores_are_no_error(command, key, work, run_here, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    remove(FRAME)(work)  # ends it, after this has been said
+    _, stdout, stderr = run_here(f"{command} --{key} 8")
+    assert f":INFO:{key}: 8 asked for, 1 used (CPU cores)\n" in stdout
+    assert FRAME in stderr
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """The repository without environments and results, and in `bin` the tools that scripts use, but no Python."""
+    folder = tmp_path_factory.mktemp("repository")
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("*.txt"), ROOT / "src", ROOT / "model_utils", ROOT / "configs"):
+        (folder / path.name).symlink_to(path)
+    (folder / "bin").mkdir()
+    for tool in ("bash", "dirname", "cat", "mkdir", "rm"):
+        (folder / "bin" / tool).symlink_to(shutil.which(tool))
+    return folder
+
+
+@pytest.mark.parametrize(("case", "command"), rows(SCRIPTS + IN_A_PROCESS))
+def test_processes(case, command, work, repository):
+    case.damage(work)
+    before = contents(work)
+    words = shlex.split(command.replace("{bin}", str(repository / "bin")))
+    given = dict(word.split("=", 1) for word in words if "=" in word.split(".sh")[0] and not word.startswith("--"))
+    program, *arguments = [word for word in words if word.split("=")[0] not in given]
+    if program.endswith(".sh"):
+        start = [shutil.which("bash"), repository / "scripts" / program]
+    else:
+        start = [sys.executable, repository / program]
+    environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", **given}
+    done = subprocess.run(
+        [*map(str, start), *arguments], cwd=work, env=environment, capture_output=True, text=True, timeout=120
+    )
+    check(case, before, work, done.returncode, done.stdout, done.stderr)
