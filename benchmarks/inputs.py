@@ -1,0 +1,154 @@
+"""The input: from frames on the disk to arrays in memory, list files from folders, start-up."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Callable
+
+from benchmarks.harness import Item, Side
+
+IMAGE_SIZE = 224
+TRAIN_BATCH, EVAL_BATCH = 8, 1
+ENDLESS = 10**6
+
+
+def read_records(data: Path, name: str) -> tuple[list, Path]:
+    from src.tsn_dataset import read_video_list
+
+    return read_video_list(data / "jester" / name, num_classes=27), data / "jester" / "20bn-jester-v1"
+
+
+def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
+    """Whole training pipeline of the project: uint8 batches."""
+    from contextlib import closing
+
+    import numpy as np
+
+    from src.tsn_dataset import training_batches
+
+    records, images_root = read_records(data, "train_videofolder.txt")
+
+    def one_round() -> int:
+        batches = training_batches(
+            records,
+            images_root,
+            num_segments=segments,
+            image_size=IMAGE_SIZE,
+            subsample_num=3,
+            batch_size=TRAIN_BATCH,
+            seed=0,
+            flip="label_aware",
+            mirrored=np.arange(27),
+            workers=workers,
+            epochs=ENDLESS,
+        )
+        with closing(batches):
+            return sum(len(batch[0]) for batch in islice(batches, clips // TRAIN_BATCH))
+
+    return one_round
+
+
+def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
+    """Whole 10-crop pipeline of the project: uint8 batches."""
+    from contextlib import closing
+
+    from src.tsn_dataset import evaluation_batches
+
+    records, images_root = read_records(data, "train_videofolder.txt")
+    records = (records * (clips // len(records) + 1))[:clips]
+
+    def one_round() -> int:
+        batches = evaluation_batches(
+            records,
+            images_root,
+            num_segments=segments,
+            image_size=IMAGE_SIZE,
+            test_crops=10,
+            batch_size=EVAL_BATCH,
+            workers=workers,
+        )
+        with closing(batches):
+            return sum(len(batch[1]) for batch in batches)
+
+    return one_round
+
+
+def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Callable[[], int]:
+    """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
+    from torch.utils.data import DataLoader, Subset
+
+    from tests.torch_reference import VideoDataset
+
+    jester = data / "jester"
+    dataset = VideoDataset(
+        jester / "train_videofolder.txt", jester / "20bn-jester-v1", segments, IMAGE_SIZE, test_crops
+    )
+    batch = EVAL_BATCH if test_crops else TRAIN_BATCH
+    chosen = Subset(dataset, [index % len(dataset) for index in range(clips)])
+
+    def one_round() -> int:
+        loader = DataLoader(chosen, batch_size=batch, shuffle=not test_crops, num_workers=workers)
+        return sum(len(labels) for _, labels in loader)
+
+    return one_round
+
+
+def bare_opencv(data: Path, clips: int, segments: int) -> Callable[[], int]:
+    """Decode, crop and resize alone, in one thread: what the machine can do."""
+    import cv2
+    import numpy as np
+
+    records, images_root = read_records(data, "train_videofolder.txt")
+    cv2.setNumThreads(0)
+    clip = np.empty((segments, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+
+    def one_round() -> int:
+        for index in range(clips):
+            record = records[index % len(records)]
+            for segment, out in enumerate(clip):
+                number = segment * record.num_frames // segments + 1
+                frame = cv2.imread(f"{images_root}/{record.folder}/{number:05d}.jpg")
+                cv2.resize(frame[6:93, 10:97], (IMAGE_SIZE, IMAGE_SIZE), dst=out)
+        return clips
+
+    return one_round
+
+
+def _side(label: str, function: str, at_least: float | None = None, **options: int) -> Side:
+    return Side(label, f"benchmarks.inputs:{function}", options, at_least)
+
+
+ITEMS = [
+    Item(
+        "train_input",
+        "training input, 224 px, T = 8, from the disk to a batch",
+        "clip",
+        (
+            _side("this project, 1 worker", "train_input", clips=480, workers=1, segments=8),
+            _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
+            _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, segments=8),
+        ),
+        {"clips": "clips", "segments": "frames of a clip (T)"},
+    ),
+    Item(
+        "eval_input",
+        "10-crop test input, 224 px, T = 8, from the disk to a batch",
+        "clip",
+        (
+            _side("this project, 1 worker", "eval_input", clips=216, workers=1, segments=8),
+            _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=16, workers=1, segments=8, test_crops=10),
+        ),
+        {"clips": "clips", "segments": "frames of a clip (T)"},
+    ),
+    Item(
+        "train_input_workers",
+        "training input with 2 workers",
+        "clip",
+        (
+            _side("this project, 2 workers", "train_input", clips=960, workers=2, segments=8),
+            _side("this project, 1 worker", "train_input", 1.7, clips=480, workers=1, segments=8),
+            _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
+        ),
+    ),
+]
