@@ -173,6 +173,8 @@ def _growth(measured: list[list[dict]]) -> dict[str, list[float]]:
 
 def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -> None:
     os.setpgid(0, 0)
+    # As in a program of its own: in a spawned process a DataLoader, too, would spawn workers that import all anew.
+    multiprocessing.set_start_method("fork", force=True)
     # Stopped, it would outlive a harness that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     module, function = prepare.split(":")
