@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Callable
 
@@ -10,24 +10,23 @@ from benchmarks.harness import Item, Side
 
 IMAGE_SIZE = 224
 TRAIN_BATCH, EVAL_BATCH = 8, 1
-ENDLESS = 10**6
 
 
-def read_records(data: Path, name: str) -> tuple[list, Path]:
+def read_records(data: Path, clips: int) -> tuple[list, Path]:
+    """So many records, some of them several times if need be, and the folder of the clips."""
     from src.tsn_dataset import read_video_list
 
-    return read_video_list(data / "jester" / name, num_classes=27), data / "jester" / "20bn-jester-v1"
+    records = read_video_list(data / "jester" / "train_videofolder.txt", num_classes=27)
+    return list(islice(cycle(records), clips)), data / "jester" / "20bn-jester-v1"
 
 
 def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
     """Whole training pipeline of the project: uint8 batches."""
-    from contextlib import closing
-
     import numpy as np
 
     from src.tsn_dataset import training_batches
 
-    records, images_root = read_records(data, "train_videofolder.txt")
+    records, images_root = read_records(data, clips)
 
     def one_round() -> int:
         batches = training_batches(
@@ -41,22 +40,18 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
             flip="label_aware",
             mirrored=np.arange(27),
             workers=workers,
-            epochs=ENDLESS,
+            epochs=1,
         )
-        with closing(batches):
-            return sum(len(batch[0]) for batch in islice(batches, clips // TRAIN_BATCH))
+        return sum(len(batch[1]) for batch in batches)
 
     return one_round
 
 
 def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
     """Whole 10-crop pipeline of the project: uint8 batches."""
-    from contextlib import closing
-
     from src.tsn_dataset import evaluation_batches
 
-    records, images_root = read_records(data, "train_videofolder.txt")
-    records = (records * (clips // len(records) + 1))[:clips]
+    records, images_root = read_records(data, clips)
 
     def one_round() -> int:
         batches = evaluation_batches(
@@ -68,8 +63,7 @@ def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[
             batch_size=EVAL_BATCH,
             workers=workers,
         )
-        with closing(batches):
-            return sum(len(batch[1]) for batch in batches)
+        return sum(len(batch[1]) for batch in batches)
 
     return one_round
 
@@ -99,13 +93,12 @@ def bare_opencv(data: Path, clips: int, segments: int) -> Callable[[], int]:
     import cv2
     import numpy as np
 
-    records, images_root = read_records(data, "train_videofolder.txt")
+    records, images_root = read_records(data, clips)
     cv2.setNumThreads(0)
     clip = np.empty((segments, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
 
     def one_round() -> int:
-        for index in range(clips):
-            record = records[index % len(records)]
+        for record in records:
             for segment, out in enumerate(clip):
                 number = segment * record.num_frames // segments + 1
                 frame = cv2.imread(f"{images_root}/{record.folder}/{number:05d}.jpg")
