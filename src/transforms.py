@@ -47,13 +47,16 @@ def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
 
     Returns uint8 [T, height, width, 3].
     """
-    height, width = frames[0].shape[:2]
-    target = image_size * 256 // 224
-    shorter = min(height, width)
-    scaled = np.empty((len(frames), target * height // shorter, target * width // shorter, 3), np.uint8)
+    scaled = np.empty((len(frames), *scaled_size(*frames[0].shape[:2], image_size), 3), np.uint8)
     for frame, out in zip(frames, scaled):
         _resize(frame, out)
     return scaled
+
+
+def scaled_size(height: int, width: int, image_size: int) -> tuple[int, int]:
+    """Height and width of a frame after `scale_shorter_side`."""
+    target, shorter = image_size * 256 // 224, min(height, width)
+    return target * height // shorter, target * width // shorter
 
 
 def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
@@ -69,14 +72,18 @@ def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np
 def cut_test_crops(frames: list[np.ndarray], crops: np.ndarray) -> None:
     """Write the test crops, as `test_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
     image_size = crops.shape[2]
-    scaled = scale_shorter_side(frames, image_size)
-    for (x, y, mirrored), crop in zip(crop_offsets(*scaled.shape[1:3], image_size, len(crops)), crops):
-        window = scaled[:, y : y + image_size, x : x + image_size]
-        if mirrored:
-            for frame, out in zip(window, crop):
-                cv2.flip(frame, 1, dst=out)
-        else:
-            crop[:] = window
+    height, width = scaled_size(*frames[0].shape[:2], image_size)
+    offsets = crop_offsets(height, width, image_size, len(crops))
+    # One frame after the other, because the crops of one come out of the processor's cache.
+    scaled = np.empty((height, width, 3), np.uint8)
+    for segment, frame in enumerate(frames):
+        _resize(frame, scaled)
+        for (x, y, mirrored), crop in zip(offsets, crops[:, segment]):
+            window = scaled[y : y + image_size, x : x + image_size]
+            if mirrored:
+                cv2.flip(window, 1, dst=crop)
+            else:
+                crop[:] = window
 
 
 def mirrored_classes(categories: list[str]) -> np.ndarray:
