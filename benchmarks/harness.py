@@ -22,6 +22,7 @@ of a module that `benchmarks/run.py` names in `MODULES`:
                 Side("PyTorch eager", "benchmarks.network:prepare_torch", {"clips": 8}, at_least=1.2),
             ),
             growth={"clips": "clips"},     # option -> what it is: measured again with it 2 and 4 times as large
+                                           # (`factors`); options are whole numbers then
         )
     ]
 
@@ -45,7 +46,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FACTORS = (1, 2, 4)
 GROWTH_ROUNDS = 3
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -69,6 +69,7 @@ class Item:
     unit: str
     sides: tuple[Side, ...]
     growth: dict[str, str] = field(default_factory=dict)
+    factors: tuple[float, ...] = (1, 2, 4)  # one of them 1
 
 
 class SideProcess:
@@ -115,8 +116,11 @@ def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str,
     others = (_busy_seconds() - before - own) / (time.time() - began)
     growth = {}
     for option, meaning in item.growth.items() if with_growth else ():
-        larger = [_measure_sides(item, data, GROWTH_ROUNDS, {option: factor}) for factor in FACTORS[1:]]
-        growth[option] = {"meaning": meaning, "factors": FACTORS, "sides": _growth([sides, *larger])}
+        measured = [
+            sides if factor == 1 else _measure_sides(item, data, GROWTH_ROUNDS, {option: factor})
+            for factor in item.factors
+        ]
+        growth[option] = {"meaning": meaning, "factors": item.factors, "sides": _growth(measured)}
     return {
         "name": item.name,
         "title": item.title,
@@ -132,7 +136,8 @@ def _measure_sides(item: Item, data: Path, rounds: int, factors: dict[str, int])
     with ExitStack() as stack:
         processes, measured = [], []
         for side in item.sides:
-            options = {key: value * factors.get(key, 1) for key, value in side.options.items()}
+            factored = {key: int(factor * side.options[key]) for key, factor in factors.items() if key in side.options}
+            options = {**side.options, **factored}
             processes.append(SideProcess(side, options, data))
             stack.callback(processes[-1].close)
         for process in processes:
@@ -166,7 +171,7 @@ def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[d
 
 
 def _growth(measured: list[list[dict]]) -> dict[str, list[float]]:
-    """For each side the time of a round, as a multiple of that at factor 1."""
+    """For each side the time of a round, as a multiple of that with the least work."""
     rounds = [[side["median_seconds"] * side["units_a_round"] for side in sides] for sides in measured]
     return {side["label"]: [row[i] / rounds[0][i] for row in rounds] for i, side in enumerate(measured[0])}
 

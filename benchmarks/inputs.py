@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Callable
 
+from benchmarks.data import JESTER_CLIPS, make_folders
 from benchmarks.harness import Item, Side
 
 IMAGE_SIZE = 224
 TRAIN_BATCH, EVAL_BATCH = 8, 1
+STARTS = 3
+PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
+    f"-m src.{name}"
+    for name in (
+        *("synthetic_jester", "unpack_jester_dataset", "preprocess_jester_dataset"),
+        *("convert_bn_inception", "convert_trn_pytorch"),
+    )
+]
 
 
 def read_records(data: Path, clips: int) -> tuple[list, Path]:
@@ -108,6 +125,64 @@ def bare_opencv(data: Path, clips: int, segments: int) -> Callable[[], int]:
     return one_round
 
 
+def preprocess(data: Path, clips: int) -> Callable[[], int]:
+    """The project's preprocessing, checks and all."""
+    from src.preprocess_jester_dataset import prepare
+
+    images, labels = _folders(data, clips)
+
+    def one_round() -> int:
+        with TemporaryDirectory() as target, redirect_stdout(None):
+            prepare(images, labels, Path(target))
+        return clips
+
+    return one_round
+
+
+def glob_preprocess(data: Path, clips: int) -> Callable[[], int]:
+    """A glob for each folder, without checks."""
+    images, labels = _folders(data, clips)
+
+    def one_round() -> int:
+        categories = sorted((labels / "labels.csv").read_text().splitlines())
+        index = {name: number for number, name in enumerate(categories)}
+        with TemporaryDirectory() as target:
+            for name in ("train", "validation", "test-answers"):
+                lines = []
+                for row in (labels / f"{name}.csv").read_text().splitlines():
+                    clip, label = row.split(";")
+                    frames = glob.glob(os.path.join(images, clip, "*.jpg"))
+                    lines.append(f"{clip} {len(frames)} {index[label]}")
+                Path(target, f"{name}.txt").write_text("\n".join(lines))
+        return clips
+
+    return one_round
+
+
+def _folders(data: Path, clips: int) -> tuple[Path, Path]:
+    """Folders of the clips and of lists with so many of them, the same share of each list."""
+    dataset = make_folders(data)
+    labels = Path(mkdtemp())
+    atexit.register(shutil.rmtree, labels)
+    for path in (dataset / "labels").iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        share = len(lines) if path.stem == "labels" else len(lines) * clips // JESTER_CLIPS
+        (labels / path.name).write_text("".join(lines[:share]))
+    return dataset / "20bn-jester-v1", labels
+
+
+def show_help(data: Path, program: str) -> Callable[[], int]:
+    """An entry point from its start to the end of its help text."""
+    command = [sys.executable, *program.split(), "--help"]
+
+    def one_round() -> int:
+        for _ in range(STARTS):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return STARTS
+
+    return one_round
+
+
 def _side(label: str, function: str, at_least: float | None = None, **options: int) -> Side:
     return Side(label, f"benchmarks.inputs:{function}", options, at_least)
 
@@ -143,5 +218,22 @@ ITEMS = [
             _side("this project, 1 worker", "train_input", 1.7, clips=480, workers=1, segments=8),
             _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
         ),
+    ),
+    Item(
+        "preprocess",
+        f"list files from {JESTER_CLIPS} folders of 37 frames",
+        "clip",
+        (
+            _side("this project", "preprocess", clips=JESTER_CLIPS),
+            _side("glob for each folder", "glob_preprocess", 3, clips=JESTER_CLIPS),
+        ),
+        {"clips": "clips"},
+        factors=(0.25, 0.5, 1),
+    ),
+    Item(
+        "help",
+        "start of a program up to its help text",
+        "start",
+        tuple(Side(p, "benchmarks.inputs:show_help", {"program": p}, at_most=2) for p in PROGRAMS),
     ),
 ]

@@ -71,9 +71,9 @@ def _draw_growth(axis: Any, growth: dict[str, Any]) -> None:
     factors = growth["factors"]
     for label, times in growth["sides"].items():
         axis.plot(factors, times, "o-", label=label)
-    axis.plot(factors, factors, ":", color="grey", label="linear")
+    axis.plot(factors, [factor / factors[0] for factor in factors], ":", color="grey", label="linear")
     axis.set(xscale="log", yscale="log")
-    axis.set_xticks(factors, [f"{factor}x" for factor in factors])
+    axis.set_xticks(factors, [f"{factor:g}x" for factor in factors])
     axis.minorticks_off()
     axis.set_title(f"time of a round against {growth['meaning']}", fontsize=10)
     axis.legend(fontsize=7)
