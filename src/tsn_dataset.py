@@ -79,8 +79,8 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     frame of another size than the first.
     """
     frames = []
-    for index in indices:
-        path = os.path.join(folder, FRAME_NAME.format(index + 1))
+    for number in (indices + 1).tolist():
+        path = os.path.join(folder, FRAME_NAME.format(number))
         frame = decode_frame(path)
         if frames and frame.shape != frames[0].shape:
             (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]
@@ -297,7 +297,7 @@ def _load_ahead(
     threads = [Thread(target=_work, args=(load, tasks), name=WORKER_NAME, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
-    memory = _Memory((batch_size, *shape))
+    memory = Memory((batch_size, *shape))
     try:
         ahead: deque[tuple[np.ndarray, list[Future]]] = deque()
         for first in range(0, num_rows, batch_size):
@@ -317,7 +317,7 @@ def _load_ahead(
             thread.join()
 
 
-class _Memory:
+class Memory:
     """Gives uint8 arrays of one shape, uninitialised, in memory that is used again once nobody sees it any more.
 
     Fresh memory costs a page fault for every 4 KB, which takes longer than to fill them.
