@@ -12,14 +12,14 @@ import argparse
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mindspore import Parameter
 
-from src.bn_inception import BNInception
-from src.checkpoint import save_checkpoint
 from src.errors import InputError
+
+if TYPE_CHECKING:
+    from mindspore import Parameter
 
 IMAGENET_CLASSIFIER = ("fc.weight", "fc.bias", "last_linear.weight", "last_linear.bias")
 BATCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -127,6 +127,10 @@ def convert_bn_inception(source: str | Path, target: str | Path, width_mult: flo
     Raises:
         InputError: if `source` is not BNInception of this width or `target` cannot be written.
     """
+    # MindSpore takes seconds to import, and --help needs none of it.
+    from src.bn_inception import BNInception
+    from src.checkpoint import save_checkpoint
+
     check_target(target)
     weights, _ = read_torch_file(source)
     body = [p for p in BNInception(width_mult=width_mult).get_parameters() if not p.name.startswith("fc.")]

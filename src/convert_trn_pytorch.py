@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from src.checkpoint import save_checkpoint
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_target,
@@ -27,8 +26,6 @@ from src.convert_bn_inception import (
     read_torch_file,
 )
 from src.errors import InputError
-from src.tsn import build_network
-from src.tsn_dataset import read_categories
 
 # What the authors' code fixes and their files do not say.
 AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
@@ -94,6 +91,11 @@ def convert_trn_pytorch(
         InputError: if `source` is no such network of this width, if `categories` names another number of classes than
             it has, or if `target` cannot be written.
     """
+    # MindSpore takes seconds to import, and --help needs none of it.
+    from src.checkpoint import save_checkpoint
+    from src.tsn import build_network
+    from src.tsn_dataset import read_categories
+
     check_target(target)
     weights, about = read_torch_file(source)
     if about.get("arch", "BNInception") != "BNInception":
