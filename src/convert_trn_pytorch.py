@@ -91,15 +91,17 @@ def convert_trn_pytorch(
         InputError: if `source` is no such network of this width, if `categories` names another number of classes than
             it has, or if `target` cannot be written.
     """
+    # MindSpore takes seconds to import, and --help needs none of it.
+    from src.checkpoint import save_checkpoint
+    from src.tsn import build_network
+    from src.tsn_dataset import read_categories
+
     check_target(target)
     weights, about = read_torch_file(source)
     if about.get("arch", "BNInception") != "BNInception":
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")
     settings, num_classes = deduce_settings(weights, source, num_segments)
     settings["width_mult"] = width_mult
-    from src.checkpoint import save_checkpoint
-    from src.tsn import build_network
-    from src.tsn_dataset import read_categories
 
     network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -92,10 +93,18 @@ def read_clips(path: Path, labelled: bool) -> list[Row]:
     return list(rows.values())
 
 
-def count_frames(folder: Path) -> int:
+@cache
+def _frame_names(count: int) -> frozenset[str]:
+    return frozenset(f"{number:05d}.jpg" for number in range(1, count + 1))
+
+
+def count_frames(folder: str | Path) -> int:
     """How many frames 00001.jpg, 00002.jpg ... a clip has. Raises `InputError` for a gap, or if there are none."""
+    found = os.listdir(folder)
+    if found and _frame_names(len(found)).issuperset(found):
+        return len(found)
     # Hidden files are not frames: some systems leave ._00001.jpg or .DS_Store.
-    names = {entry.name for entry in os.scandir(folder) if entry.name.endswith(".jpg") and entry.name[0] != "."}
+    names = {name for name in found if name.endswith(".jpg") and name[0] != "."}
     for number in range(1, len(names) + 1):
         if f"{number:05d}.jpg" not in names:
             raise InputError(f"{folder}: {len(names)} frames, but {number:05d}.jpg is not among them")
@@ -115,7 +124,7 @@ def list_lines(rows: list[Row], images_path: Path, class_index: dict[str, int]) 
             if row.label is not None and row.label not in class_index:
                 raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
             try:
-                num_frames = count_frames(images_path / row.clip)
+                num_frames = count_frames(os.path.join(images_path, row.clip))
             except OSError as error:
                 raise InputError(f"{row.place}: clip folder {images_path / row.clip}: {error.strerror}") from error
             lines.append(f"{row.clip} {num_frames} {UNKNOWN_CLASS if row.label is None else class_index[row.label]}")

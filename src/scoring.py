@@ -39,13 +39,17 @@ class ClipScorer:
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""
-        fill = [(0, self.batch_size - len(clips))] + [(0, 0)] * (clips.ndim - 1)
-        inputs = [Tensor(np.pad(clips, fill))]
+        inputs = [self._whole_batch(clips)]
         if self.relations == "sampled":
-            drawn = np.stack([self._draw(index) for index in indices])
-            inputs.append(Tensor(np.pad(drawn, [(0, self.batch_size - len(drawn)), (0, 0), (0, 0)])))
+            inputs.append(self._whole_batch(np.stack([self._draw(index) for index in indices])))
         logits = self.logits(*inputs).asnumpy()[: len(clips)]  # [B, crops, C]
         return average_crops(logits, self.mirrored)
+
+    def _whole_batch(self, rows: np.ndarray) -> Tensor:
+        missing = self.batch_size - len(rows)
+        if missing:
+            rows = np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+        return Tensor.from_numpy(np.ascontiguousarray(rows))  # ten crops of a clip are 12 MB to copy
 
     def _draw(self, index: int) -> np.ndarray:
         draw = sampling.generator(self.seed, 0, int(index), "relations")

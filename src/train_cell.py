@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 
 from src.tsn import ClipInput
@@ -41,6 +42,39 @@ def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     return groups
 
 
+def _momentum_update(apply, momentum, rate, decay, gradient, parameter, moment):
+    if decay:
+        gradient = gradient + decay * parameter
+    return apply(parameter, moment, rate, gradient, momentum)
+
+
+class GroupMomentum(nn.Momentum):
+    """``nn.Momentum`` group by group.
+
+    The original evaluates a group's schedule once for every parameter in it, which half of the time that the training
+    graph took to compile was spent on.
+
+    Args:
+        groups: dictionaries of ``params``, ``lr`` (a schedule) and ``weight_decay``.
+        momentum: factor of the moving average.
+    """
+
+    def __init__(self, groups: list[dict], momentum: float) -> None:
+        super().__init__(groups, learning_rate=0.0, momentum=momentum)
+        self.ends = tuple(np.cumsum([len(group["params"]) for group in groups]).tolist())
+        self.decays = tuple(group["weight_decay"] for group in groups)
+
+    def construct(self, gradients: tuple[Tensor, ...]) -> tuple:
+        done, begin = (), 0
+        for end, decay in zip(self.ends, self.decays):
+            rate = self.learning_rate[begin](self.global_step)
+            update = ops.partial(_momentum_update, self.opt, self.momentum, rate, decay)
+            done += self.hyper_map(update, gradients[begin:end], self.params[begin:end], self.moments[begin:end])
+            begin = end
+        self.assignadd(self.global_step, self.global_step_increase_tensor)
+        return done
+
+
 def learning_rate(lr: float, update_lr_epochs: int, epoch: int) -> float:
     """What the rate of weights is in an epoch, counted from 1: ``build_optimizer``'s schedule as a number."""
     return lr * 0.1 ** ((epoch - 1) // update_lr_epochs)
@@ -62,7 +96,7 @@ def build_optimizer(
         schedule = nn.ExponentialDecayLR(rate, 0.1, update_lr_epochs * steps_per_epoch, is_stair=True)
         groups.append({"params": parameters, "lr": schedule, "weight_decay": decay})
     # The same as nn.SGD, which in MindSpore 1.10 knows no weight decay of a group.
-    return nn.Momentum(groups, learning_rate=lr, momentum=momentum)
+    return GroupMomentum(groups, momentum)
 
 
 class TrainStep(nn.Cell):

@@ -23,18 +23,22 @@ _MIRRORED_WORD = re.compile(rf"(?<![a-z])({'|'.join(_MIRRORED_WORDS)})(?![a-z])"
 
 
 def crop_and_resize(
-    frames: list[np.ndarray], crop: tuple[int, int, int, int], image_size: int, mirror: bool
+    frames: list[np.ndarray],
+    crop: tuple[int, int, int, int],
+    image_size: int,
+    mirror: bool,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The same crop (x, y, width, height in pixels) of each frame, resized to S x S and, if asked, mirrored.
 
-    Returns uint8 [T, S, S, 3].
+    Returns uint8 [T, S, S, 3], which is `out` where that is given.
     """
     x, y, width, height = crop
-    clip = np.empty((len(frames), image_size, image_size, 3), np.uint8)
-    for frame, out in zip(frames, clip):
-        _resize(frame[y : y + height, x : x + width], out)
+    clip = np.empty((len(frames), image_size, image_size, 3), np.uint8) if out is None else out
+    for frame, resized in zip(frames, clip):
+        _resize(frame[y : y + height, x : x + width], resized)
         if mirror:
-            cv2.flip(out, 1, dst=out)
+            cv2.flip(resized, 1, dst=resized)
     return clip
 
 
@@ -43,13 +47,16 @@ def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
 
     Returns uint8 [T, height, width, 3].
     """
-    height, width = frames[0].shape[:2]
-    target = image_size * 256 // 224
-    shorter = min(height, width)
-    scaled = np.empty((len(frames), target * height // shorter, target * width // shorter, 3), np.uint8)
+    scaled = np.empty((len(frames), *scaled_size(*frames[0].shape[:2], image_size), 3), np.uint8)
     for frame, out in zip(frames, scaled):
         _resize(frame, out)
     return scaled
+
+
+def scaled_size(height: int, width: int, image_size: int) -> tuple[int, int]:
+    """Height and width of a frame after `scale_shorter_side`."""
+    target, shorter = image_size * 256 // 224, min(height, width)
+    return target * height // shorter, target * width // shorter
 
 
 def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
@@ -57,17 +64,26 @@ def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np
 
     Returns uint8 [crops, T, S, S, 3].
     """
-    scaled = scale_shorter_side(frames, image_size)
-    offsets = crop_offsets(*scaled.shape[1:3], image_size, test_crops)
-    crops = np.empty((len(offsets), len(frames), image_size, image_size, 3), np.uint8)
-    for (x, y, mirrored), crop in zip(offsets, crops):
-        window = scaled[:, y : y + image_size, x : x + image_size]
-        if mirrored:
-            for frame, out in zip(window, crop):
-                cv2.flip(frame, 1, dst=out)
-        else:
-            crop[:] = window
+    crops = np.empty((test_crops, len(frames), image_size, image_size, 3), np.uint8)
+    cut_test_crops(frames, crops)
     return crops
+
+
+def cut_test_crops(frames: list[np.ndarray], crops: np.ndarray) -> None:
+    """Write the test crops, as `test_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
+    image_size = crops.shape[2]
+    height, width = scaled_size(*frames[0].shape[:2], image_size)
+    offsets = crop_offsets(height, width, image_size, len(crops))
+    # One frame after the other, because the crops of one come out of the processor's cache.
+    scaled = np.empty((height, width, 3), np.uint8)
+    for segment, frame in enumerate(frames):
+        _resize(frame, scaled)
+        for (x, y, mirrored), crop in zip(offsets, crops[:, segment]):
+            window = scaled[y : y + image_size, x : x + image_size]
+            if mirrored:
+                cv2.flip(window, 1, dst=crop)
+            else:
+                crop[:] = window
 
 
 def mirrored_classes(categories: list[str]) -> np.ndarray:

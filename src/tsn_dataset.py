@@ -11,12 +11,14 @@ consumes the rows raises it (training) or hands it on (evaluation).
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from math import prod
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -77,8 +79,8 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     frame of another size than the first.
     """
     frames = []
-    for index in indices:
-        path = Path(folder) / FRAME_NAME.format(index + 1)
+    for number in (indices + 1).tolist():
+        path = os.path.join(folder, FRAME_NAME.format(number))
         frame = decode_frame(path)
         if frames and frame.shape != frames[0].shape:
             (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]
@@ -89,16 +91,17 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     return frames
 
 
-def decode_frame(path: Path) -> np.ndarray:
+def decode_frame(path: str | os.PathLike) -> np.ndarray:
     """One image file as uint8 [height, width, 3] BGR.
 
     Raises InputError, naming the file, if it is missing, empty, truncated or no image.
     """
     try:
-        data = path.read_bytes()
+        data = _read_file(path)
     except FileNotFoundError:
-        missing = "frame" if path.parent.is_dir() else "clip folder"
-        raise InputError(f"{path if missing == 'frame' else path.parent}: {missing} is missing") from None
+        folder = Path(path).parent
+        message = f"{path}: frame is missing" if folder.is_dir() else f"{folder}: clip folder is missing"
+        raise InputError(message) from None
     except OSError as error:
         raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
     if not data:
@@ -176,7 +179,7 @@ def training_batches(
     def order(epoch: int) -> np.ndarray:
         return sampling.epoch_order(len(records), seed, epoch)
 
-    def row(position: int) -> tuple[np.ndarray, ...]:
+    def row(position: int, clip: np.ndarray) -> tuple[np.ndarray, ...]:
         step, slot = divmod(position, batch_size)
         epoch, step = divmod(first + step, steps)
         index = order(epoch)[(step * batch_size + slot) * world_size + rank]
@@ -189,20 +192,21 @@ def training_batches(
             mirror = mirrored[label] >= 0
             label = mirrored[label] if mirror else label
 
-        def load() -> np.ndarray:
+        def load() -> None:
             indices = sampling.train_segments(record.num_frames, num_segments, draw("frames"))
             frames = decode_frames(Path(images_root) / record.folder, indices)
             crop = sampling.training_crop(*frames[0].shape[:2], image_size, draw("crop"))
-            return transforms.crop_and_resize(frames, crop, image_size, mirror)
+            transforms.crop_and_resize(frames, crop, image_size, mirror, out=clip)
 
-        clip, problem = _load_or_explain(load, (num_segments, image_size, image_size, 3))
+        problem = _load_or_explain(load, clip)
         relations = sampling.sample_relations(num_segments, subsample_num, draw("relations"))
         mask = sampling.dropout_mask(num_segments, features, dropout, draw("dropout"))
-        return clip, np.array(label, np.int32), relations, mask, problem
+        return np.array(label, np.int32), relations, mask, problem
 
-    num_rows = (epochs * steps - first) * batch_size
-    batches = _pipeline(row, num_rows, ["clip", "label", "relations", "dropout_mask", "problem"], batch_size, workers)
-    return _raise_problems(batches.create_tuple_iterator(num_epochs=1))
+    num_rows, shape = (epochs * steps - first) * batch_size, (num_segments, image_size, image_size, 3)
+    columns = ["clip", "label", "relations", "dropout_mask", "problem"]
+    batches = _pipeline(row, num_rows, shape, columns, batch_size, workers)
+    return _raise_problems(batches.create_tuple_iterator(num_epochs=1, do_copy=False))
 
 
 def evaluation_batches(
@@ -232,19 +236,20 @@ def evaluation_batches(
     if not positions:
         return (batch for batch in ())
 
-    def row(position: int) -> tuple[np.ndarray, ...]:
+    def row(position: int, clip: np.ndarray) -> tuple[np.ndarray, ...]:
         index = positions[position]
         record = records[index]
 
-        def load() -> np.ndarray:
+        def load() -> None:
             chosen = evaluated_frames(record, index, num_segments, frame_order=frame_order, observe=observe, seed=seed)
             frames = decode_frames(Path(images_root) / record.folder, chosen)
-            return transforms.test_crops(frames, image_size, test_crops)
+            transforms.cut_test_crops(frames, clip)
 
-        clip, problem = _load_or_explain(load, (test_crops, num_segments, image_size, image_size, 3))
-        return clip, np.array(record.label, np.int32), np.array(index, np.int32), problem
+        problem = _load_or_explain(load, clip)
+        return np.array(record.label, np.int32), np.array(index, np.int32), problem
 
-    batches = _pipeline(row, len(positions), ["clip", "label", "index", "problem"], batch_size, workers)
+    shape = (test_crops, num_segments, image_size, image_size, 3)
+    batches = _pipeline(row, len(positions), shape, ["clip", "label", "index", "problem"], batch_size, workers)
     return _read_problems(batches.create_tuple_iterator(num_epochs=1, output_numpy=True))
 
 
@@ -261,23 +266,35 @@ def evaluated_frames(
 
 
 def _pipeline(
-    load: Callable[[int], tuple[np.ndarray, ...]], num_rows: int, columns: list[str], batch_size: int, workers: int
+    load: Callable[[int, np.ndarray], tuple[np.ndarray, ...]],
+    num_rows: int,
+    shape: tuple[int, ...],
+    columns: list[str],
+    batch_size: int,
+    workers: int,
 ) -> ds.Dataset:
-    """load(0), load(1), … in batches."""
+    """Rows 0, 1, … in batches: load(i, clip) fills `clip`, uint8 of this shape, and returns the row's other columns."""
     # OpenCV's own threads would fight the workers for the cores.
     cv2.setNumThreads(0)
-    # The default, 16 batches ahead at each step of the pipeline, is gigabytes of test crops.
+    # The default, 16 batches ahead, is gigabytes of test crops.
     ds.config.set_prefetch_size(PREFETCHED)
-    return ds.GeneratorDataset(partial(_load_ahead, load, num_rows, usable_workers(workers)), columns).batch(batch_size)
+    source = partial(_load_ahead, load, num_rows, shape, batch_size, usable_workers(workers))
+    return ds.GeneratorDataset(source, columns)
 
 
 def _load_ahead(
-    load: Callable[[int], tuple[np.ndarray, ...]], num_rows: int, workers: int
+    load: Callable[[int, np.ndarray], tuple[np.ndarray, ...]],
+    num_rows: int,
+    shape: tuple[int, ...],
+    batch_size: int,
+    workers: int,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """load(0), load(1), … in order, computed by worker threads a few rows ahead.
+    """The batches of rows in order, computed by worker threads at least two rows each ahead.
 
-    Threads are enough, because decoding and resizing run outside the interpreter's lock. MindSpore's worker processes
-    copy every clip once more, through shared memory that containers are short of, and its workers are polled.
+    Clips are written where they lie in their batch, which MindSpore takes over as it is: rows that it puts together
+    itself are copied three times. Threads are enough, because decoding and resizing run outside the interpreter's lock.
+    MindSpore's worker processes copy every clip once more, through shared memory that containers are short of, and its
+    workers are polled.
     """
     # Not a ThreadPoolExecutor: all of those share one lock. The garbage collector, running in a thread that holds it,
     # may drop another pipeline, which waits for its own threads, and they for the lock.
@@ -285,15 +302,19 @@ def _load_ahead(
     threads = [Thread(target=_work, args=(load, tasks), name=WORKER_NAME, daemon=True) for _ in range(workers)]
     for thread in threads:
         thread.start()
+    memory = Memory((batch_size, *shape))
     try:
-        ahead: deque[Future] = deque()
-        for position in range(num_rows):
-            ahead.append(Future())
-            tasks.put((position, ahead[-1]))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
+        ahead: deque[tuple[np.ndarray, list[Future]]] = deque()
+        for first in range(0, num_rows, batch_size):
+            clips = memory.array()[: num_rows - first]
+            rows = [Future() for _ in clips]
+            ahead.append((clips, rows))
+            for slot, row in enumerate(rows):
+                tasks.put((first + slot, clips[slot], row))
+            if (len(ahead) - 1) * batch_size >= 2 * workers:
+                yield _finished(*ahead.popleft())
         while ahead:
-            yield ahead.popleft().result()
+            yield _finished(*ahead.popleft())
     finally:
         for _ in threads:
             tasks.put(None)
@@ -301,23 +322,46 @@ def _load_ahead(
             thread.join()
 
 
-def _work(load: Callable[[int], tuple[np.ndarray, ...]], tasks: SimpleQueue) -> None:
-    for position, row in iter(tasks.get, None):
+class Memory:
+    """Gives uint8 arrays of one shape, uninitialised, in memory that is used again once nobody sees it any more.
+
+    Fresh memory costs a page fault for every 4 KB, which takes longer than to fill them.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.spare: list[bytearray] = []
+
+    def array(self) -> np.ndarray:
+        memory = self.spare.pop() if self.spare else bytearray(prod(self.shape))
+        # Whatever is cut out of this array keeps it alive, because its memory is no array's own.
+        array = np.frombuffer(memory, np.uint8)
+        weakref.finalize(array, self.spare.append, memory)
+        return array.reshape(self.shape)
+
+
+def _work(load: Callable[[int, np.ndarray], tuple[np.ndarray, ...]], tasks: SimpleQueue) -> None:
+    for position, clip, row in iter(tasks.get, None):
         try:
-            row.set_result(load(position))
+            row.set_result(load(position, clip))
         except Exception as error:
             row.set_exception(error)
 
 
-def _load_or_explain(load: Callable[[], np.ndarray], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """(clip, problem): the loaded clip and an empty message, or black frames and the message of the InputError."""
+def _finished(clips: np.ndarray, rows: list[Future]) -> tuple[np.ndarray, ...]:
+    return clips, *(np.stack(column) for column in zip(*(row.result() for row in rows)))
+
+
+def _load_or_explain(load: Callable[[], None], clip: np.ndarray) -> np.ndarray:
+    """An empty message if load() fills `clip`; the message of its InputError, and black frames, if it does not."""
     problem = np.zeros(PROBLEM_BYTES, np.uint8)
     try:
-        return load(), problem
+        load()
     except InputError as error:
         message = str(error).encode("utf-8", "replace")[:PROBLEM_BYTES]
         problem[: len(message)] = np.frombuffer(message, np.uint8)
-        return np.zeros(shape, np.uint8), problem
+        clip[:] = 0
+    return problem
 
 
 def _messages(problems: np.ndarray) -> list[str]:
@@ -370,10 +414,21 @@ def _parse_row(place: str, line: str, lowest: int, num_classes: int) -> VideoRec
     return record
 
 
+def _read_file(path: str | os.PathLike) -> bytes:
+    # open() takes as long again as everything that is needed here, for files as small as frames.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
+
+
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Whether a JPEG ends before its end-of-image marker, for which the decoder would silently fill in grey.
+    """Whether a JPEG lacks its end-of-image marker, in whose place the decoder would silently fill in grey.
 
     The marker is looked for behind the last start-of-scan marker: inside a scan neither can occur by chance, whereas
     the headers before it may hold a whole thumbnail.
     """
-    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]
+    if data.endswith(b"\xff\xd9") or not data.startswith(b"\xff\xd8"):
+        return False
+    return b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]

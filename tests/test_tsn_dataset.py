@@ -383,6 +383,28 @@ def test_evaluation_hands_problems_on(records, images_root, tmp_path):
     np.testing.assert_array_equal(clip[0], clip[2])
 
 
+def test_batches_that_are_kept_stay_as_they_were(records, images_root):
+    """Their memory is used again, but only once nobody sees any part of them."""
+    options = {**EVALUATION, "batch_size": 1}
+    expected = [clips.copy() for clips, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
+    kept = [clips[0, 3:] for clips, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
+    for clips, part in zip(expected, kept):
+        np.testing.assert_array_equal(part, clips[0, 3:])
+
+
+def test_memory_is_used_again():
+    memory = tsn_dataset.Memory((2, 3))
+    first, second = memory.array(), memory.array()
+    places = {array.ctypes.data for array in (first, second)}
+    part = first[1:, ::2]
+    del first, second
+    again = memory.array()
+    assert (again.shape, again.dtype) == ((2, 3), np.uint8)
+    assert again.ctypes.data in places
+    assert not np.shares_memory(again, part)
+    assert not np.shares_memory(memory.array(), part)
+
+
 def test_usable_workers(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert [tsn_dataset.usable_workers(requested) for requested in (1, 4, 8)] == [1, 4, 4]

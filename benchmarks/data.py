@@ -1,0 +1,72 @@
+"""What the benchmarks read, made once: the project's synthetic Jester, and folders as many as the real one has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TRAIN_CLIPS, VAL_CLIPS = 216, 54
+JESTER_TRAIN_CLIPS, JESTER_VAL_CLIPS, JESTER_TEST_CLIPS = 118_562, 14_787, 14_743
+JESTER_CLIPS = JESTER_TRAIN_CLIPS + JESTER_VAL_CLIPS + JESTER_TEST_CLIPS
+JESTER_FRAMES = 37
+CLIPS_A_FRAME = 1000  # a file can have 65,000 names
+
+
+def make_data(folder: Path) -> None:
+    """Make the dataset in `folder`/jester, unless it is there."""
+    dataset = folder / "jester"
+    if (dataset / "val_videofolder.txt").is_file():
+        return
+    archives = folder / "archives"
+    clips = ["--train", str(TRAIN_CLIPS), "--val", str(VAL_CLIPS), "--test", "0"]
+    for command in (
+        ["src.synthetic_jester", str(archives), *clips],
+        ["src.unpack_jester_dataset", str(archives), str(dataset)],
+        ["src.preprocess_jester_dataset", str(dataset)],
+    ):
+        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+
+
+def make_folders(folder: Path) -> Path:
+    """Make `folder`/folders, a dataset with the real one's number of clips, lists and frames but nothing in the frames.
+
+    The frames are hard links to a few files: 5.5 million files of their own would take as many inodes.
+    """
+    dataset = folder / "folders"
+    images, labels = dataset / "20bn-jester-v1", dataset / "labels"
+    if labels.is_dir():
+        return dataset
+    shutil.rmtree(dataset, ignore_errors=True)  # begun and not finished
+    images.mkdir(parents=True)
+    clips = range(1, JESTER_CLIPS + 1)
+    for number in clips:
+        source = f"{dataset}/frame{number // CLIPS_A_FRAME}.jpg"
+        if number == 1 or number % CLIPS_A_FRAME == 0:
+            Path(source).write_bytes(b"frame")
+        os.mkdir(f"{images}/{number}")
+        clip = os.open(f"{images}/{number}", os.O_RDONLY)
+        for frame in range(1, JESTER_FRAMES + 1):
+            os.link(source, f"{frame:05d}.jpg", dst_dir_fd=clip)
+        os.close(clip)
+    _write_jester_labels(dataset / "labels.partial", clips)
+    (dataset / "labels.partial").rename(labels)
+    return dataset
+
+
+def _write_jester_labels(labels: Path, clips: range) -> None:
+    labels.mkdir(exist_ok=True)
+    names = [f"Gesture {index}" for index in range(27)]
+    rows = [f"{clip};{names[clip % 27]}" for clip in clips]
+    test = JESTER_TRAIN_CLIPS + JESTER_VAL_CLIPS
+    lists = {
+        "labels": names,
+        "train": rows[:JESTER_TRAIN_CLIPS],
+        "validation": rows[JESTER_TRAIN_CLIPS:test],
+        "test": map(str, clips[test:]),
+        "test-answers": rows[test:],
+    }
+    for name, lines in lists.items():
+        (labels / f"{name}.csv").write_text("".join(f"{line}\n" for line in lines))

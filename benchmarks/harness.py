@@ -1,0 +1,221 @@
+"""Both sides of a claim measured side by side.
+
+A side is a process of its own that stays alive and is told over a pipe to run one round, so that its memory and its
+thread pools are its own. While one side runs the others are stopped (SIGSTOP): idle threads of some libraries spin.
+
+To add an item, write for each side a function that prepares one round and returns it, and append an `Item` to `ITEMS`
+of a module that `benchmarks/run.py` names in `MODULES`:
+
+    def prepare_ours(data: Path, clips: int) -> Callable[[], float]:
+        import mindspore                   # inside, so that only this side's process imports it
+        ...
+        def one_round() -> float:          # timed, including what it starts and joins
+            ...
+            return clips                   # how many units it did
+        return one_round
+
+    ITEMS = [
+        Item(
+            name="forward", title="Forward pass of 2 clips", unit="clip",
+            sides=(
+                Side("this project", "benchmarks.network:prepare_ours", {"clips": 8}),
+                Side("PyTorch eager", "benchmarks.network:prepare_torch", {"clips": 8}, at_least=1.2),
+            ),
+            growth={"clips": "clips"},     # option -> what it is: measured again with it 2 and 4 times as large
+                                           # (`factors`); options are whole numbers then
+        )
+    ]
+
+The first side is the one the claim is about; of every other one the ratio is its time for a unit over the first
+side's in the same round, so above 1 the first side is faster. `data` is the folder made by `benchmarks/data.py`. One
+round of a side should take 1 to 5 seconds; sides may do different amounts of work, because times are for a unit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import statistics
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+GROWTH_ROUNDS = 3
+POLL_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Side:
+    """`prepare` is "module:function"; `at_least` the ratio that the item is to show, `at_most` the seconds a unit."""
+
+    label: str
+    prepare: str
+    options: dict[str, Any] = field(default_factory=dict)
+    at_least: float | None = None
+    at_most: float | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    title: str
+    unit: str
+    sides: tuple[Side, ...]
+    growth: dict[str, str] = field(default_factory=dict)
+    factors: tuple[float, ...] = (1, 2, 4)  # one of them 1
+
+
+class SideProcess:
+    """A side, prepared and stopped."""
+
+    def __init__(self, side: Side, options: dict[str, Any], data: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, side.prepare, options, data))
+        self.process.start()
+        theirs.close()
+        self.peak_kb = 0
+        self._receive()
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def round(self) -> dict[str, float]:
+        """Units done, seconds and seconds of CPU time of one round."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        self.connection.send("round")
+        measured = self._receive()
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        self.peak_kb = max(self.peak_kb, measured.pop("peak_kb"))
+        return measured
+
+    def _receive(self) -> dict[str, float]:
+        # What a process has used at most the kernel knows; with children that share memory someone has to look.
+        while not self.connection.poll(POLL_SECONDS):
+            tree = _process_tree(self.process.pid)
+            if len(tree) > 1:
+                self.peak_kb = max(self.peak_kb, sum(map(_proportional_kb, tree)))
+        return self.connection.recv()
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+
+def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str, Any]:
+    """Everything measured of an item: for each side its rounds and its memory, how they compare, how they grow."""
+    began, before = time.time(), _busy_seconds()
+    sides = _measure_sides(item, data, rounds, {})
+    own = sum(cpu for side in sides for cpu in side["all_cpu_seconds"])
+    others = (_busy_seconds() - before - own) / (time.time() - began)
+    growth = {}
+    for option, meaning in item.growth.items() if with_growth else ():
+        measured = [
+            sides if factor == 1 else _measure_sides(item, data, GROWTH_ROUNDS, {option: factor})
+            for factor in item.factors
+        ]
+        growth[option] = {"meaning": meaning, "factors": item.factors, "sides": _growth(measured)}
+    return {
+        "name": item.name,
+        "title": item.title,
+        "unit": item.unit,
+        "date": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)),
+        "cores_busy_with_other_things": round(max(0.0, others), 2),
+        "sides": sides,
+        "growth": growth,
+    }
+
+
+def _measure_sides(item: Item, data: Path, rounds: int, factors: dict[str, int]) -> list[dict[str, Any]]:
+    with ExitStack() as stack:
+        processes, measured = [], []
+        for side in item.sides:
+            factored = {key: int(factor * side.options[key]) for key, factor in factors.items() if key in side.options}
+            options = {**side.options, **factored}
+            processes.append(SideProcess(side, options, data))
+            stack.callback(processes[-1].close)
+        for process in processes:
+            process.round()  # compiles, fills caches
+        for _ in range(rounds):
+            measured.append([process.round() for process in processes])
+        return [
+            _summary(side, process, [row[column] for row in measured], [row[0] for row in measured])
+            for column, (side, process) in enumerate(zip(item.sides, processes))
+        ]
+
+
+def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[dict]) -> dict[str, Any]:
+    seconds = [row["seconds"] / row["units"] for row in rounds]
+    ratios = [mine / (row["seconds"] / row["units"]) for mine, row in zip(seconds, first)]
+    median = statistics.median
+    return {
+        "label": side.label,
+        "options": side.options,
+        "at_least": side.at_least,
+        "at_most": side.at_most,
+        "units_a_round": rounds[0]["units"],
+        "seconds_a_unit": seconds,
+        "all_cpu_seconds": [row["cpu_seconds"] for row in rounds],
+        "median_seconds": median(seconds),
+        "median_cpu_seconds": median(row["cpu_seconds"] / row["units"] for row in rounds),
+        "ratios": ratios,
+        "ratio": median(seconds) / median(row["seconds"] / row["units"] for row in first),
+        "peak_mb": round(process.peak_kb / 1024),
+    }
+
+
+def _growth(measured: list[list[dict]]) -> dict[str, list[float]]:
+    """For each side the time of a round, as a multiple of that with the least work."""
+    rounds = [[side["median_seconds"] * side["units_a_round"] for side in sides] for sides in measured]
+    return {side["label"]: [row[i] / rounds[0][i] for row in rounds] for i, side in enumerate(measured[0])}
+
+
+def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -> None:
+    os.setpgid(0, 0)
+    # As in a program of its own: in a spawned process a DataLoader, too, would spawn workers that import all anew.
+    multiprocessing.set_start_method("fork", force=True)
+    # Stopped, it would outlive a harness that is killed.
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    module, function = prepare.split(":")
+    one_round = getattr(importlib.import_module(module), function)(data, **options)
+    connection.send({})
+    while connection.recv():
+        cpu, began = sum(os.times()[:4]), time.perf_counter()
+        units = one_round()
+        seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu
+        connection.send({"units": units, "seconds": seconds, "cpu_seconds": cpu, "peak_kb": _peak_kb()})
+
+
+def _peak_kb() -> int:
+    """Of this process, or of a child that has ended if that used more."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _process_tree(pid: int) -> list[int]:
+    tree = [pid]
+    for parent in tree:
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                tree += map(int, Path(f"/proc/{parent}/task/{thread}/children").read_text().split())
+    return tree
+
+
+def _proportional_kb(pid: int) -> int:
+    """Memory of a process, in which what n processes share counts as 1/n."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0
+
+
+def _busy_seconds() -> float:
+    """CPU time that this machine has spent on anything since it started."""
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,247 @@
+"""The input: from frames on the disk to arrays in memory, list files from folders, start-up."""
+
+from __future__ import annotations
+
+import atexit
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Callable
+
+from benchmarks.data import JESTER_CLIPS, make_folders
+from benchmarks.harness import Item, Side
+
+IMAGE_SIZE = 224
+TRAIN_BATCH, EVAL_BATCH = 8, 1
+STARTS = 3
+PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
+    f"-m src.{name}"
+    for name in (
+        *("synthetic_jester", "unpack_jester_dataset", "preprocess_jester_dataset"),
+        *("convert_bn_inception", "convert_trn_pytorch"),
+    )
+]
+
+
+def read_records(data: Path, clips: int) -> tuple[list, Path]:
+    """So many records, some of them several times if need be, and the folder of the clips."""
+    from src.tsn_dataset import read_video_list
+
+    records = read_video_list(data / "jester" / "train_videofolder.txt", num_classes=27)
+    return list(islice(cycle(records), clips)), data / "jester" / "20bn-jester-v1"
+
+
+def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
+    """Whole training pipeline of the project: uint8 batches."""
+    import numpy as np
+
+    from src.tsn_dataset import training_batches
+
+    records, images_root = read_records(data, clips)
+
+    def one_round() -> int:
+        batches = training_batches(
+            records,
+            images_root,
+            num_segments=segments,
+            image_size=IMAGE_SIZE,
+            subsample_num=3,
+            batch_size=TRAIN_BATCH,
+            seed=0,
+            flip="label_aware",
+            mirrored=np.arange(27),
+            workers=workers,
+            epochs=1,
+        )
+        return sum(len(batch[1]) for batch in batches)
+
+    return one_round
+
+
+def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
+    """Whole 10-crop pipeline of the project: uint8 batches."""
+    from src.tsn_dataset import evaluation_batches
+
+    records, images_root = read_records(data, clips)
+
+    def one_round() -> int:
+        batches = evaluation_batches(
+            records,
+            images_root,
+            num_segments=segments,
+            image_size=IMAGE_SIZE,
+            test_crops=10,
+            batch_size=EVAL_BATCH,
+            workers=workers,
+        )
+        return sum(len(batch[1]) for batch in batches)
+
+    return one_round
+
+
+def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Callable[[], int]:
+    """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
+    from torch.utils.data import DataLoader, Subset
+
+    from tests.torch_reference import VideoDataset
+
+    jester = data / "jester"
+    dataset = VideoDataset(
+        jester / "train_videofolder.txt", jester / "20bn-jester-v1", segments, IMAGE_SIZE, test_crops
+    )
+    batch = EVAL_BATCH if test_crops else TRAIN_BATCH
+    chosen = Subset(dataset, [index % len(dataset) for index in range(clips)])
+
+    def one_round() -> int:
+        loader = DataLoader(chosen, batch_size=batch, shuffle=not test_crops, num_workers=workers)
+        return sum(len(labels) for _, labels in loader)
+
+    return one_round
+
+
+def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable[[], int]:
+    """Decode, crop and resize alone: what the machine can do."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import cv2
+    import numpy as np
+
+    records, images_root = read_records(data, clips)
+    cv2.setNumThreads(0)
+
+    def work(share: list) -> None:
+        clip = np.empty((segments, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        for record in share:
+            for segment, out in enumerate(clip):
+                number = segment * record.num_frames // segments + 1
+                frame = cv2.imread(f"{images_root}/{record.folder}/{number:05d}.jpg")
+                cv2.resize(frame[6:93, 10:97], (IMAGE_SIZE, IMAGE_SIZE), dst=out)
+
+    def one_round() -> int:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, [records[thread::threads] for thread in range(threads)]))
+        return clips
+
+    return one_round
+
+
+def preprocess(data: Path, clips: int) -> Callable[[], int]:
+    """The project's preprocessing, checks and all."""
+    from src.preprocess_jester_dataset import prepare
+
+    images, labels = _folders(data, clips)
+
+    def one_round() -> int:
+        with TemporaryDirectory() as target, redirect_stdout(None):
+            prepare(images, labels, Path(target))
+        return clips
+
+    return one_round
+
+
+def glob_preprocess(data: Path, clips: int) -> Callable[[], int]:
+    """A glob for each folder, without checks."""
+    images, labels = _folders(data, clips)
+
+    def one_round() -> int:
+        categories = sorted((labels / "labels.csv").read_text().splitlines())
+        index = {name: number for number, name in enumerate(categories)}
+        with TemporaryDirectory() as target:
+            for name in ("train", "validation", "test-answers"):
+                lines = []
+                for row in (labels / f"{name}.csv").read_text().splitlines():
+                    clip, label = row.split(";")
+                    frames = glob.glob(os.path.join(images, clip, "*.jpg"))
+                    lines.append(f"{clip} {len(frames)} {index[label]}")
+                Path(target, f"{name}.txt").write_text("\n".join(lines))
+        return clips
+
+    return one_round
+
+
+def _folders(data: Path, clips: int) -> tuple[Path, Path]:
+    """Folders of the clips and of lists with so many of them, the same share of each list."""
+    dataset = make_folders(data)
+    labels = Path(mkdtemp())
+    atexit.register(shutil.rmtree, labels)
+    for path in (dataset / "labels").iterdir():
+        lines = path.read_text().splitlines(keepends=True)
+        share = len(lines) if path.stem == "labels" else len(lines) * clips // JESTER_CLIPS
+        (labels / path.name).write_text("".join(lines[:share]))
+    return dataset / "20bn-jester-v1", labels
+
+
+def show_help(data: Path, program: str) -> Callable[[], int]:
+    """An entry point from its start to the end of its help text."""
+    command = [sys.executable, *program.split(), "--help"]
+
+    def one_round() -> int:
+        for _ in range(STARTS):
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return STARTS
+
+    return one_round
+
+
+def _side(label: str, function: str, at_least: float | None = None, **options: int) -> Side:
+    return Side(label, f"benchmarks.inputs:{function}", options, at_least)
+
+
+ITEMS = [
+    Item(
+        "train_input",
+        "training input, 224 px, T = 8, from the disk to a batch",
+        "clip",
+        (
+            _side("this project, 1 worker", "train_input", clips=480, workers=1, segments=8),
+            _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
+            _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, threads=1, segments=8),
+        ),
+        {"clips": "clips", "segments": "frames of a clip (T)"},
+    ),
+    Item(
+        "eval_input",
+        "10-crop test input, 224 px, T = 8, from the disk to a batch",
+        "clip",
+        (
+            _side("this project, 1 worker", "eval_input", clips=216, workers=1, segments=8),
+            _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=16, workers=1, segments=8, test_crops=10),
+        ),
+        {"clips": "clips", "segments": "frames of a clip (T)"},
+    ),
+    Item(
+        "train_input_workers",
+        "training input with 2 workers",
+        "clip",
+        (
+            _side("this project, 2 workers", "train_input", clips=960, workers=2, segments=8),
+            _side("this project, 1 worker", "train_input", 1.7, clips=480, workers=1, segments=8),
+            _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
+            _side("bare OpenCV, 2 threads", "bare_opencv", clips=960, threads=2, segments=8),
+            _side("bare OpenCV, 1 thread", "bare_opencv", clips=480, threads=1, segments=8),
+        ),
+    ),
+    Item(
+        "preprocess",
+        f"list files from {JESTER_CLIPS} folders of 37 frames",
+        "clip",
+        (
+            _side("this project", "preprocess", clips=JESTER_CLIPS),
+            _side("glob for each folder", "glob_preprocess", 3, clips=JESTER_CLIPS),
+        ),
+        {"clips": "clips"},
+        factors=(0.25, 0.5, 1),
+    ),
+    Item(
+        "help",
+        "start of a program up to its help text",
+        "start",
+        tuple(Side(p, "benchmarks.inputs:show_help", {"program": p}, at_most=2) for p in PROGRAMS),
+    ),
+]
