@@ -42,14 +42,16 @@ class ClipScorer:
         fill = [(0, self.batch_size - len(clips))] + [(0, 0)] * (clips.ndim - 1)
         inputs = [Tensor(np.pad(clips, fill))]
         if self.relations == "sampled":
-            drawn = np.stack([self._draw(index) for index in indices])
+            drawn = drawn_relations(self.num_segments, self.subsample_num, self.seed, indices)
             inputs.append(Tensor(np.pad(drawn, [(0, self.batch_size - len(drawn)), (0, 0), (0, 0)])))
         logits = self.logits(*inputs).asnumpy()[: len(clips)]  # [B, crops, C]
         return average_crops(logits, self.mirrored)
 
-    def _draw(self, index: int) -> np.ndarray:
-        draw = sampling.generator(self.seed, 0, int(index), "relations")
-        return sampling.sample_relations(self.num_segments, self.subsample_num, draw)
+
+def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
+    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num]."""
+    draws = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
+    return np.stack([sampling.sample_relations(num_segments, subsample_num, draw) for draw in draws])
 
 
 def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
