@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", action="store_true", help="look at the frames one by one and say when a gesture starts and ends"
     )
     options.add_argument("--realtime", action="store_true", help="with --stream: play a file at its own rate")
-    options.add_argument("--output", default="", metavar="VIDEO", help="write the result as a video, .mp4 or .avi")
+    options.add_argument("--output", default="", metavar="VIDEO", help="write the result drawn on the video, as .mp4")
     options.add_argument(
         "--explain", default="", metavar="PNG", help="draw which relations and frames speak for the predicted class"
     )
@@ -66,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
 
 
 def infer(config: Config) -> None:

@@ -49,9 +49,7 @@ class Model:
     def inner_network(self, option: str) -> TSN:
         """The network, for ``option``, which looks inside. Raises InputError for an exported file."""
         if self.network is None:
-            raise InputError(
-                f"{option}: needs a checkpoint (.ckpt), an exported network cannot be looked into"
-            )
+            raise InputError(f"{option}: needs a checkpoint (.ckpt), an exported network cannot be looked into")
         return self.network
 
     def top(self, logits: np.ndarray, count: int = TOP) -> list[dict[str, Any]]:
