@@ -54,7 +54,10 @@ def start_device(config: Config) -> tuple[int, int]:
         return _join(config)
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device_target {config.device_target}: cannot be used here: {reason}") from error
+        message = f"device_target {config.device_target}: cannot be used here"
+        if config.device_target != "CPU":
+            message += " (--device_target CPU runs anywhere)"
+        raise InputError(f"{message}: {reason}") from error
 
 
 def _device_id(config: Config) -> int:

@@ -132,43 +132,44 @@ def draw(
     scales = sorted(scales, key=lambda scale: scale.size)
     best = [scale.tuples[scale.ranked(label)[0]] for scale in scales]
     grid = _grid(frames, [range(len(frames)), *best])
-    height, width = grid.shape[:2]
-    row, column = height / (1 + len(scales)), width / len(frames)
-    figure = Figure(figsize=(12, 1 + 9 * height / width), layout="constrained")
-    pictures, bars = figure.subplots(1, 2, width_ratios=(3, 1), sharey=True)
-    pictures.imshow(grid)
-    names = ["clip", *(_frames(scale.size) for scale in scales)]
-    pictures.set_yticks([row * (i + 0.5) for i in range(len(names))], names)
+    # Places in inches: the bars are to stand beside the rows of pictures.
+    left, across, gap, beside, above, below = 0.9, 8.0, 0.15, 3.0, 1.15, 0.1
+    down = across * grid.shape[0] / grid.shape[1]
+    width, height = left + across + gap + beside, above + down + below
+    figure = Figure(figsize=(width, height))
+
+    pictures = figure.add_axes((left / width, below / height, across / width, down / height))
+    pictures.imshow(grid, aspect="auto", extent=(0, len(frames), 1 + len(scales), 0))
+    names = ["clip", *("1 frame" if scale.size == 1 else f"{scale.size} frames" for scale in scales)]
+    pictures.set_yticks(np.arange(len(names)) + 0.5, names)
     times = [f"frame {index}\n{index / rate:.2f} s" for index in frame_indices]
-    pictures.set_xticks([column * (i + 0.5) for i in range(len(frames))], times)
-    pictures.xaxis.tick_top()
+    pictures.set_xticks(np.arange(len(times)) + 0.5, times)
+    pictures.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    pictures.spines[:].set_visible(False)
 
-    shares = [scale.contributions[:, label] for scale in scales]
-    places = [row * (i + 1.5) for i in range(len(scales))]
-    sums = [share.sum() for share in shares]
-    bars.barh(places, sums, 0.5 * row, color=[report.BLUE if share > 0 else report.ORANGE for share in sums])
-    for place, share, total in zip(places, shares, sums):
-        said = f"{total:+.2f}" + (f", the tuple shown {share.max():+.2f} of {len(share)}" if len(share) > 1 else "")
-        bars.text(0, place - 0.33 * row, said, va="bottom", fontsize=8)
-    bars.axvline(0, color=report.GREY, linewidth=0.8)
-    bars.set_title("contribution of all tuples", fontsize=9)
-    bars.xaxis.set_visible(False)
-    for axes in (pictures, bars):
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
+    bars = figure.add_axes(((left + across + gap) / width, below / height, beside / width, down / height))
+    _draw_bars(bars, [scale.contributions[:, label] for scale in scales])
 
-    total = scores(scales)
-    bias = sum(scale.bias[label] for scale in scales)
-    count = sum(map(len, shares))
-    figure.suptitle(
-        f"{categories[label]}: {softmax(total)[label]:.1%} — score {total[label]:.2f} = {total[label] - bias:.2f} from"
-        f" {count} tuples + {bias:.2f} bias"
-    )
+    total, bias = scores(scales)[label], sum(scale.bias[label] for scale in scales)
+    top = 1 - 0.35 / height
+    figure.text(left / width, top, f"{categories[label]}: {softmax(scores(scales))[label]:.1%}", fontsize=15)
+    parts = f"score {total:.2f} = {total - bias:+.2f} of frame tuples {bias:+.2f} of biases"
+    figure.text(1 - 0.1 / width, top, parts, fontsize=9, ha="right")
     return figure
 
 
-def _frames(count: int) -> str:
-    return "1 frame" if count == 1 else f"{count} frames"
+def _draw_bars(axes: Any, shares: list[np.ndarray]) -> None:
+    """The sum of each scale's contributions, beside the rows of pictures below the first."""
+    sums = [share.sum() for share in shares]
+    places = [i + 1.6 for i in range(len(shares))]
+    axes.barh(places, sums, 0.4, color=[report.BLUE if share > 0 else report.ORANGE for share in sums])
+    for place, share, total in zip(places, shares, sums):
+        most = f" of {len(share)} tuples, the one shown {share.max():+.3f}" if len(share) > 1 else ""
+        where = {"xycoords": ("axes fraction", "data"), "va": "bottom", "fontsize": 8}
+        axes.annotate(f"{total:+.2f}{most}", (0, place - 0.24), **where)
+    axes.axvline(0, color=report.GREY, linewidth=0.8)
+    axes.set(ylim=(1 + len(shares), 0), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def _grid(frames: list[np.ndarray], chosen: list[Any]) -> np.ndarray:
