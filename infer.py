@@ -82,6 +82,8 @@ def infer(config: Config) -> None:
     several = sources != config.source or len(sources) > 1
     if several and (config.output or config.explain):
         raise InputError("--output and --explain take one source")
+    if config.output and Path(config.output).exists() and Path(config.output).samefile(sources[0]):
+        raise InputError(f"--output: {config.output} is the source itself")
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config, tsn_dataset.read_categories(config.categories) if config.categories else None)
@@ -199,12 +201,12 @@ def slide(config: Config, model: Model, source: Source) -> dict[str, Any]:
 
     stride = config.stride or config.window / 2
     windows = recognition.windows(source.num_frames, source.rate, config.window, stride)
+    print(f"{source.name}: {source.num_frames} frames, {source.num_frames / source.rate:.1f} s")
     timeline = []
     with progress("Recognise", len(windows), "window") as advance:
         for span in recognition.timeline(model, source, windows):
             timeline.append(span)
             advance(1)
-    print(f"{source.name}: {source.num_frames} frames, {source.num_frames / source.rate:.1f} s")
     for span in timeline:
         print(f"{span.start:8.2f} s {span.end:8.2f} s {span.probability:8.2%}  {span.label}")
     if config.output:
@@ -233,6 +235,8 @@ def follow(config: Config, recognizer: Recognizer, detector: EventDetector, sour
         except KeyboardInterrupt:
             pass
     events += announce(detector.finish(seconds))
+    if detector.best is None:
+        print(f"{seconds:.2f} s are too short: nothing is recognised before {window:g} s")
     about = {"num_frames": num_frames, "seconds": seconds, "window": window}
     return {**about, "events": [event._asdict() for event in events]}
 

@@ -95,7 +95,7 @@ class EventDetector:
     """
 
     def __init__(
-        self, categories: list[str], *, weight: float = 0.5, on: float = 0.6, off: float = 0.4, hold: float = 0.3
+        self, categories: list[str], *, weight: float = 0.7, on: float = 0.6, off: float = 0.4, hold: float = 0.3
     ) -> None:
         if not (0 < off < on <= 1 and on > 0.5):
             raise ValueError(f"on {on}, off {off}: expected 0 < off < on <= 1 and on > 0.5")

@@ -253,6 +253,21 @@ def test_options_that_cannot_be_followed(models, tmp_path, options, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_source_is_not_written_over(models, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4", coloured("Red", 5))
+    before = clip.read_bytes()
+    with pytest.raises(InputError, match="clip.mp4 is the source itself"):
+        run(models / "orders.ckpt", clip, options=["--output", tmp_path / "." / "clip.mp4"])
+    assert clip.read_bytes() == before
+
+
+def test_a_stream_that_is_too_short(models, tmp_path, capsys):
+    write_folder(tmp_path / "clip", coloured("Red", 1))
+    result = run(models / "orders.ckpt", tmp_path / "clip", options=["--stream"], result=tmp_path / "r.json")
+    assert (result["num_frames"], result["events"]) == (1, [])
+    assert "0.00 s are too short: nothing is recognised before 3 s" in capsys.readouterr().out
+
+
 def test_one_picture_of_several_sources(models, tmp_path):
     folders = [write_folder(tmp_path / name, coloured("Red", 3)) for name in "ab"]
     with pytest.raises(InputError, match="--output and --explain take one source"):
