@@ -58,7 +58,10 @@ def start_device(config: Config) -> tuple[int, int]:
         raise
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"device_target {config.device_target}: cannot be used here: {reason}") from error
+        message = f"device_target {config.device_target}: cannot be used here"
+        if config.device_target != "CPU":
+            message += " (--device_target CPU runs anywhere)"
+        raise InputError(f"{message}: {reason}") from error
 
 
 def leave(config: Config) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Callable
 
 import mindspore as ms
 import numpy as np
@@ -117,20 +118,64 @@ def usage(config: Any, categories: list[str], file_name: str) -> dict[str, Any]:
     }
 
 
+def read_usage(path: Path) -> dict[str, Any]:
+    """What the JSON beside an exported file says, see ``usage``.
+
+    Raises:
+        InputError: if it is missing, or not such a JSON.
+    """
+    about = path.with_suffix(".json")
+    needed = ("categories", "num_segments", "image_size", "flip", "relations", "subsample_num", "input")
+    try:
+        says = json.loads(about.read_text(encoding="utf-8"))
+        {key: says[key] for key in needed}, says["input"]["shape"][0]
+    except FileNotFoundError:
+        raise InputError(f"{path}: {about.name} is not beside it, which says its classes and how to feed it") from None
+    except OSError as error:
+        raise InputError(f"{about}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{about}: expected the JSON that export.py writes beside a network ({error!r})") from None
+    return says
+
+
+def load_exported(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+    """A function from the inputs of the exported file (see ``export_network``) to its logits, float32 [B, C].
+
+    Raises:
+        InputError: if the file is missing, damaged or of another format, or if what runs it is not installed.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such exported network")
+    load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
+    if load is None:
+        raise InputError(f"{path}: expected a file whose name ends in .mindir or .onnx")
+    return load(path)
+
+
 def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
     """Largest difference between a score of the network and of the file at ``path``, and the clips compared."""
     inputs = _inputs(config)
     expected = network(*map(Tensor, inputs)).asnumpy()
-    found = (_run_mindir if config.file_format == "MINDIR" else _run_onnx)(path, inputs)
+    found = load_exported(path)(inputs)
     return float(np.abs(found - expected).max()), len(expected)
 
 
-def _run_mindir(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
-    return nn.GraphCell(ms.load(str(path)))(*map(Tensor, inputs)).asnumpy()
+def _load_mindir(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+    try:
+        cell = nn.GraphCell(ms.load(str(path)))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: not a whole MINDIR file (damaged, truncated or another format)") from error
+    return lambda inputs: cell(*map(Tensor, inputs)).asnumpy()
 
 
-def _run_onnx(path: Path, inputs: list[np.ndarray]) -> np.ndarray:
+def _load_onnx(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return session.run(["logits"], {node.name: value for node, value in zip(session.get_inputs(), inputs)})[0]
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no other base
+        raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
+    names = [node.name for node in session.get_inputs()]
+    return lambda inputs: session.run(["logits"], dict(zip(names, inputs)))[0]

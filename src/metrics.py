@@ -21,6 +21,8 @@ REVERSED_PAIRS = (
     ("Zooming In With Two Fingers", "Zooming Out With Two Fingers"),
 )
 
+BACKGROUND = ("No gesture", "Doing other things")  # Jester's classes that are no gesture
+
 
 def true_class_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Place of each clip's true class when its classes are ordered by score, 0 for the best: int64 [N].

@@ -41,7 +41,8 @@ class ClipScorer:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""
         inputs = [self._whole_batch(clips)]
         if self.relations == "sampled":
-            inputs.append(self._whole_batch(np.stack([self._draw(index) for index in indices])))
+            drawn = drawn_relations(self.num_segments, self.subsample_num, self.seed, indices)
+            inputs.append(self._whole_batch(drawn))
         logits = self.logits(*inputs).asnumpy()[: len(clips)]  # [B, crops, C]
         return average_crops(logits, self.mirrored)
 
@@ -51,9 +52,11 @@ class ClipScorer:
             rows = np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
         return Tensor.from_numpy(np.ascontiguousarray(rows))  # ten crops of a clip are 12 MB to copy
 
-    def _draw(self, index: int) -> np.ndarray:
-        draw = sampling.generator(self.seed, 0, int(index), "relations")
-        return sampling.sample_relations(self.num_segments, self.subsample_num, draw)
+
+def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
+    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num]."""
+    draws = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
+    return np.stack([sampling.sample_relations(num_segments, subsample_num, draw) for draw in draws])
 
 
 def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:

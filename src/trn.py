@@ -54,9 +54,11 @@ class Relation(nn.SequentialCell):
         self.num_draws = min(subsample_num, self.num_tuples)
         self.shape_drawn = (-1, self.num_draws * scale, num_segments)
         self.shape_tuples = (-1, self.num_draws, scale * feature_dim)
+        self.shape_frames = (-1, feature_dim)
+        self.shape_projected = (-1, num_segments, bottleneck, scale)
         self.shape_places = (-1, num_segments * scale, bottleneck)
-        self.shape_columns = (bottleneck * scale, feature_dim)
-        self.scale, self.bottleneck = scale, bottleneck
+        self.scale = scale
+        self.project = ops.MatMul(transpose_b=True)
 
         frame_of = np.eye(num_segments, dtype=np.float32)[tuples]  # [K, k, T], one-hot
         place_of = np.zeros((self.num_tuples, num_segments, scale), np.float32)  # [K, T, k], one in each column
@@ -77,10 +79,12 @@ class Relation(nn.SequentialCell):
     def activations(self, features: Tensor) -> Tensor:
         """Input of the last layer for every tuple, [B, T, D] -> [B, K, bottleneck]."""
         first = self.cell_list[1]  # compiled by the legacy package, which self[1] is not
-        # Column block j of the first layer's weight is what a tuple's j-th frame is multiplied with.
-        blocks = first.weight.reshape((self.bottleneck, self.scale, -1)).swapaxes(0, 1).reshape(self.shape_columns)
-        places = ops.matmul(ops.relu(features), blocks.T).reshape(self.shape_places)  # [B, T*k, bottleneck]
-        return ops.relu(ops.matmul(self.place_of, places) + first.bias)
+        # Column block j of the first layer's weight is what a tuple's j-th frame is multiplied with. Its rows are cut
+        # into blocks where they lie, and the products put in order: moving the weight would take longer than using it.
+        frames = ops.relu(features).reshape(self.shape_frames)  # [B*T, D]
+        projected = self.project(frames, first.weight.reshape(self.shape_frames))  # [B*T, bottleneck*k]
+        places = projected.reshape(self.shape_projected).transpose((0, 1, 3, 2)).reshape(self.shape_places)
+        return ops.relu(ops.matmul(self.place_of, places) + first.bias)  # places: [B, T*k, bottleneck]
 
     def expected(self, features: Tensor) -> Tensor:
         """The expectation of ``sampled`` over uniform draws, [B, T, D] -> [B, C]."""

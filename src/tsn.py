@@ -85,6 +85,19 @@ class ClipLogits(nn.Cell):
         return logits.reshape((-1, self.crops, logits.shape[-1]))
 
 
+class FrameFeatures(nn.Cell):
+    """What the backbone says of single frames: uint8 [N, S, S, 3] BGR -> float32 [N, D], the consensus's input."""
+
+    def __init__(self, network: TSN) -> None:
+        super().__init__(auto_prefix=False)
+        self.to_video = ClipInput()
+        self.base_model = network.base_model
+
+    def construct(self, frames: Tensor) -> Tensor:
+        side = frames.shape[1]
+        return self.base_model(self.to_video(frames.reshape((-1, 1, side, side, 3))))
+
+
 def build_network(settings: Any, num_classes: int) -> TSN:
     """The network that ``settings`` (a config, or what a checkpoint says of itself) describes.
 

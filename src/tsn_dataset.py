@@ -108,6 +108,8 @@ def decode_frame(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
     if _is_truncated_jpeg(data):
         raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # the decoder would silently leave the rest black
+        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole PNG image")
     # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:

@@ -1,0 +1,347 @@
+"""infer.py as a whole, in the ways it looks at a source, with networks that know nothing but colours."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+import infer as program
+from model_utils.config import load_config
+from src import compat, deploy, video
+from src.checkpoint import describe, save_checkpoint
+from src.errors import InputError
+from src.evaluation import Evaluator
+from src.tsn_dataset import VideoRecord
+from tests.colours import (
+    NAMES,
+    changing_frames,
+    colour_network,
+    colour_settings,
+    coloured,
+    ordering_network,
+    write_folder,
+    write_video,
+)
+
+
+@pytest.fixture
+def models(tmp_path_factory, monkeypatch):
+    """Checkpoints of the two networks, and what to call infer.py needs: no device, and these networks for theirs."""
+    networks = {"colours": colour_network, "orders": ordering_network}
+    heads = {"colours": "avg", "orders": "TRNmultiscale"}
+    folder = tmp_path_factory.mktemp("models")
+    for name, build in networks.items():
+        about = describe(colour_settings(consensus_type=heads[name]), NAMES, epoch=1, step=1)
+        save_checkpoint(folder / f"{name}.ckpt", build().parameters_dict(), about)
+    by_head = {heads[name]: build for name, build in networks.items()}
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+    monkeypatch.setattr("src.checkpoint.build_network", lambda config, _: by_head[config.consensus_type]())
+    return folder
+
+
+def run(model, *sources, options=(), result=None):
+    arguments = ["--model", str(model), "--source", *map(str, sources), *map(str, options)]
+    config = load_config(
+        [*arguments, *(["--json", str(result)] if result else [])], add_arguments=program.add_arguments
+    )
+    program.infer(config)
+    return json.loads(result.read_text()) if result else None
+
+
+# ------------------------------------------------------------------------------------------------- the whole at once
+
+
+def test_a_clip_is_the_same_in_a_folder_and_in_every_kind_of_video(models, tmp_path, capsys):
+    frames = changing_frames(29)
+    sources = [write_folder(tmp_path / "clip", frames, ".png")]
+    sources += [write_video(tmp_path / f"clip{suffix}", frames) for suffix in (".mp4", ".avi", ".webm")]
+    folder, *videos = run(models / "orders.ckpt", *sources, options=["--test_crops", 5], result=tmp_path / "r.json")
+    assert [row["source"] for row in (folder, *videos)] == [str(source) for source in sources]
+    assert folder["num_frames"] == 29
+    assert folder["frame_indices"] == [int(29 / 3 * (i + 0.5)) for i in range(3)]
+    probabilities = np.exp(folder["logits"]) / np.exp(folder["logits"]).sum()
+    assert [row["probability"] for row in folder["top"]] == pytest.approx(sorted(probabilities)[::-1], rel=1e-5)
+    assert folder["top"][0]["label"] == NAMES[int(np.argmax(folder["logits"]))]
+    for other in videos:
+        assert {key: other[key] for key in ("num_frames", "frame_indices")} == {
+            key: folder[key] for key in ("num_frames", "frame_indices")
+        }
+        assert other["top"][0]["label"] == folder["top"][0]["label"]
+        np.testing.assert_allclose(other["logits"], folder["logits"], atol=0.3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"[1/4] {sources[0]}: 29 frames, 3 of them looked at"
+    assert lines[1] == f"{folder['top'][0]['probability']:8.2%}  {folder['top'][0]['label']}"
+
+
+@pytest.mark.parametrize(("crops", "flip"), [(1, "none"), (10, "label_aware")])
+def test_scores_of_a_folder_are_those_of_the_evaluation(models, tmp_path, crops, flip):
+    write_folder(tmp_path / "clip", changing_frames(17))
+    result = run(
+        models / "orders.ckpt",
+        tmp_path / "clip",
+        options=["--test_crops", crops, "--flip", flip],
+        result=tmp_path / "r.json",
+    )
+    settings = colour_settings(frame_order="natural", on_error="stop", eval_workers=1)
+    records = [VideoRecord("clip", 17, 0)]
+    mirrored = np.arange(4) if flip == "label_aware" else None
+    evaluate = Evaluator(
+        ordering_network(), records, tmp_path, settings, test_crops=crops, batch_size=1, mirrored=mirrored
+    )
+    np.testing.assert_allclose(result["logits"], evaluate().scores[0], rtol=0, atol=1e-5)
+
+
+def test_a_folder_of_videos_and_one_that_is_broken(models, tmp_path, capsys):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    write_video(folder / "2.mp4", coloured("Red", 5))
+    (folder / "10.mp4").write_text("not a video")
+    write_video(folder / "11.avi", coloured("Blue", 5))
+    with pytest.raises(InputError, match="10.mp4: not a video"):
+        run(models / "colours.ckpt", folder)
+    red, broken, blue = run(models / "colours.ckpt", folder, options=["--on_error", "skip"], result=tmp_path / "r.json")
+    assert (red["top"][0]["label"], blue["top"][0]["label"]) == ("Red", "Blue")
+    assert broken["error"].startswith(str(folder / "10.mp4"))
+    assert "[2/3] left out: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("count", "height", "width"), [(1, 40, 52), (2, 40, 52), (5, 1, 1), (5, 1, 50), (5, 200, 90), (2, 2160, 3840)]
+)
+def test_any_length_and_any_size(models, tmp_path, count, height, width):
+    write_folder(tmp_path / "clip", coloured("Green", count, height, width), ".png")
+    result = run(models / "colours.ckpt", tmp_path / "clip", result=tmp_path / "r.json")
+    assert result["top"][0]["label"] == "Green"
+    assert result["top"][0]["probability"] > 0.99
+
+
+@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
+@pytest.mark.parametrize(("batch", "relations"), [(0, "all"), (2, "sampled")])
+def test_an_exported_network_gives_the_checkpoints_scores(models, tmp_path, monkeypatch, file_format, batch, relations):
+    if not compat.EXPORTS_ANY_BATCH and (file_format == "ONNX" or batch == 0):
+        pytest.skip("not with this package")
+    started = []
+    monkeypatch.setattr("model_utils.device_adapter.start_device", started.append)
+    config = colour_settings(relations=relations, file_format=file_format, export_batch_size=batch)
+    path = tmp_path / f"trn.{file_format.lower()}"
+    network = ordering_network()
+    deploy.export_network(network, config, path)
+    path.with_suffix(".json").write_text(json.dumps(deploy.usage(config, NAMES, path.name)))
+    write_folder(tmp_path / "clip", changing_frames(17))
+    options = ["--test_crops", 5]
+    found = run(path, tmp_path / "clip", options=options, result=tmp_path / "r.json")
+    assert len(started) == (file_format == "MINDIR")  # ONNX needs no MindSpore device
+    options += ["--relations", relations]
+    expected = run(models / "orders.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
+    assert found["top"][0]["label"] == expected["top"][0]["label"]
+    np.testing.assert_allclose(found["logits"], expected["logits"], rtol=0, atol=1e-4)
+
+
+# --------------------------------------------------------------------------------------------------- parts of a video
+
+GESTURES = ["Red", "Blue", "Green", "Red", "Green"]
+
+
+@pytest.fixture
+def five_gestures(tmp_path):
+    """A video at 10 frames a second: five colours of 2 s each with 2 s of grey before each, and at the end."""
+    frames = [frame for name in GESTURES for frame in coloured("No gesture", 20) + coloured(name, 20)]
+    return write_video(tmp_path / "five.mp4", frames + coloured("No gesture", 20), rate=10)
+
+
+def test_a_timeline(models, tmp_path, five_gestures, capsys):
+    options = ["--window", 1, "--stride", 0.5]
+    result = run(models / "colours.ckpt", five_gestures, options=options, result=tmp_path / "r.json")
+    assert {key: result[key] for key in ("num_frames", "rate", "window", "stride")} == {
+        "num_frames": 220,
+        "rate": pytest.approx(10),
+        "window": 1,
+        "stride": 0.5,
+    }
+    timeline = result["timeline"]
+    assert [row["start"] for row in timeline] == pytest.approx(np.arange(0, 21.1, 0.5))
+    assert [row["end"] for row in timeline] == pytest.approx(np.arange(1, 22.1, 0.5))
+    for row in timeline:
+        gesture, within = divmod(row["start"], 4)
+        if within <= 1 or 2 <= within <= 3:  # the others are of two colours
+            assert row["label"] == ("No gesture" if within <= 1 else GESTURES[int(gesture)])
+            assert row["probability"] > 0.99
+    shown = f"{2:8.2f} s {3:8.2f} s {timeline[4]['probability']:8.2%}  Red"
+    assert shown in capsys.readouterr().out.splitlines()
+
+
+def test_gestures_start_and_end_in_a_stream(models, tmp_path, five_gestures, capsys):
+    options = ["--stream", "--window", 0.6]
+    result = run(models / "colours.ckpt", five_gestures, options=options, result=tmp_path / "r.json")
+    assert (result["num_frames"], result["window"]) == (220, pytest.approx(0.6))
+    assert [event["label"] for event in result["events"]] == GESTURES
+    for number, event in enumerate(result["events"]):
+        # Noticed once the colour fills most of the 0.6 s, and no longer after as long.
+        assert event["start"] == pytest.approx(4 * number + 2.4, abs=0.4)
+        assert event["end"] == pytest.approx(4 * number + 4.4, abs=0.5)
+        assert event["probability"] > 0.9
+    said = [line.split()[2:4] for line in capsys.readouterr().out.splitlines() if " s  " in line]
+    assert said == [[what, name] for name in GESTURES for what in ("starts", "ends")]
+
+
+def test_ctrl_c_ends_a_stream_and_keeps_what_was_seen(models, tmp_path, five_gestures, monkeypatch):
+    frames = video.VideoFile.frames
+
+    def interrupted(self, wanted=None):
+        for index, frame in frames(self, wanted):
+            if index == 35:
+                raise KeyboardInterrupt
+            yield index, frame
+
+    monkeypatch.setattr(video.VideoFile, "frames", interrupted)
+    options = ["--stream", "--window", 0.6, "--output", tmp_path / "out.mp4"]
+    result = run(models / "colours.ckpt", five_gestures, options=options, result=tmp_path / "r.json")
+    assert [(event["label"], event["end"]) for event in result["events"]] == [("Red", pytest.approx(3.4))]
+    monkeypatch.undo()
+    assert video.open_source(str(tmp_path / "out.mp4")).num_frames == 35
+
+
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
+def test_the_video_that_is_written(models, tmp_path, five_gestures, options):
+    """At the source's size and rate, with the label's colour at the lower edge and the picture as it was in between."""
+    output = tmp_path / "new" / "out.mp4"
+    run(models / "colours.ckpt", five_gestures, options=[*options, "--output", output])
+    source, written = (video.open_source(str(path)) for path in (five_gestures, output))
+    assert (written.num_frames, written.rate) == (source.num_frames, pytest.approx(source.rate))
+    for (index, before), (_, after) in zip(source.frames(), written.frames()):
+        assert before.shape == after.shape
+        np.testing.assert_allclose(after[18:30].mean((0, 1)), before[18:30].mean((0, 1)), atol=12, err_msg=str(index))
+        assert after[:4].mean() < before[:4].mean()
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def test_a_camera_that_is_not_there(models):
+    with pytest.raises(InputError, match="camera 97: cannot be opened"):
+        run(models / "colours.ckpt", "97", options=["--stream"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--realtime"], "--realtime: goes with --stream"),
+        (["--stride", "1"], "--stride: goes with --window"),
+        (["--stride", "1", "--window", "1", "--stream"], "--stride: goes with --window and without --stream"),
+        (["--explain_class", "Red"], "--explain_class: goes with --explain"),
+        (["--explain", "{}/e.png", "--stream"], "--explain: goes with a whole clip"),
+        (["--explain", "{}/e.png", "--explain_class", "Rad"], "'Rad' is none of Blue, Green, Red, No gesture"),
+        (["--stream", "--relations", "sampled"], "--stream: goes with --relations all"),
+        (["--window", "0"], "argument --window: '0' is not allowed, expected seconds above 0"),
+        (["--window", "soon"], "argument --window: 'soon' is not allowed, expected seconds above 0"),
+        (["--output", "{}/out.gif"], "out.gif: expected the name of a video that ends in .mp4"),
+        (["--output", "{}/frame/out.mp4"], "out.mp4: cannot write the file"),
+        (["--json", "{}/frame/out.json"], "out.json: cannot write the file"),
+        (["--explain", "{}"], "cannot write the file: it is a folder"),
+        (["--categories", "{}/two.txt"], "trained for 4 classes, the dataset lists 2"),
+    ],
+)
+def test_options_that_cannot_be_followed(models, tmp_path, options, message):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    (tmp_path / "frame").touch()
+    (tmp_path / "two.txt").write_text("Blue\nGreen\n")
+    with pytest.raises(InputError, match=message.replace("(", r"\(")) as error:
+        run(models / "orders.ckpt", tmp_path / "clip", options=[text.format(tmp_path) for text in options])
+    assert "\n" not in str(error.value)
+
+
+def test_a_source_is_not_written_over(models, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4", coloured("Red", 5))
+    before = clip.read_bytes()
+    with pytest.raises(InputError, match="clip.mp4 is the source itself"):
+        run(models / "orders.ckpt", clip, options=["--output", tmp_path / "." / "clip.mp4"])
+    assert clip.read_bytes() == before
+
+
+def test_a_stream_that_is_too_short(models, tmp_path, capsys):
+    write_folder(tmp_path / "clip", coloured("Red", 1))
+    result = run(models / "orders.ckpt", tmp_path / "clip", options=["--stream"], result=tmp_path / "r.json")
+    assert (result["num_frames"], result["events"]) == (1, [])
+    assert "0.00 s are too short: nothing is recognised before 3 s" in capsys.readouterr().out
+
+
+def test_one_picture_of_several_sources(models, tmp_path):
+    folders = [write_folder(tmp_path / name, coloured("Red", 3)) for name in "ab"]
+    with pytest.raises(InputError, match="--output and --explain take one source"):
+        run(models / "orders.ckpt", *folders, options=["--explain", tmp_path / "e.png"])
+
+
+@pytest.mark.parametrize("option", ["--stream", "--explain"])
+def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, option):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    config = colour_settings(file_format="MINDIR", export_batch_size=1)
+    (tmp_path / "trn.json").write_text(json.dumps(deploy.usage(config, NAMES, "trn.mindir")))
+    (tmp_path / "trn.mindir").touch()
+    monkeypatch.setattr(deploy, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
+    options = ["--stream"] if option == "--stream" else ["--explain", tmp_path / "e.png"]
+    with pytest.raises(InputError, match=rf"{option}: needs a checkpoint \(.ckpt\)"):
+        run(tmp_path / "trn.mindir", tmp_path / "clip", options=options)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "trn.onnx: trn.json is not beside it, which says its classes"),
+        ({"trn.json": "[]"}, "trn.json: expected the JSON that export.py writes"),
+        ({"trn.json": "{"}, "trn.json: expected the JSON that export.py writes"),
+        ({"trn.json": None}, "trn.onnx: no such exported network"),
+        ({"trn.json": None, "trn.onnx": "junk"}, "trn.onnx: (not a whole ONNX file|the package onnxruntime is not)"),
+    ],
+)
+def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    about = deploy.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx")
+    for name, text in files.items():
+        (tmp_path / name).write_text(json.dumps(about) if text is None else text)
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "trn.onnx", tmp_path / "clip")
+
+
+def test_a_mindir_that_is_not_whole(models, tmp_path):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    about = deploy.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
+    (tmp_path / "trn.json").write_text(json.dumps(about))
+    (tmp_path / "trn.mindir").write_text("junk")
+    with pytest.raises(InputError, match="trn.mindir: not a whole MINDIR file"):
+        run(tmp_path / "trn.mindir", tmp_path / "clip")
+
+
+def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    about = deploy.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES[:3], "trn.onnx")
+    (tmp_path / "trn.json").write_text(json.dumps(about))
+    monkeypatch.setattr(deploy, "load_exported", lambda path: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
+    with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in trn.json"):
+        run(tmp_path / "trn.onnx", tmp_path / "clip")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [("", "--model: no model given"), ("trn.pth", "trn.pth: expected a model"), ("trn.ckpt", "trn.ckpt: no such")],
+)
+def test_what_is_no_model(models, tmp_path, model, message):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    with pytest.raises(InputError, match=message):
+        run(model, tmp_path / "clip")
+
+
+def test_explanation(models, tmp_path):
+    write_folder(tmp_path / "clip", changing_frames(12))
+    options = ["--explain", tmp_path / "e.png", "--explain_class", "Green", "--test_crops", 1]
+    result = run(models / "orders.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
+    explanation = result["explanation"]
+    assert explanation["label"] == "Green"
+    shares = sum(scale["contribution"] + scale["bias"] for scale in explanation["scales"])
+    assert explanation["score"] == pytest.approx(shares, abs=1e-6)
+    assert shares == pytest.approx(result["logits"][1], abs=1e-5)
+    tuples = explanation["scales"][-1]["most"]
+    assert sorted(row["frame_indices"] for row in tuples) == [[2, 6], [2, 10], [6, 10]]
+    assert cv2.imread(str(tmp_path / "e.png")).shape[1] > 1000
