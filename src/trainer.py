@@ -128,7 +128,7 @@ class Trainer:
         ``stop.received`` becomes true when the run is to end after the step; while it validates, inside
         ``with stop.at_once()``, its state is saved already, and it may be ended by an exception.
         """
-        progress = self.progress
+        config, progress = self.config, self.progress
         if progress.step == self.steps_per_epoch and not self.finish_epoch(stop):
             return True
         if self.total_steps >= self.last_step:
@@ -142,7 +142,7 @@ class Trainer:
                 if not self.finish_epoch(stop):
                     return True
                 self.start_clock()
-            elif self.config.ckpt_save_steps and progress.step % self.config.ckpt_save_steps == 0 and not stopped:
+            elif config.ckpt_save_steps and progress.step % config.ckpt_save_steps == 0 and not stopped:
                 self.save(checkpoint.LAST_NAME)
             if stopped:
                 self.save(checkpoint.LAST_NAME)
