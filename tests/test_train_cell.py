@@ -110,13 +110,17 @@ def test_which_batch_normalisation_follows_the_batches(freeze_bn):
 
 
 def test_gradients_are_clipped_to_the_global_norm():
-    """Without momentum and decay a step is lr times the clipped gradient (twice that for biases)."""
+    """Without momentum and decay a step is lr times the clipped gradient (twice that for biases).
+
+    The average over ranks is ten times this one's gradient: clipped before it, the step would be ten times as long.
+    """
     norms = {}
     for limit in (1e9, 0.01):
         ms.set_seed(1)
         network = SmallNetwork()
         before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
         step = TrainStep(network, build_optimizer(network, 1.0, 10, 10, 0.0, 0.0), limit).set_train()
+        step.average = lambda grads: tuple(10 * grad for grad in grads)
         step(*batch())
         moves = [
             (before[p.name] - p.asnumpy()) / (2 if p.name.endswith("bias") else 1) for p in network.get_parameters()
@@ -124,25 +128,6 @@ def test_gradients_are_clipped_to_the_global_norm():
         norms[limit] = np.sqrt(sum(np.sum(move**2) for move in moves))
     assert norms[1e9] > 0.1
     assert norms[0.01] == pytest.approx(0.01, rel=1e-2)
-
-
-def test_gradients_are_clipped_after_the_average_over_ranks():
-    """Another rank with ten times the gradient, the other way round: what remains of a step tells which came first."""
-    updates = {}
-    for limit in (1e9, 0.01):
-        ms.set_seed(1)
-        network = SmallNetwork()
-        name = "fc.weight"
-        before = network.parameters_dict()[name].asnumpy().copy()
-        step = TrainStep(network, build_optimizer(network, 1.0, 10, 10, 0.0, 0.0), limit).set_train()
-        step.average = lambda grads: tuple((grad - 10 * grad) / 2 for grad in grads)
-        step(*batch())
-        updates[limit] = before - network.parameters_dict()[name].asnumpy()
-    # Clipped first, the two gradients would have the same norm and cancel.
-    np.testing.assert_allclose(
-        updates[0.01] / np.linalg.norm(updates[0.01]), updates[1e9] / np.linalg.norm(updates[1e9]), atol=1e-4
-    )
-    assert np.linalg.norm(updates[0.01]) > 1e-3
 
 
 def test_loss_is_the_mean_cross_entropy_and_falls():
