@@ -11,6 +11,10 @@ Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes abou
 fi
 work_dir="${1:-quickstart}"
 [[ "$work_dir" == /* ]] || work_dir="$PWD/$work_dir"
+if [ -e "$work_dir" ] && [ ! -d "$work_dir" ]; then
+    echo "error: $work_dir: is not a folder" >&2
+    exit 1
+fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/environment.sh
 source scripts/environment.sh

@@ -397,7 +397,8 @@ def _read_lines(path: str | os.PathLike, expected: str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected a text file with {expected}") from None
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"{path}: cannot be read ({reason}); expected a text file with {expected}") from None
     if not lines:
         raise InputError(f"{path}: empty file; expected {expected}")
     return lines

@@ -517,6 +517,7 @@ SCRIPTS = [
         "nowhere.yaml: cannot read",
         f"{OUT} --config_path nowhere.yaml",
     ),
+    Case("file as folder", nothing, "quickstart.sh in.pth", "in.pth: is not a folder"),
     Case("no archives", nothing, "unpack_jester_dataset.sh data target", "data: no archives here"),
     Case("no labels", remove("data/labels"), "preprocess_jester_dataset.sh data", "labels.csv: no such file"),
     Case("no Python", nothing, "PATH={bin} HOME=data quickstart.sh work", "no Python among 3.11 3.12 3.10 found"),
