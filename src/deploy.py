@@ -122,8 +122,10 @@ def read_usage(path: Path) -> dict[str, Any]:
     """What the JSON beside an exported file says, see ``usage``.
 
     Raises:
-        InputError: if it is missing, or not such a JSON.
+        InputError: if it or the exported file is missing, or if it is not such a JSON.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such exported network")
     about = path.with_suffix(".json")
     needed = ("categories", "num_segments", "image_size", "flip", "relations", "subsample_num", "input")
     try:

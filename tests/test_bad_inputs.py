@@ -243,9 +243,11 @@ CASES = [
     Case("frame that is no JPEG", write(FRAME, "<html></html>"), CLIP_READERS, f"{FRAME}: frame is not an image"),
     Case("missing clip folder", remove(f"{FRAMES}/right"), (TRAIN, EVAL), f"{FRAMES}/right: clip folder is missing"),
     Case("frames of two sizes", resize(FRAME), (TRAIN, EVAL), (f"{FRAME}: frame of 30x20 pixels", "expected 44x40")),
+    Case("frames of two sizes", resize(FRAME), INFER, f"{FRAMES}/right: frame 1 is of 30x20 pixels; expected 44x40"),
     Case("missing images folder", nothing, (TRAIN, EVAL), "data/frames/", "--images_dir_name frames"),
     Case("missing source", remove(f"{FRAMES}/right"), INFER, f"{FRAMES}/right: no such folder of frames"),
     Case("source without frames", nothing, INFER, "data/labels: no frames", "--source data/labels"),
+    Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
     # Lists.
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
@@ -275,7 +277,11 @@ CASES = [
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
     Case("no checkpoint given", nothing, (EVAL, EXPORT), "ckpt_file: no checkpoint given", "--ckpt_file="),
-    Case("no checkpoint given", nothing, INFER, "given", "--ckpt_file="),
+    Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
+    Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
+    Case(
+        "model without its JSON", write("trn.mindir", "x"), INFER, "trn.mindir: trn.json is not", "--model trn.mindir"
+    ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
     Case("truncated checkpoint", cut_off("trn.ckpt"), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
