@@ -18,7 +18,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from mindspore import Tensor, dtype, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from src.compat import batch_norm
@@ -115,13 +115,12 @@ class ConvBN(nn.Cell):
         self.bn.gamma.requires_grad = self.bn.beta.requires_grad = not frozen
         self.relu = nn.ReLU()
         self.pool = pool
-        self.eps = Tensor(self.bn.eps, dtype.float32)
 
     def construct(self, x: Tensor) -> Tensor:
         conv, bn = self.conv, self.bn
         weight, bias = conv.weight, conv.bias
         if not self.training:
-            scale = bn.gamma * ops.rsqrt(bn.moving_variance + self.eps)
+            scale = bn.gamma / ops.sqrt(bn.moving_variance + bn.eps)
             weight, bias = weight * scale.reshape((-1, 1, 1, 1)), (bias - bn.moving_mean) * scale + bn.beta
         y = conv.conv2d(x, weight)
         if self.pool is not None:
