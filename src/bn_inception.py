@@ -117,16 +117,16 @@ class ConvBN(nn.Cell):
         self.pool = pool
 
     def construct(self, x: Tensor) -> Tensor:
-        conv, bn = self.conv, self.bn
-        weight, bias = conv.weight, conv.bias
+        weight, bias = self.conv.weight, self.conv.bias
         if not self.training:
-            scale = bn.gamma / ops.sqrt(bn.moving_variance + bn.eps)
-            weight, bias = weight * scale.reshape((-1, 1, 1, 1)), (bias - bn.moving_mean) * scale + bn.beta
-        y = conv.conv2d(x, weight)
+            scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
+            weight = weight * scale.reshape((-1, 1, 1, 1))
+            bias = (bias - self.bn.moving_mean) * scale + self.bn.beta
+        y = self.conv.conv2d(x, weight)
         if self.pool is not None:
             y = self.pool(y)
-        y = conv.bias_add(y, bias)
-        return self.relu(bn(y) if self.training else y)
+        y = self.conv.bias_add(y, bias)
+        return self.relu(self.bn(y) if self.training else y)
 
 
 class CeilMaxPool(nn.Cell):
