@@ -81,7 +81,7 @@ class SideProcess:
         self.process = context.Process(target=_serve, args=(theirs, side.prepare, options, data))
         self.process.start()
         theirs.close()
-        self.peak_kb = 0
+        self.label, self.peak_kb = side.label, 0
         self._receive()
         os.killpg(self.process.pid, signal.SIGSTOP)
 
@@ -100,7 +100,10 @@ class SideProcess:
             tree = _process_tree(self.process.pid)
             if len(tree) > 1:
                 self.peak_kb = max(self.peak_kb, sum(map(_proportional_kb, tree)))
-        return self.connection.recv()
+        try:
+            return self.connection.recv()
+        except EOFError:
+            raise SystemExit(f"{self.label}: ended with the error above") from None
 
     def close(self) -> None:
         with suppress(ProcessLookupError):

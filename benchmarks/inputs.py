@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -138,7 +139,7 @@ def preprocess(data: Path, clips: int) -> Callable[[], int]:
     images, labels = _folders(data, clips)
 
     def one_round() -> int:
-        with TemporaryDirectory() as target, redirect_stdout(None):
+        with TemporaryDirectory() as target, redirect_stdout(StringIO()):
             prepare(images, labels, Path(target))
         return clips
 
@@ -203,7 +204,7 @@ ITEMS = [
             _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
             _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, threads=1, segments=8),
         ),
-        {"clips": "clips", "segments": "frames of a clip (T)"},
+        {"clips": "clips", "segments": "frames of a clip (T)", "workers": "workers"},
     ),
     Item(
         "eval_input",
