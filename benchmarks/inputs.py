@@ -88,6 +88,8 @@ def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[
 
 def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Callable[[], int]:
     """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
+    import warnings
+
     from torch.utils.data import DataLoader, Subset
 
     from tests.torch_reference import VideoDataset
@@ -97,6 +99,7 @@ def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops:
         jester / "train_videofolder.txt", jester / "20bn-jester-v1", segments, IMAGE_SIZE, test_crops
     )
     batch = EVAL_BATCH if test_crops else TRAIN_BATCH
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores
     chosen = Subset(dataset, [index % len(dataset) for index in range(clips)])
 
     def one_round() -> int:
