@@ -154,7 +154,7 @@ class PaddedAvgPool(nn.Cell):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = ops.Conv2D(channels, 3, pad_mode="pad", pad=1, group=channels)
+        self.conv = ops.Conv2D(channels, (3, 3), pad_mode="pad", pad=1, group=channels)
         self.ninths = Tensor(np.full((channels, 1, 3, 3), 1 / 9, np.float32))
 
     def construct(self, x: Tensor) -> Tensor:
