@@ -42,7 +42,7 @@ import signal
 import statistics
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +75,13 @@ class Item:
 class SideProcess:
     """A side, prepared and stopped."""
 
-    def __init__(self, side: Side, options: dict[str, Any], data: Path) -> None:
+    def __init__(self, side: Side, data: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, side.prepare, options, data))
+        self.process = context.Process(target=_serve, args=(theirs, side.prepare, side.options, data))
         self.process.start()
         theirs.close()
-        self.peak_kb = 0
+        self.label, self.peak_kb = side.label, 0
         self._receive()
         os.killpg(self.process.pid, signal.SIGSTOP)
 
@@ -100,7 +100,10 @@ class SideProcess:
             tree = _process_tree(self.process.pid)
             if len(tree) > 1:
                 self.peak_kb = max(self.peak_kb, sum(map(_proportional_kb, tree)))
-        return self.connection.recv()
+        try:
+            return self.connection.recv()
+        except EOFError:
+            raise SystemExit(f"{self.label}: ended with the error above") from None
 
     def close(self) -> None:
         with suppress(ProcessLookupError):
@@ -111,13 +114,13 @@ class SideProcess:
 def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str, Any]:
     """Everything measured of an item: for each side its rounds and its memory, how they compare, how they grow."""
     began, before = time.time(), _busy_seconds()
-    sides = _measure_sides(item, data, rounds, {})
+    sides = _measure_sides(item, data, rounds)
     own = sum(cpu for side in sides for cpu in side["all_cpu_seconds"])
     others = (_busy_seconds() - before - own) / (time.time() - began)
     growth = {}
     for option, meaning in item.growth.items() if with_growth else ():
         measured = [
-            sides if factor == 1 else _measure_sides(item, data, GROWTH_ROUNDS, {option: factor})
+            sides if factor == 1 else _measure_sides(_with(item, option, factor), data, GROWTH_ROUNDS)
             for factor in item.factors
         ]
         growth[option] = {"meaning": meaning, "factors": item.factors, "sides": _growth(measured)}
@@ -132,13 +135,20 @@ def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str,
     }
 
 
-def _measure_sides(item: Item, data: Path, rounds: int, factors: dict[str, int]) -> list[dict[str, Any]]:
+def _with(item: Item, option: str, factor: float) -> Item:
+    """The item with so many times the work, and only those of its sides that have the option."""
+
+    def scaled(side: Side) -> Side:
+        return replace(side, options={**side.options, option: int(factor * side.options[option])})
+
+    return replace(item, sides=tuple(scaled(side) for side in item.sides if option in side.options))
+
+
+def _measure_sides(item: Item, data: Path, rounds: int) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         processes, measured = [], []
         for side in item.sides:
-            factored = {key: int(factor * side.options[key]) for key, factor in factors.items() if key in side.options}
-            options = {**side.options, **factored}
-            processes.append(SideProcess(side, options, data))
+            processes.append(SideProcess(side, data))
             stack.callback(processes[-1].close)
         for process in processes:
             process.round()  # compiles, fills caches
@@ -172,8 +182,9 @@ def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[d
 
 def _growth(measured: list[list[dict]]) -> dict[str, list[float]]:
     """For each side the time of a round, as a multiple of that with the least work."""
-    rounds = [[side["median_seconds"] * side["units_a_round"] for side in sides] for sides in measured]
-    return {side["label"]: [row[i] / rounds[0][i] for row in rounds] for i, side in enumerate(measured[0])}
+    rounds = [{side["label"]: side["median_seconds"] * side["units_a_round"] for side in sides} for sides in measured]
+    labels = [label for label in rounds[0] if all(label in row for row in rounds)]
+    return {label: [row[label] / rounds[0][label] for row in rounds] for label in labels}
 
 
 def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -87,6 +88,8 @@ def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[
 
 def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Callable[[], int]:
     """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
+    import warnings
+
     from torch.utils.data import DataLoader, Subset
 
     from tests.torch_reference import VideoDataset
@@ -96,6 +99,7 @@ def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops:
         jester / "train_videofolder.txt", jester / "20bn-jester-v1", segments, IMAGE_SIZE, test_crops
     )
     batch = EVAL_BATCH if test_crops else TRAIN_BATCH
+    warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores
     chosen = Subset(dataset, [index % len(dataset) for index in range(clips)])
 
     def one_round() -> int:
@@ -138,7 +142,7 @@ def preprocess(data: Path, clips: int) -> Callable[[], int]:
     images, labels = _folders(data, clips)
 
     def one_round() -> int:
-        with TemporaryDirectory() as target, redirect_stdout(None):
+        with TemporaryDirectory() as target, redirect_stdout(StringIO()):
             prepare(images, labels, Path(target))
         return clips
 
@@ -203,7 +207,7 @@ ITEMS = [
             _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
             _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, threads=1, segments=8),
         ),
-        {"clips": "clips", "segments": "frames of a clip (T)"},
+        {"clips": "clips", "segments": "frames of a clip (T)", "workers": "workers"},
     ),
     Item(
         "eval_input",

@@ -18,7 +18,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from mindspore import Tensor, dtype, nn, ops
+from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from src.batch_norm import batch_norm
@@ -114,19 +114,18 @@ class ConvBN(nn.Cell):
         self.bn.gamma.requires_grad = self.bn.beta.requires_grad = not frozen
         self.relu = nn.ReLU()
         self.pool = pool
-        self.eps = Tensor(self.bn.eps, dtype.float32)
 
     def construct(self, x: Tensor) -> Tensor:
-        conv, bn = self.conv, self.bn
-        weight, bias = conv.weight, conv.bias
+        weight, bias = self.conv.weight, self.conv.bias
         if not self.training:
-            scale = bn.gamma * ops.rsqrt(bn.moving_variance + self.eps)
-            weight, bias = weight * scale.reshape((-1, 1, 1, 1)), (bias - bn.moving_mean) * scale + bn.beta
-        y = conv.conv2d(x, weight)
+            scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
+            weight = weight * scale.reshape((-1, 1, 1, 1))
+            bias = (bias - self.bn.moving_mean) * scale + self.bn.beta
+        y = self.conv.conv2d(x, weight)
         if self.pool is not None:
             y = self.pool(y)
-        y = conv.bias_add(y, bias)
-        return self.relu(bn(y) if self.training else y)
+        y = self.conv.bias_add(y, bias)
+        return self.relu(self.bn(y) if self.training else y)
 
 
 class CeilMaxPool(nn.Cell):
@@ -154,7 +153,7 @@ class PaddedAvgPool(nn.Cell):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = ops.Conv2D(channels, 3, pad_mode="pad", pad=1, group=channels)
+        self.conv = ops.Conv2D(channels, (3, 3), pad_mode="pad", pad=1, group=channels)
         self.ninths = Tensor(np.full((channels, 1, 3, 3), 1 / 9, np.float32))
 
     def construct(self, x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ from src.errors import InputError
 
 FRAME_NAME = "{:05d}.jpg"
 PROBLEM_BYTES = 4096
-PREFETCHED = 4
+PREFETCHED = 2
 WORKER_NAME = "clip loader"
 
 

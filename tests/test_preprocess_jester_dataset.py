@@ -52,6 +52,20 @@ def test_list_files(root):
     assert lists_in(root) == LISTS
 
 
+def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
+    monkeypatch.setattr(preprocess_jester_dataset, "FOLDERS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    main([str(root)])
+    assert lists_in(root) == LISTS
+
+    (root / "20bn-jester-v1" / "7" / "00002.jpg").unlink()
+    with pytest.raises(InputError, match=r"7: 2 frames, but 00002\.jpg"):
+        main([str(root)])
+    (root / "labels" / "train.csv").write_text("12;Thumb Up\n77;Stop Sign\n8;Doing other things\n")
+    with pytest.raises(InputError, match=r"train\.csv:2: clip folder .*77: No such file"):
+        main([str(root)])
+
+
 def test_what_is_printed(root, capsys):
     main([str(root)])
     lines = capsys.readouterr().out.splitlines()

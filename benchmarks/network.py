@@ -1,0 +1,335 @@
+"""The network: a training step, scores, the relation head, the exported file, start-up; full width, 224 px, T = 8."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import numpy as np
+
+from benchmarks.harness import Item, Side
+
+CLASSES, SEGMENTS, SIDE, FEATURES = 27, 8, 224, 256
+SETTINGS = {
+    **{"consensus_type": "TRNmultiscale", "num_segments": SEGMENTS, "img_feature_dim": FEATURES, "subsample_num": 3},
+    **{"width_mult": 1.0, "dropout": 0.8, "freeze_bn": True},
+}
+RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
+HEAD_CALLS, NEW_FRAMES = 20, 8
+
+
+def our_network() -> Any:
+    import mindspore as ms
+
+    from src.tsn import build_network
+
+    ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
+    return build_network(SimpleNamespace(**SETTINGS), CLASSES)
+
+
+def torch_network() -> Any:
+    from tests.torch_reference import TSN
+
+    return TSN(CLASSES, SEGMENTS, img_feature_dim=FEATURES)
+
+
+def random_video(clips: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return rng.uniform(-128, 128, (clips, SEGMENTS * 3, SIDE, SIDE)).astype(np.float32)
+
+
+def random_relations(clips: int) -> np.ndarray:
+    from src.sampling import sample_relations
+
+    rng = np.random.default_rng(0)
+    return np.stack([sample_relations(SEGMENTS, 3, rng) for _ in range(clips)]).astype(np.int32)
+
+
+def train_step(data: Path, clips: int) -> Callable[[], int]:
+    """Pixels to updated weights, one compiled graph."""
+    from mindspore import Tensor
+
+    from src.sampling import dropout_mask
+    from src.train_cell import TrainStep, build_optimizer
+
+    network, rng = our_network(), np.random.default_rng(0)
+    step = TrainStep(network, build_optimizer(network, RATE, 50, 100, MOMENTUM, DECAY), CLIP_NORM).set_train()
+    pixels = rng.integers(0, 256, (clips, SEGMENTS, SIDE, SIDE, 3), dtype=np.uint8)
+    channels = network.base_model.feature_channels
+    masks = np.stack([dropout_mask(SEGMENTS, channels, SETTINGS["dropout"], rng) for _ in range(clips)])
+    batch = (pixels, np.arange(clips, dtype=np.int32), random_relations(clips), masks)
+
+    def one_round() -> int:
+        step(*map(Tensor, batch)).asnumpy()
+        return clips
+
+    return one_round
+
+
+def torch_train_step(data: Path, clips: int) -> Callable[[], int]:
+    import torch
+
+    from tests import torch_reference
+
+    network = torch_network().train()
+    optimizer = torch_reference.make_optimizer(network, RATE, MOMENTUM, DECAY)
+    video, relations = torch.from_numpy(random_video(clips)), torch.from_numpy(random_relations(clips))
+    labels = torch.arange(clips)
+
+    def one_round() -> int:
+        torch_reference.train_step(network, optimizer, video, labels, relations, CLIP_NORM)
+        return clips
+
+    return one_round
+
+
+def forward(data: Path, clips: int) -> Callable[[], int]:
+    """All relations, as everywhere below."""
+    from mindspore import Tensor
+
+    network, video = our_network().set_train(False), Tensor(random_video(clips))
+
+    def one_round() -> int:
+        network(video).asnumpy()
+        return clips
+
+    return one_round
+
+
+def torch_forward(data: Path, clips: int, channels_last: bool = False) -> Callable[[], int]:
+    import torch
+
+    network, video = torch_network().eval(), torch.from_numpy(random_video(clips))
+    score = torch_scores(network, channels_last)
+
+    def one_round() -> int:
+        score(video)
+        return clips
+
+    return one_round
+
+
+def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], Any]:
+    """What gives scores for a video; frames and weights with their channels last, if asked for."""
+    import torch
+
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    network.base_model.to(memory_format=order)
+
+    @torch.no_grad()
+    def score(video: torch.Tensor) -> torch.Tensor:
+        frames = video.reshape(-1, 3, SIDE, SIDE).contiguous(memory_format=order)
+        features = network.new_fc(network.base_model(frames)).reshape(-1, SEGMENTS, FEATURES)
+        return network.consensus.all_relations(features)
+
+    return score
+
+
+def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
+    """The exported file under onnxruntime."""
+    import onnxruntime
+
+    from src.deploy import export_network
+
+    config = SimpleNamespace(**SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trn.onnx"
+        export_network(our_network(), config, path)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    video = random_video(clips)
+
+    def one_round() -> int:
+        session.run(["logits"], {"video": video})
+        return clips
+
+    return one_round
+
+
+def evaluate(data: Path, clips: int) -> Callable[[], int]:
+    """Ten crops of a clip, from its frames on the disk to its scores."""
+    from benchmarks.inputs import read_records
+    from src.scoring import ClipScorer
+    from src.tsn_dataset import evaluation_batches
+
+    records, images_root = read_records(data, clips)
+    scorer = ClipScorer(our_network(), test_crops=10)
+
+    def one_round() -> int:
+        batches = evaluation_batches(
+            records, images_root, num_segments=SEGMENTS, image_size=SIDE, test_crops=10, batch_size=1, workers=1
+        )
+        return sum(len(scorer(batch[0], batch[2])) for batch in batches)
+
+    return one_round
+
+
+def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Callable[[], int]:
+    from torch.utils.data import DataLoader, Subset
+
+    from tests.torch_reference import VideoDataset
+
+    jester = data / "jester"
+    dataset = VideoDataset(jester / "train_videofolder.txt", jester / "20bn-jester-v1", SEGMENTS, SIDE, test_crops=10)
+    score = torch_scores(torch_network().eval(), channels_last)
+
+    def one_round() -> int:
+        loader = DataLoader(Subset(dataset, range(clips)), num_workers=1)
+        return sum(len(score(crops[0]).mean(0, keepdim=True)) for crops, _ in loader)
+
+    return one_round
+
+
+def head(data: Path, clips: int, sampled: bool = False) -> Callable[[], int]:
+    """The relation head alone: all 247 tuples, or three drawn at each scale."""
+    from mindspore import Tensor
+
+    consensus = our_network().consensus.set_train(False)
+    inputs = [Tensor(np.random.default_rng(0).normal(size=(clips, SEGMENTS, FEATURES)).astype(np.float32))]
+    if sampled:
+        inputs.append(Tensor(random_relations(clips)))
+
+    def one_round() -> int:
+        for _ in range(HEAD_CALLS):
+            consensus(*inputs).asnumpy()
+        return HEAD_CALLS * clips
+
+    return one_round
+
+
+def brute_force_head(data: Path, clips: int) -> Callable[[], int]:
+    """One tuple after the other, as the definition has it, in PyTorch."""
+    import torch
+
+    consensus = torch_network().consensus.eval()
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(clips, SEGMENTS, FEATURES)).astype(np.float32))
+
+    @torch.no_grad()
+    def one_round() -> int:
+        for _ in range(HEAD_CALLS):
+            consensus.all_relations(features)
+        return HEAD_CALLS * clips
+
+    return one_round
+
+
+def streaming(data: Path, anew: bool) -> Callable[[], int]:
+    """New frames of a video: through the backbone once each, or the clip of the last T frames anew each time."""
+    from mindspore import Tensor
+
+    from src.streaming import Recognizer
+    from src.tsn import ClipLogits
+
+    network = our_network()
+    frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
+    if anew:
+        whole = ClipLogits(network, 1).set_train(False)
+        crops = np.ascontiguousarray(frames[None, None, :, 16:240, 58:282])  # [1, 1, T, S, S, 3]
+
+        def push(frame: np.ndarray) -> None:
+            whole(Tensor(crops)).asnumpy()
+    else:
+        push = Recognizer(network, SIDE).push
+
+    def one_round() -> int:
+        chosen = frames[:2] if anew else frames
+        for frame in chosen:
+            push(frame)
+        return len(chosen)
+
+    return one_round
+
+
+FIRST_STEP = """
+from pathlib import Path
+from benchmarks.network import train_step
+train_step(Path(), 2)()
+"""
+
+
+def first_step(data: Path) -> Callable[[], int]:
+    """A program from its start to the end of its first training step of 2 clips."""
+
+    def one_round() -> int:
+        subprocess.run([sys.executable, "-c", FIRST_STEP], check=True, stderr=subprocess.DEVNULL)
+        return 1
+
+    return one_round
+
+
+def _side(label: str, function: str, at_least: float | None = None, **options: Any) -> Side:
+    return Side(label, f"benchmarks.network:{function}", options, at_least)
+
+
+ITEMS = [
+    Item(
+        "train_step",
+        "training step of 2 clips, batch normalisation frozen",
+        "clip",
+        (
+            _side("this project", "train_step", clips=2),
+            _side("PyTorch eager", "torch_train_step", 1.0, clips=2),
+        ),
+        {"clips": "clips"},
+    ),
+    Item(
+        "forward",
+        "scores of 2 clips",
+        "clip",
+        (
+            _side("this project", "forward", clips=2),
+            _side("PyTorch eager", "torch_forward", 1.2, clips=2),
+            _side("PyTorch eager, channels last", "torch_forward", clips=2, channels_last=True),
+        ),
+        {"clips": "clips"},
+    ),
+    Item(
+        "onnx",
+        "scores of 2 clips from the exported ONNX under onnxruntime",
+        "clip",
+        (
+            _side("this project, ONNX", "onnx_forward", clips=2),
+            _side("PyTorch eager, channels last", "torch_forward", 1.1, clips=2, channels_last=True),
+        ),
+        {"clips": "clips"},
+    ),
+    Item(
+        "evaluate",
+        "10-crop evaluation, from the disk to scores",
+        "clip",
+        (
+            _side("this project", "evaluate", clips=1),
+            _side("PyTorch + Pillow", "torch_evaluate", 1.2, clips=1),
+            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+        ),
+    ),
+    Item(
+        "head",
+        "relation head alone, all 247 tuples of 2 clips",
+        "clip",
+        (
+            _side("this project", "head", clips=2),
+            _side("brute force", "brute_force_head", 10, clips=2),
+            _side("this project, 3 tuples a scale", "head", 0.5, clips=2, sampled=True),
+        ),
+        {"clips": "clips"},
+    ),
+    Item(
+        "streaming",
+        "scores after a new frame",
+        "frame",
+        (
+            _side("this project", "streaming", anew=False),
+            _side("the clip anew", "streaming", 6, anew=True),
+        ),
+    ),
+    Item(
+        "first_step",
+        "program start to the end of the first training step",
+        "start",
+        (_side("this project", "first_step"),),
+    ),
+]
