@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mindspore import Tensor
 
 import infer as program
 from model_utils.config import load_config
@@ -218,6 +219,32 @@ def test_the_video_that_is_written(models, tmp_path, five_gestures, options):
 
 
 # ------------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "1"]])
+def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
+    network = ordering_network()
+    last = network.consensus.fc_fusion_scales[0].cell_list[3]  # a ReLU would make 0 of what is no number
+    last.bias.set_data(Tensor(np.array([0, np.nan, 0, 0], np.float32)))
+    about = describe(colour_settings(), NAMES, epoch=1, step=1)
+    save_checkpoint(tmp_path / "nan.ckpt", network.parameters_dict(), about)
+    write_folder(tmp_path / "clip", coloured("Red", 24))
+    with pytest.raises(InputError, match="no finite numbers"):
+        run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    from model_utils.device_adapter import start_device
+
+    def missing(**settings):
+        raise RuntimeError("Unsupported device target GPU.\nAnd much more")
+
+    monkeypatch.setattr("mindspore.set_context", missing)
+    with pytest.raises(
+        InputError, match=r"GPU: cannot be used here \(--device_target CPU runs anywhere\): Unsupp"
+    ) as error:
+        start_device(load_config([]))
+    assert "\n" not in str(error.value)
 
 
 def test_a_camera_that_is_not_there(models):
