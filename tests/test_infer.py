@@ -121,7 +121,9 @@ def test_any_length_and_any_size(models, tmp_path, count, height, width):
 
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 @pytest.mark.parametrize(("batch", "relations"), [(0, "all"), (2, "sampled")])
-def test_an_exported_network_gives_the_checkpoints_scores(models, tmp_path, monkeypatch, file_format, batch, relations):
+def test_an_exported_network_gives_the_checkpoints_scores(
+    models, compiled, tmp_path, monkeypatch, file_format, batch, relations
+):
     if not compat.EXPORTS_ANY_BATCH and (file_format == "ONNX" or batch == 0):
         pytest.skip("not with this package")
     started = []
