@@ -111,12 +111,7 @@ def check_options(config: Config) -> None:
         ("--realtime", config.realtime, "--stream", config.stream),
         ("--stride", config.stride, "--window and without --stream", config.window and not config.stream),
         ("--explain_class", config.explain_class, "--explain", config.explain),
-        (
-            "--explain",
-            config.explain,
-            "a whole clip, without --window and --stream",
-            not (config.window or config.stream),
-        ),
+        ("--explain", config.explain, "a whole clip", not (config.window or config.stream)),
         ("--explain", config.explain, "--relations all", config.relations == "all"),
         ("--stream", config.stream, "--relations all", config.relations == "all"),
     ]

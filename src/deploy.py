@@ -166,7 +166,9 @@ def _load_mindir(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
     try:
         cell = nn.GraphCell(ms.load(str(path)))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: not a whole MINDIR file (damaged, truncated or another format)") from error
+        raise InputError(
+            f"{path}: MindSpore {ms.__version__} cannot read it as MINDIR (damaged, truncated or of another version)"
+        ) from error
     return lambda inputs: cell(*map(Tensor, inputs)).asnumpy()
 
 

@@ -31,6 +31,7 @@ class Model:
     ``network`` is there for a checkpoint only: an exported file cannot be looked into.
     """
 
+    path: Path
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     categories: list[str]
     num_segments: int
@@ -39,11 +40,15 @@ class Model:
     network: TSN | None = None
 
     def clip_logits(self, frames: list[np.ndarray]) -> np.ndarray:
-        """The scores of a clip from its T frames, uint8 [height, width, 3] BGR each: float32 [C]."""
+        """The scores of a clip from its T frames, uint8 [height, width, 3] BGR each: float32 [C].
+
+        Raises:
+            InputError: if they are no numbers, which no other score would be greater than.
+        """
         clip = test_crops(frames, self.image_size, self.test_crops)
         logits = self.score(clip[None], np.zeros(1, np.int64))[0]
         if not np.isfinite(logits).all():
-            raise InputError("the network's scores are no finite numbers")
+            raise InputError(f"{self.path}: its scores are no finite numbers")
         return logits
 
     def inner_network(self, option: str) -> TSN:
@@ -90,7 +95,7 @@ def load_model(config: Any, categories: list[str] | None = None) -> Model:
         _follow(config, about, path)
         names = _agreed(about["categories"], categories, path)
         score = ExportedScorer(path, about, mirrored=_mirrored(config, names), seed=config.seed)
-    return Model(score, names, config.num_segments, config.image_size, config.test_crops, network)
+    return Model(path, score, names, config.num_segments, config.image_size, config.test_crops, network)
 
 
 def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:

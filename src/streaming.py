@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from mindspore import Tensor
 
+from src.errors import InputError
 from src.metrics import BACKGROUND, softmax
 from src.transforms import test_crops
 from src.tsn import TSN, FrameFeatures
@@ -165,6 +166,8 @@ def stream(recognizer: Recognizer, detector: EventDetector, source: Source, real
     detector.reset()
     for seconds, frame, late in _timed(source, realtime):
         logits = None if late else recognizer.push(frame, seconds)
+        if logits is not None and not np.isfinite(logits).all():
+            raise InputError(f"{source.name}: the network's scores of it are no finite numbers")
         changes = [] if logits is None else detector.update(seconds, softmax(logits))
         yield Moment(seconds, frame, logits, changes)
 

@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mindspore import Tensor
 
 import infer as program
 from model_utils.config import load_config
@@ -120,7 +121,9 @@ def test_any_length_and_any_size(models, tmp_path, count, height, width):
 
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 @pytest.mark.parametrize(("batch", "relations"), [(0, "all"), (2, "sampled")])
-def test_an_exported_network_gives_the_checkpoints_scores(models, tmp_path, monkeypatch, file_format, batch, relations):
+def test_an_exported_network_gives_the_checkpoints_scores(
+    models, compiled, tmp_path, monkeypatch, file_format, batch, relations
+):
     if not compat.EXPORTS_ANY_BATCH and (file_format == "ONNX" or batch == 0):
         pytest.skip("not with this package")
     started = []
@@ -220,6 +223,32 @@ def test_the_video_that_is_written(models, tmp_path, five_gestures, options):
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "1"]])
+def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
+    network = ordering_network()
+    last = network.consensus.fc_fusion_scales[0].cell_list[3]  # a ReLU would make 0 of what is no number
+    last.bias.set_data(Tensor(np.array([0, np.nan, 0, 0], np.float32)))
+    about = describe(colour_settings(), NAMES, epoch=1, step=1)
+    save_checkpoint(tmp_path / "nan.ckpt", network.parameters_dict(), about)
+    write_folder(tmp_path / "clip", coloured("Red", 24))
+    with pytest.raises(InputError, match="no finite numbers"):
+        run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    from model_utils.device_adapter import start_device
+
+    def missing(**settings):
+        raise RuntimeError("Unsupported device target GPU.\nAnd much more")
+
+    monkeypatch.setattr("mindspore.set_context", missing)
+    with pytest.raises(
+        InputError, match=r"GPU: cannot be used here \(--device_target CPU runs anywhere\): Unsupp"
+    ) as error:
+        start_device(load_config([]))
+    assert "\n" not in str(error.value)
+
+
 def test_a_camera_that_is_not_there(models):
     with pytest.raises(InputError, match="camera 97: cannot be opened"):
         run(models / "colours.ckpt", "97", options=["--stream"])
@@ -310,7 +339,7 @@ def test_a_mindir_that_is_not_whole(models, tmp_path):
     about = deploy.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
     (tmp_path / "trn.json").write_text(json.dumps(about))
     (tmp_path / "trn.mindir").write_text("junk")
-    with pytest.raises(InputError, match="trn.mindir: not a whole MINDIR file"):
+    with pytest.raises(InputError, match="trn.mindir: MindSpore .* cannot read it as MINDIR"):
         run(tmp_path / "trn.mindir", tmp_path / "clip")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src import streaming
+from src import explain, streaming
 from src.scoring import ClipScorer
 from src.streaming import EventDetector, Recognizer, stream
 from src.transforms import test_crops as crops_of
@@ -38,6 +38,17 @@ def test_the_real_backbone_sees_one_frame_as_it_sees_many():
     scores = [recognizer.push(frame) for frame in frames][-1]
     np.testing.assert_allclose(scores, clip_score(network, frames), rtol=0, atol=1e-5)
     assert np.abs(scores).max() > 0.1
+
+
+def test_compiled(compiled):
+    network = ordering_network()
+    frames = changing_frames(4)
+    recognizer = Recognizer(network, SIDE)
+    scores = [recognizer.push(frame) for frame in frames]
+    np.testing.assert_allclose(scores[2], clip_score(network, frames[:3]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores[3], clip_score(network, frames[1:]), rtol=0, atol=1e-5)
+    explained = explain.scores(explain.explain_frames(network, frames[1:], SIDE))
+    np.testing.assert_allclose(explained, scores[3], rtol=0, atol=1e-5)
 
 
 def test_each_frame_passes_the_backbone_once():
