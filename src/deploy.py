@@ -124,14 +124,14 @@ def read_usage(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if it or the exported file is missing, or if it is not such a JSON.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such exported network")
     about = path.with_suffix(".json")
     needed = ("categories", "num_segments", "image_size", "flip", "relations", "subsample_num", "input")
     try:
         says = json.loads(about.read_text(encoding="utf-8"))
         {key: says[key] for key in needed}, says["input"]["shape"][0]
     except FileNotFoundError:
+        if not path.is_file():
+            raise InputError(f"{path}: no such exported network") from None
         raise InputError(f"{path}: {about.name} is not beside it, which says its classes and how to feed it") from None
     except OSError as error:
         raise InputError(f"{about}: cannot be read ({error.strerror})") from None

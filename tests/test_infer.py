@@ -318,7 +318,8 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "trn.onnx: trn.json is not beside it, which says its classes"),
+        ({}, "trn.onnx: no such exported network"),
+        ({"trn.onnx": "junk"}, "trn.onnx: trn.json is not beside it, which says its classes"),
         ({"trn.json": "[]"}, "trn.json: expected the JSON that export.py writes"),
         ({"trn.json": "{"}, "trn.json: expected the JSON that export.py writes"),
         ({"trn.json": None}, "trn.onnx: no such exported network"),
