@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Callable
 
 from model_utils.config import Config, load_config
+from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_text
 from src.errors import InputError
 
@@ -247,7 +248,9 @@ def announce(changes: list[Span]) -> list[Span]:
 
 
 def main() -> None:
-    infer(load_config(description=__doc__, add_arguments=add_arguments))
+    config = load_config(description=__doc__, add_arguments=add_arguments)
+    with ctrl_c_at_once():
+        infer(config)
 
 
 if __name__ == "__main__":

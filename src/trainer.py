@@ -93,7 +93,9 @@ class Trainer:
     def description(self) -> dict[str, Any]:
         recipe = {key: getattr(self.config, key) for key in RECIPE}
         recipe.update(clips=self.num_clips, clips_per_step=self.config.train_batch_size * self.world_size)
-        return checkpoint.describe(self.config, self.categories, recipe=recipe, progress=asdict(self.progress))
+        epoch = self.progress.epochs_done + (self.progress.step > 0)
+        progress = asdict(self.progress)
+        return checkpoint.describe(self.config, self.categories, epoch=epoch, recipe=recipe, progress=progress)
 
     def resume(self, path: Path) -> None:
         """Goes on from a checkpoint.

@@ -79,8 +79,8 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     frame of another size than the first.
     """
     frames = []
-    for number in (indices + 1).tolist():
-        path = os.path.join(folder, FRAME_NAME.format(number))
+    for index in indices:
+        path = os.path.join(folder, FRAME_NAME.format(index + 1))
         frame = decode_frame(path)
         if frames and frame.shape != frames[0].shape:
             (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]

@@ -24,7 +24,7 @@ class ColourBackbone(nn.Cell):
         super().__init__()
         self.fc = nn.Dense(3, channels)
 
-    def construct(self, frames: Tensor) -> Tensor:
+    def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
         return self.fc(frames.mean((2, 3)) / 64)
 
 

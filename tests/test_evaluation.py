@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mindspore import Tensor, nn
 import eval as evaluation_program
 import train as training_program
 from model_utils.config import load_config
+from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.errors import InputError
@@ -32,13 +34,14 @@ class SmallNetwork(nn.Cell):
 
     def __init__(self):
         super().__init__()
+        self.base_model = SimpleNamespace(feature_channels=1)
         rng = np.random.default_rng(0)
         self.bn = nn.BatchNorm1d(9)
         self.fc = nn.Dense(9, 3)
         for parameter in self.fc.get_parameters():
             parameter.set_data(Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
 
-    def construct(self, video, relations=None):
+    def construct(self, video, relations=None, dropout_mask=None):
         return self.fc(self.bn(video.reshape((-1, 9, SIDE * SIDE)).mean(2) / 8))
 
 
@@ -165,7 +168,7 @@ def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
 
 
 class ReadsRelations(SmallNetwork):
-    def construct(self, video, relations=None):
+    def construct(self, video, relations=None, dropout_mask=None):
         return super().construct(video) + relations.reshape((-1, 4)).astype("float32").mean(1, keep_dims=True) / 8
 
 
@@ -311,7 +314,7 @@ def train(dataset, tmp_path, monkeypatch):
         shutil.rmtree(folder, ignore_errors=True)
         defaults = "--num_segments 3 --image_size 32 --train_batch_size 2 --train_workers 1 --eval_workers 1"
         paths = ["--dataset_root", str(dataset), "--train_output_dir", str(folder)]
-        training_program.train(load_config([*paths, *defaults.split(), "--lr", "0.05", *options]))
+        training_program.train(load_config([*paths, *defaults.split(), "--lr", "0.05", *options]), StopSignals(""))
         return (folder / "train.log").read_text(), read_csv(folder / "metrics.csv"), folder
 
     return run
@@ -348,7 +351,7 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     best = max((float(row["top1"]), float(row["top5"]), -int(row["epoch"])) for row in rows if row["top1"])
     parameters, about = read_checkpoint(folder / "checkpoint_best.ckpt")
     assert about["epoch"] == -best[2]
-    assert about["validation"] == {"top1": pytest.approx(best[0]), "top5": pytest.approx(best[1]), "clips": 6}
+    assert about["progress"]["best"] == [pytest.approx(best[0]), pytest.approx(best[1]), 6]
 
     network = SmallNetwork()
     for parameter in network.get_parameters():
@@ -360,8 +363,9 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
 
 def test_patience_ends_the_training(train, monkeypatch):
     monkeypatch.setattr(
-        Validation, "__call__", lambda self: vars(self).update(since_best=next(turns)) or Accuracy(0.5, 1.0, 6)
+        Validation, "__call__", lambda self: vars(self).update(since_best=next(turns), best=accuracy) or accuracy
     )
+    accuracy = Accuracy(0.5, 1.0, 6)
     turns = iter([0, 1, 0, 1, 2, 3])
     log, rows, folder = train("--epochs_num", "9", "--patience", "2")
     assert len(rows) == 5
