@@ -69,11 +69,12 @@ def _draw_ratios(axis: Any, result: dict[str, Any]) -> None:
 
 def _draw_growth(axis: Any, growth: dict[str, Any]) -> None:
     factors = growth["factors"]
-    for label, times in growth["sides"].items():
-        axis.plot(factors, times, "o-", label=label)
+    for index, (label, times) in enumerate(growth["sides"].items()):
+        axis.plot(factors, times, "o-", color=f"C{index}", label=label)
+        axis.plot(factors, growth["cpu"][label], "--", color=f"C{index}", linewidth=1)
     axis.plot(factors, [factor / factors[0] for factor in factors], ":", color="grey", label="linear")
     axis.set(xscale="log", yscale="log")
     axis.set_xticks(factors, [f"{factor:g}x" for factor in factors])
     axis.minorticks_off()
-    axis.set_title(f"time of a round against {growth['meaning']}", fontsize=10)
+    axis.set_title(f"time of a round (CPU time: dashed) against {growth['meaning']}", fontsize=10)
     axis.legend(fontsize=7)
