@@ -123,7 +123,12 @@ def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str,
             sides if factor == 1 else _measure_sides(_with(item, option, factor), data, GROWTH_ROUNDS)
             for factor in item.factors
         ]
-        growth[option] = {"meaning": meaning, "factors": item.factors, "sides": _growth(measured)}
+        growth[option] = {
+            "meaning": meaning,
+            "factors": item.factors,
+            "sides": _growth(measured, "median_seconds"),
+            "cpu": _growth(measured, "median_cpu_seconds"),
+        }
     return {
         "name": item.name,
         "title": item.title,
@@ -180,9 +185,9 @@ def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[d
     }
 
 
-def _growth(measured: list[list[dict]]) -> dict[str, list[float]]:
+def _growth(measured: list[list[dict]], time_of_unit: str) -> dict[str, list[float]]:
     """For each side the time of a round, as a multiple of that with the least work."""
-    rounds = [{side["label"]: side["median_seconds"] * side["units_a_round"] for side in sides} for sides in measured]
+    rounds = [{side["label"]: side[time_of_unit] * side["units_a_round"] for side in sides} for sides in measured]
     labels = [label for label in rounds[0] if all(label in row for row in rounds)]
     return {label: [row[label] / rounds[0][label] for row in rounds] for label in labels}
 

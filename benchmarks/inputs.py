@@ -215,7 +215,7 @@ ITEMS = [
         "clip",
         (
             _side("this project, 1 worker", "eval_input", clips=216, workers=1, segments=8),
-            _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=16, workers=1, segments=8, test_crops=10),
+            _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=8, workers=1, segments=8, test_crops=10),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
     ),

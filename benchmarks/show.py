@@ -57,23 +57,25 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def _draw_ratios(axis: Any, result: dict[str, Any]) -> None:
-    for height, side in enumerate(reversed(result["sides"])):
-        axis.plot(side["ratios"], [height] * len(side["ratios"]), "o", alpha=0.6, color=f"C{height}")
+    for row, side in enumerate(result["sides"]):
+        axis.plot(side["ratios"], [row] * len(side["ratios"]), "o", alpha=0.6, color=f"C{row}")
         if side["at_least"] is not None:
-            axis.plot(side["at_least"], height, "|", color="black", markersize=18)
-    axis.set_yticks(range(len(result["sides"])), [side["label"] for side in reversed(result["sides"])])
-    axis.set_ylim(-0.5, len(result["sides"]) - 0.5)
+            axis.plot(side["at_least"], row, "|", color="black", markersize=18)
+    axis.set_yticks(range(len(result["sides"])), [side["label"] for side in result["sides"]])
+    axis.set_ylim(len(result["sides"]) - 0.5, -0.5)
     axis.set_xlim(left=0)
     axis.set_title(f"{result['name']}: time of a {result['unit']}, x the first side's", fontsize=10)
 
 
 def _draw_growth(axis: Any, growth: dict[str, Any]) -> None:
     factors = growth["factors"]
-    for label, times in growth["sides"].items():
-        axis.plot(factors, times, "o-", label=label)
+    for index, (label, times) in enumerate(growth["sides"].items()):
+        axis.plot(factors, times, "o-", color=f"C{index}", label=label)
+        axis.plot(factors, growth["cpu"][label], "--", color=f"C{index}", linewidth=1)
     axis.plot(factors, [factor / factors[0] for factor in factors], ":", color="grey", label="linear")
     axis.set(xscale="log", yscale="log")
     axis.set_xticks(factors, [f"{factor:g}x" for factor in factors])
+    axis.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     axis.minorticks_off()
-    axis.set_title(f"time of a round against {growth['meaning']}", fontsize=10)
+    axis.set_title(f"time of a round (CPU time: dashed) against {growth['meaning']}", fontsize=10)
     axis.legend(fontsize=7)
