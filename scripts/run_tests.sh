@@ -10,6 +10,10 @@ if [ $# -gt 0 ]; then
     exit 1
 fi
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
+# The tests of distributed training start their processes with mpirun.
+if ! command -v mpirun > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends openmpi-bin > /dev/null
+fi
 # MindSpore shows errors only.
 export GLOG_v=3 PATH="$PWD/.venv-dev/bin:$PATH"
 unset PYTHON VIRTUAL_ENV

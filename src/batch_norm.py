@@ -34,7 +34,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         mean = self.sum_over_ranks(x.mean((0, 2, 3))) / self.world_size  # [C]
         centred = x - mean.reshape((1, -1, 1, 1))
         variance = self.sum_over_ranks(ops.square(centred).mean((0, 2, 3))) / self.world_size
-        scale = self.gamma * ops.rsqrt(variance + self.eps)
+        scale = self.gamma / ops.sqrt(variance + self.eps)
         y = centred * scale.reshape((1, -1, 1, 1)) + self.beta.reshape((1, -1, 1, 1))
 
         count = self.world_size * x.size // x.shape[1]
