@@ -326,6 +326,22 @@ def test_closing_the_batches_stops_their_threads(records, images_root):
     assert loading_threads() == before
 
 
+def test_opening_and_closing_leaves_nothing_open(records, images_root):
+    def left():
+        return [len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task")]
+
+    for cycle in range(60):
+        with closing(tsn_dataset.training_batches(records, images_root, **TRAINING)) as batches:
+            next(batches)
+        with closing(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION)) as batches:
+            next(batches)
+        if cycle == 9:
+            before = left()
+    after = left()
+    assert after[0] <= before[0] + 2
+    assert after[1] <= before[1] + 2
+
+
 def test_bugs_are_not_taken_for_bad_data(records, images_root, monkeypatch):
     monkeypatch.setattr(sampling, "training_crop", lambda *_: 1 / 0)
     with pytest.raises(RuntimeError, match="division by zero"):
