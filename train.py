@@ -121,7 +121,7 @@ def main() -> None:
     config = load_config(description=__doc__)
     with moxing_session(config), StopSignals("stopped; the same command with --resume auto goes on") as stop:
         train(config, stop)
-    leave(config)
+    leave()
 
 
 if __name__ == "__main__":

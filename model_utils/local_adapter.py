@@ -10,6 +10,8 @@ import sys
 
 from src.errors import InputError
 
+has_own_scheduler = False  # the processes of this run meet at one that its rank 0 has started
+
 
 def get_device_id() -> int:
     """Number of the device of this process on its node; 0 if nothing says otherwise."""
@@ -54,8 +56,10 @@ def join_cpu_cluster() -> None:
     ``MS_SCHED_HOST`` and ``MS_SCHED_PORT`` if set, which runs over several nodes need, else a local port that follows
     from the launcher's process, so that two runs on a machine do not meet.
     """
+    global has_own_scheduler
     if "MS_ROLE" in os.environ:
         return
+    has_own_scheduler = True
     rank, world_size = get_rank_id(), get_device_num()
     port = 20000 + os.getppid() % 20000
     os.environ.setdefault("MS_SCHED_HOST", "127.0.0.1")
