@@ -57,6 +57,8 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
             seed=0,
             flip="label_aware",
             mirrored=np.arange(27),
+            dropout=0.8,
+            features=1024,
             workers=workers,
             epochs=1,
         )
