@@ -86,10 +86,12 @@ class SideProcess:
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def round(self) -> dict[str, float]:
-        """Units done, seconds and seconds of CPU time of one round."""
+        """Units done, seconds, seconds of CPU time, and CPU time that other programs used meanwhile, of one round."""
+        before = _busy_seconds()
         os.killpg(self.process.pid, signal.SIGCONT)
         self.connection.send("round")
         measured = self._receive()
+        measured["others_cpu_seconds"] = _busy_seconds() - before - measured["cpu_seconds"]
         os.killpg(self.process.pid, signal.SIGSTOP)
         self.peak_kb = max(self.peak_kb, measured.pop("peak_kb"))
         return measured
@@ -113,10 +115,8 @@ class SideProcess:
 
 def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str, Any]:
     """Everything measured of an item: for each side its rounds and its memory, how they compare, how they grow."""
-    began, before = time.time(), _busy_seconds()
+    began = time.time()
     sides = _measure_sides(item, data, rounds)
-    own = sum(cpu for side in sides for cpu in side["all_cpu_seconds"])
-    others = (_busy_seconds() - before - own) / (time.time() - began)
     growth = {}
     for option, meaning in item.growth.items() if with_growth else ():
         measured = [
@@ -134,7 +134,7 @@ def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str,
         "title": item.title,
         "unit": item.unit,
         "date": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(began)),
-        "cores_busy_with_other_things": round(max(0.0, others), 2),
+        "cores_busy_with_other_things": max(side["cores_busy_with_other_things"] for side in sides),
         "sides": sides,
         "growth": growth,
     }
@@ -168,6 +168,7 @@ def _measure_sides(item: Item, data: Path, rounds: int) -> list[dict[str, Any]]:
 def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[dict]) -> dict[str, Any]:
     seconds = [row["seconds"] / row["units"] for row in rounds]
     ratios = [mine / (row["seconds"] / row["units"]) for mine, row in zip(seconds, first)]
+    others = sum(row["others_cpu_seconds"] for row in rounds) / sum(row["seconds"] for row in rounds)
     median = statistics.median
     return {
         "label": side.label,
@@ -176,7 +177,7 @@ def _summary(side: Side, process: SideProcess, rounds: list[dict], first: list[d
         "at_most": side.at_most,
         "units_a_round": rounds[0]["units"],
         "seconds_a_unit": seconds,
-        "all_cpu_seconds": [row["cpu_seconds"] for row in rounds],
+        "cores_busy_with_other_things": round(max(0.0, others), 2),
         "median_seconds": median(seconds),
         "median_cpu_seconds": median(row["cpu_seconds"] / row["units"] for row in rounds),
         "ratios": ratios,

@@ -5,10 +5,17 @@
 
 from __future__ import annotations
 
+import os
+
 import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 LEGACY = int(ms.__version__.split(".")[0]) < 2
+
+# On CPUs with AVX-512 the oneDNN 3.10 in MindSpore 2.10 falls back to its reference code for convolutions larger than
+# 1x1, which takes 100 times as long as what it does with AVX2. It reads this with the first operation of a process.
+if not LEGACY:
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
 EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network whose batch is left open
 
