@@ -36,6 +36,7 @@ def evaluate(config: Config) -> None:
     from src.checkpoint import load_network
     from src.evaluation import Evaluator
     from src.transforms import mirrored_classes
+    from src.tsn import prepare_for_inference
 
     start_device(config)
     root = Path(config.dataset_root)
@@ -43,6 +44,7 @@ def evaluate(config: Config) -> None:
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
     records = tsn_dataset.read_video_list(list_file, len(categories), unknown=config.split == "test")
     network, _ = load_network(config, categories)
+    prepare_for_inference(network)
 
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="eval.log")

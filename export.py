@@ -21,10 +21,12 @@ def export(config: Config) -> None:
     from model_utils.logging import get_logger
     from src import deploy, tsn_dataset
     from src.checkpoint import load_network
+    from src.tsn import prepare_for_inference
 
     start_device(config)
     listed = Path(config.dataset_root) / config.categories_list_file_name
     network, categories = load_network(config, tsn_dataset.read_categories(listed) if listed.is_file() else None)
+    prepare_for_inference(network)
 
     output_dir = Path(config.export_output_dir)
     logger = get_logger(output_dir, file_name="export.log")

@@ -31,6 +31,14 @@ def our_network() -> Any:
     return build_network(SimpleNamespace(**SETTINGS), CLASSES)
 
 
+def trained_network() -> Any:
+    from src.tsn import prepare_for_inference
+
+    network = our_network()
+    prepare_for_inference(network)
+    return network
+
+
 def torch_network() -> Any:
     from tests.torch_reference import TSN
 
@@ -91,7 +99,7 @@ def forward(data: Path, clips: int) -> Callable[[], int]:
     """All relations, as everywhere below."""
     from mindspore import Tensor
 
-    network, video = our_network().set_train(False), Tensor(random_video(clips))
+    network, video = trained_network(), Tensor(random_video(clips))
 
     def one_round() -> int:
         network(video).asnumpy()
@@ -138,7 +146,7 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
     config = SimpleNamespace(**SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trn.onnx"
-        export_network(our_network(), config, path)
+        export_network(trained_network(), config, path)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     video = random_video(clips)
 
@@ -156,7 +164,7 @@ def evaluate(data: Path, clips: int) -> Callable[[], int]:
     from src.tsn_dataset import evaluation_batches
 
     records, images_root = read_records(data, clips)
-    scorer = ClipScorer(our_network(), test_crops=10)
+    scorer = ClipScorer(trained_network(), test_crops=10)
 
     def one_round() -> int:
         batches = evaluation_batches(
@@ -187,7 +195,7 @@ def head(data: Path, clips: int, sampled: bool = False) -> Callable[[], int]:
     """The relation head alone: all 247 tuples, or three drawn at each scale."""
     from mindspore import Tensor
 
-    consensus = our_network().consensus.set_train(False)
+    consensus = trained_network().consensus
     inputs = [Tensor(np.random.default_rng(0).normal(size=(clips, SEGMENTS, FEATURES)).astype(np.float32))]
     if sampled:
         inputs.append(Tensor(random_relations(clips)))
@@ -223,7 +231,7 @@ def streaming(data: Path, anew: bool) -> Callable[[], int]:
     from src.streaming import Recognizer
     from src.tsn import ClipLogits
 
-    network = our_network()
+    network = trained_network()
     frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
     if anew:
         whole = ClipLogits(network, 1).set_train(False)

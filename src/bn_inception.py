@@ -22,6 +22,7 @@ from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from src.batch_norm import batch_norm
+from src.compat import max_pool_2d
 from src.errors import InputError
 
 
@@ -83,9 +84,10 @@ def conv_bias_init(in_channels: int, kernel_size: int) -> Uniform:
 class ConvBN(nn.Cell):
     """Convolution with bias, batch normalisation, ReLU: [N, in, H, W] -> [N, out, H/stride, W/stride].
 
-    When it is not training, the convolution's weight and bias take on what normalisation does to each channel, so that
-    a pass over the weights replaces one over the activations. ``pool``, where given, is a linear pool which by
-    definition comes before the 1x1 convolution; the two commute, and after it there are fewer channels to pool.
+    A ``frozen`` normalisation multiplies and shifts each channel by numbers that do not train. The convolution's weight
+    and bias take them on, so that a pass over the weights replaces one over the activations.
+    ``pool``, where given, is a linear pool which by definition comes before the 1x1 convolution; the two commute, and
+    after it there are fewer channels to pool.
     """
 
     def __init__(
@@ -110,22 +112,30 @@ class ConvBN(nn.Cell):
             weight_init=HeUniform(negative_slope=math.sqrt(5)),
             bias_init=conv_bias_init(in_channels, kernel_size),
         )
+        self.frozen = frozen
         self.bn = batch_norm(out_channels, frozen)
         self.bn.gamma.requires_grad = self.bn.beta.requires_grad = not frozen
         self.relu = nn.ReLU()
-        self.pool = pool
+        self.pool = pool or ops.identity
 
     def construct(self, x: Tensor) -> Tensor:
-        weight, bias = self.conv.weight, self.conv.bias
-        if not self.training:
-            scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
-            weight = weight * scale.reshape((-1, 1, 1, 1))
-            bias = (bias - self.bn.moving_mean) * scale + self.bn.beta
-        y = self.conv.conv2d(x, weight)
-        if self.pool is not None:
-            y = self.pool(y)
-        y = self.conv.bias_add(y, bias)
-        return self.relu(self.bn(y) if self.training else y)
+        weight, bias = self.normalised() if self.frozen else (self.conv.weight, self.conv.bias)
+        y = self.conv.bias_add(self.pool(self.conv.conv2d(x, weight)), bias)
+        return self.relu(y if self.frozen else self.bn(y))
+
+    def normalised(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution that does what normalisation with the stored statistics does after it."""
+        scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
+        shift = (self.conv.bias - self.bn.moving_mean) * scale + self.bn.beta
+        return self.conv.weight * scale.reshape((-1, 1, 1, 1)), shift
+
+    def fold(self) -> None:
+        """Leaves normalisation to the convolution, once and for all: for a trained network."""
+        weight, bias = self.normalised()
+        self.conv.weight.set_data(Tensor(weight.asnumpy()))
+        self.conv.bias.set_data(Tensor(bias.asnumpy()))
+        del self.bn
+        self.bn, self.frozen = ops.identity, False
 
 
 class CeilMaxPool(nn.Cell):
@@ -137,8 +147,8 @@ class CeilMaxPool(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.even = nn.MaxPool2d(3, 2, pad_mode="same")
-        self.odd = nn.MaxPool2d(3, 2, pad_mode="valid")
+        self.even = max_pool_2d(3, 2, "same")
+        self.odd = max_pool_2d(3, 2, "valid")
 
     def construct(self, x: Tensor) -> Tensor:
         return self.even(x) if x.shape[2] % 2 == 0 else self.odd(x)
@@ -189,7 +199,7 @@ class InceptionBlock(nn.Cell):
             conv1, projection = scaled(block.conv1x1, block.projection)
             self.branch_1x1 = conv(in_channels, conv1, 1)
             average = PaddedAvgPool(projection) if block.pool == "avg" else None
-            self.pool = ops.identity if average else nn.MaxPool2d(3, 1, pad_mode="same")
+            self.pool = ops.identity if average else max_pool_2d(3, 1, "same")
             self.branch_pool_proj = ConvBN(in_channels, projection, 1, frozen=frozen, pool=average)
             self.out_channels = conv1 + conv3 + conv5b + projection
 

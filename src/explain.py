@@ -66,24 +66,26 @@ def explain_features(head: Any, features: np.ndarray, feature_bias: np.ndarray) 
     """
     segments = len(features)
     if isinstance(head, MultiScaleTRN):
-        inputs = Tensor(features[None])
-        return [
-            _scale(relation_tuples(segments, one.scale), one.activations(inputs), one.cell_list[3], one.num_draws)
-            for one in head.fc_fusion_scales
-        ]
+        activations = head.activations(Tensor(features[None])).asnumpy()  # [all K, 1, bottleneck]
+        scales = []
+        for one in head.fc_fusion_scales:
+            own, activations = np.split(activations, [one.num_tuples])
+            scales.append(_scale(relation_tuples(segments, one.scale), own, one.cell_list[3], one.num_draws))
+        return scales
     if isinstance(head, SingleScaleTRN):
         activations = Tensor(features.reshape(1, -1))
         for layer in head.classifier.cell_list[:3]:
             activations = layer(activations)
-        return [_scale(relation_tuples(segments, segments), activations, head.classifier.cell_list[3], 1)]
+        last = head.classifier.cell_list[3]
+        return [_scale(relation_tuples(segments, segments), activations.asnumpy(), last, 1)]
     if isinstance(head, AverageConsensus):
         shares = (features - feature_bias).astype(np.float64) / segments
         return [Scale(relation_tuples(segments, 1), shares, feature_bias.astype(np.float64))]
     raise ValueError(f"{type(head).__name__}: expected one of the three heads")
 
 
-def _scale(tuples: np.ndarray, activations: Tensor, last: Any, draws: int) -> Scale:
-    values = activations.asnumpy().astype(np.float64).reshape(len(tuples), -1)  # [K, bottleneck]
+def _scale(tuples: np.ndarray, activations: np.ndarray, last: Any, draws: int) -> Scale:
+    values = activations.astype(np.float64).reshape(len(tuples), -1)  # [K, bottleneck]
     weight, bias = (parameter.asnumpy().astype(np.float64) for parameter in (last.weight, last.bias))
     return Scale(tuples, draws / len(tuples) * values @ weight.T, draws * bias)
 

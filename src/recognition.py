@@ -16,7 +16,7 @@ from src.errors import InputError
 from src.metrics import softmax
 from src.scoring import ClipScorer, average_crops, drawn_relations
 from src.transforms import CHANNEL_MEANS_BGR, mirrored_classes, scale_shorter_side, test_crops
-from src.tsn import TSN
+from src.tsn import TSN, prepare_for_inference
 from src.video import Source, Span, frames_of_one_size, read_frames, record
 
 MODEL_SUFFIXES = (".ckpt", ".mindir", ".onnx")
@@ -82,6 +82,7 @@ def load_model(config: Any, categories: list[str] | None = None) -> Model:
     network = None
     if path.suffix == ".ckpt":
         network, names = load_network(config, categories)
+        prepare_for_inference(network)
         score = ClipScorer(
             network,
             test_crops=config.test_crops,

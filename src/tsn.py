@@ -10,7 +10,7 @@ from typing import Any
 
 from mindspore import Tensor, dtype, nn, ops
 
-from src.bn_inception import BNInception
+from src.bn_inception import BNInception, ConvBN
 from src.transforms import CHANNEL_MEANS_BGR
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
@@ -115,3 +115,17 @@ def build_network(settings: Any, num_classes: int) -> TSN:
         raise ValueError(f"consensus_type {settings.consensus_type!r}: expected TRNmultiscale, TRN or avg")
     backbone = BNInception(features, settings.width_mult, settings.freeze_bn)
     return TSN(backbone, consensus, segments)
+
+
+def prepare_for_inference(network: TSN) -> None:
+    """Brings a trained network's weights, once and for all, into the form that scores are computed from fastest.
+
+    To be called before the network is used for the first time. Afterwards it can no longer be trained, and its
+    parameters are no longer those of a checkpoint.
+    """
+    for _, cell in list(network.cells_and_names()):
+        if isinstance(cell, ConvBN):
+            cell.fold()
+        elif isinstance(cell, MultiScaleTRN):
+            cell.put_in_order()
+    network.set_train(False)
