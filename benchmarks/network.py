@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,7 +79,14 @@ def train_step(data: Path, clips: int) -> Callable[[], int]:
     return one_round
 
 
-def torch_train_step(data: Path, clips: int) -> Callable[[], int]:
+def limit_to_avx2() -> None:
+    """Before PyTorch is imported: as src/compat.py has to limit MindSpore."""
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+
+
+def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Callable[[], int]:
+    if avx2:
+        limit_to_avx2()
     import torch
 
     from tests import torch_reference
@@ -108,7 +116,9 @@ def forward(data: Path, clips: int) -> Callable[[], int]:
     return one_round
 
 
-def torch_forward(data: Path, clips: int, channels_last: bool = False) -> Callable[[], int]:
+def torch_forward(data: Path, clips: int, channels_last: bool = False, avx2: bool = False) -> Callable[[], int]:
+    if avx2:
+        limit_to_avx2()
     import torch
 
     network, video = torch_network().eval(), torch.from_numpy(random_video(clips))
@@ -280,6 +290,7 @@ ITEMS = [
         (
             _side("this project", "train_step", clips=2),
             _side("PyTorch eager", "torch_train_step", 1.0, clips=2),
+            _side("PyTorch eager, AVX2 only", "torch_train_step", clips=2, avx2=True),
         ),
         {"clips": "clips"},
     ),
@@ -290,6 +301,7 @@ ITEMS = [
         (
             _side("this project", "forward", clips=2),
             _side("PyTorch eager", "torch_forward", 1.2, clips=2),
+            _side("PyTorch eager, AVX2 only", "torch_forward", clips=2, avx2=True),
             _side("PyTorch eager, channels last", "torch_forward", clips=2, channels_last=True),
         ),
         {"clips": "clips"},

@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -117,14 +117,15 @@ def count_frames(folder: str | Path) -> int:
     return len(names)
 
 
-def list_lines(rows: list[Row], images_path: Path, class_index: dict[str, int]) -> list[str]:
-    """Lines `<folder> <num_frames> <class index>`, one for each row, in their order.
+def list_lines(
+    rows: list[Row], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
+) -> list[str]:
+    """Lines `<folder> <num_frames> <class index>`, one for each row, in their order; takes as many of `counts`.
 
     Raises `InputError`, naming the row, for a label that is not in `class_index` and for a clip without folder.
     """
     lines = []
-    folders = [os.path.join(images_path, row.clip) for row in rows]
-    with progress("Clips", len(rows), "clip") as update, _frame_counts(folders) as counts:
+    with progress("Clips", len(rows), "clip") as update:
         for row, num_frames in zip(rows, counts):
             if row.label is not None and row.label not in class_index:
                 raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
@@ -138,7 +139,7 @@ def list_lines(rows: list[Row], images_path: Path, class_index: dict[str, int]) 
 
 
 @contextlib.contextmanager
-def _frame_counts(folders: list[str]) -> Iterator[Iterable[int | Exception]]:
+def _frame_counts(folders: list[str]) -> Iterator[Iterator[int | Exception]]:
     """`count_frames` of each folder, or what it raised; for many folders in as many processes as there are cores.
 
     Not threads: listing a folder takes and gives back the interpreter's lock for every name in it.
@@ -192,10 +193,12 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
 
     class_index = {name: index for index, name in enumerate(categories)}
     files = {"categories.txt": categories}
-    for split, file_name in LIST_FILES.items():
-        if clips[split]:
-            print(f"Prepare {split} folders list", flush=True)
-            files[file_name] = list_lines(clips[split], images_path, class_index)
+    folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
+    with _frame_counts(folders) as counts:
+        for split, rows in clips.items():
+            if rows:
+                print(f"Prepare {split} folders list", flush=True)
+                files[LIST_FILES[split]] = list_lines(rows, counts, images_path, class_index)
     _write_all(files, save_path)
     if not clips["test"]:  # one from an earlier run would not fit the new categories
         (save_path / LIST_FILES["test"]).unlink(missing_ok=True)
