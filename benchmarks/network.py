@@ -20,45 +20,49 @@ SETTINGS = {
     **{"width_mult": 1.0, "dropout": 0.8, "freeze_bn": True},
 }
 RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
-HEAD_CALLS, NEW_FRAMES = 20, 8
+STEPS, FORWARDS, HEAD_CALLS, NEW_FRAMES = 2, 4, 50, 16  # a round
 
 
-def our_network() -> Any:
+def our_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
     import mindspore as ms
 
     from src.tsn import build_network
 
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    return build_network(SimpleNamespace(**SETTINGS), CLASSES)
+    return build_network(SimpleNamespace(**{**SETTINGS, "num_segments": segments}), classes)
 
 
-def trained_network() -> Any:
+def trained_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
     from src.tsn import prepare_for_inference
 
-    network = our_network()
+    network = our_network(segments, classes)
     prepare_for_inference(network)
     return network
 
 
-def torch_network() -> Any:
+def torch_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
     from tests.torch_reference import TSN
 
-    return TSN(CLASSES, SEGMENTS, img_feature_dim=FEATURES)
+    return TSN(classes, segments, img_feature_dim=FEATURES)
 
 
-def random_video(clips: int) -> np.ndarray:
+def random_video(clips: int, segments: int = SEGMENTS) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.uniform(-128, 128, (clips, SEGMENTS * 3, SIDE, SIDE)).astype(np.float32)
+    return rng.uniform(-128, 128, (clips, segments * 3, SIDE, SIDE)).astype(np.float32)
 
 
-def random_relations(clips: int) -> np.ndarray:
+def random_features(clips: int, segments: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(clips, segments, FEATURES)).astype(np.float32)
+
+
+def random_relations(clips: int, segments: int = SEGMENTS) -> np.ndarray:
     from src.sampling import sample_relations
 
     rng = np.random.default_rng(0)
-    return np.stack([sample_relations(SEGMENTS, 3, rng) for _ in range(clips)]).astype(np.int32)
+    return np.stack([sample_relations(segments, 3, rng) for _ in range(clips)]).astype(np.int32)
 
 
-def train_step(data: Path, clips: int) -> Callable[[], int]:
+def train_step(data: Path, clips: int, steps: int = STEPS) -> Callable[[], int]:
     """Pixels to updated weights, one compiled graph."""
     from mindspore import Tensor
 
@@ -73,8 +77,9 @@ def train_step(data: Path, clips: int) -> Callable[[], int]:
     batch = (pixels, np.arange(clips, dtype=np.int32), random_relations(clips), masks)
 
     def one_round() -> int:
-        step(*map(Tensor, batch)).asnumpy()
-        return clips
+        for _ in range(steps):
+            step(*map(Tensor, batch)).asnumpy()
+        return steps * clips
 
     return one_round
 
@@ -97,21 +102,23 @@ def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Callable[[],
     labels = torch.arange(clips)
 
     def one_round() -> int:
-        torch_reference.train_step(network, optimizer, video, labels, relations, CLIP_NORM)
-        return clips
+        for _ in range(STEPS):
+            torch_reference.train_step(network, optimizer, video, labels, relations, CLIP_NORM)
+        return STEPS * clips
 
     return one_round
 
 
-def forward(data: Path, clips: int) -> Callable[[], int]:
+def forward(data: Path, clips: int, segments: int) -> Callable[[], int]:
     """All relations, as everywhere below."""
     from mindspore import Tensor
 
-    network, video = trained_network(), Tensor(random_video(clips))
+    network, video = trained_network(segments), Tensor(random_video(clips, segments))
 
     def one_round() -> int:
-        network(video).asnumpy()
-        return clips
+        for _ in range(FORWARDS):
+            network(video).asnumpy()
+        return FORWARDS * clips
 
     return one_round
 
@@ -125,8 +132,9 @@ def torch_forward(data: Path, clips: int, channels_last: bool = False, avx2: boo
     score = torch_scores(network, channels_last)
 
     def one_round() -> int:
-        score(video)
-        return clips
+        for _ in range(FORWARDS):
+            score(video)
+        return FORWARDS * clips
 
     return one_round
 
@@ -161,8 +169,9 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
     video = random_video(clips)
 
     def one_round() -> int:
-        session.run(["logits"], {"video": video})
-        return clips
+        for _ in range(FORWARDS):
+            session.run(["logits"], {"video": video})
+        return FORWARDS * clips
 
     return one_round
 
@@ -201,14 +210,14 @@ def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Calla
     return one_round
 
 
-def head(data: Path, clips: int, sampled: bool = False) -> Callable[[], int]:
+def head(data: Path, clips: int, segments: int, classes: int, sampled: bool = False) -> Callable[[], int]:
     """The relation head alone: all 247 tuples, or three drawn at each scale."""
     from mindspore import Tensor
 
-    consensus = trained_network().consensus
-    inputs = [Tensor(np.random.default_rng(0).normal(size=(clips, SEGMENTS, FEATURES)).astype(np.float32))]
+    consensus = trained_network(segments, classes).consensus
+    inputs = [Tensor(random_features(clips, segments))]
     if sampled:
-        inputs.append(Tensor(random_relations(clips)))
+        inputs.append(Tensor(random_relations(clips, segments)))
 
     def one_round() -> int:
         for _ in range(HEAD_CALLS):
@@ -218,12 +227,12 @@ def head(data: Path, clips: int, sampled: bool = False) -> Callable[[], int]:
     return one_round
 
 
-def brute_force_head(data: Path, clips: int) -> Callable[[], int]:
+def brute_force_head(data: Path, clips: int, classes: int) -> Callable[[], int]:
     """One tuple after the other, as the definition has it, in PyTorch."""
     import torch
 
-    consensus = torch_network().consensus.eval()
-    features = torch.from_numpy(np.random.default_rng(0).normal(size=(clips, SEGMENTS, FEATURES)).astype(np.float32))
+    consensus = torch_network(classes=classes).consensus.eval()
+    features = torch.from_numpy(random_features(clips, SEGMENTS))
 
     @torch.no_grad()
     def one_round() -> int:
@@ -234,18 +243,18 @@ def brute_force_head(data: Path, clips: int) -> Callable[[], int]:
     return one_round
 
 
-def streaming(data: Path, anew: bool) -> Callable[[], int]:
+def streaming(data: Path, anew: bool, segments: int) -> Callable[[], int]:
     """New frames of a video: through the backbone once each, or the clip of the last T frames anew each time."""
     from mindspore import Tensor
 
     from src.streaming import Recognizer
     from src.tsn import ClipLogits
 
-    network = trained_network()
+    network = trained_network(segments)
     frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
     if anew:
         whole = ClipLogits(network, 1).set_train(False)
-        crops = np.ascontiguousarray(frames[None, None, :, 16:240, 58:282])  # [1, 1, T, S, S, 3]
+        crops = np.ascontiguousarray(frames[None, None, :segments, 16:240, 58:282])  # [1, 1, T, S, S, 3]
 
         def push(frame: np.ndarray) -> None:
             whole(Tensor(crops)).asnumpy()
@@ -264,7 +273,7 @@ def streaming(data: Path, anew: bool) -> Callable[[], int]:
 FIRST_STEP = """
 from pathlib import Path
 from benchmarks.network import train_step
-train_step(Path(), 2)()
+train_step(Path(), 2, steps=1)()
 """
 
 
@@ -299,12 +308,13 @@ ITEMS = [
         "scores of 2 clips",
         "clip",
         (
-            _side("this project", "forward", clips=2),
+            _side("this project", "forward", clips=2, segments=8),
             _side("PyTorch eager", "torch_forward", 1.2, clips=2),
             _side("PyTorch eager, AVX2 only", "torch_forward", clips=2, avx2=True),
             _side("PyTorch eager, channels last", "torch_forward", clips=2, channels_last=True),
         ),
-        {"clips": "clips"},
+        {"clips": "clips", "segments": "frames of a clip (T)"},
+        factors=(0.5, 1, 2),
     ),
     Item(
         "onnx",
@@ -325,26 +335,30 @@ ITEMS = [
             _side("PyTorch + Pillow", "torch_evaluate", 1.2, clips=1),
             _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
         ),
+        {"clips": "clips"},
     ),
     Item(
         "head",
         "relation head alone, all 247 tuples of 2 clips",
         "clip",
         (
-            _side("this project", "head", clips=2),
-            _side("brute force", "brute_force_head", 10, clips=2),
-            _side("this project, 3 tuples a scale", "head", 0.5, clips=2, sampled=True),
+            _side("this project", "head", clips=2, segments=8, classes=27),
+            _side("brute force", "brute_force_head", 10, clips=2, classes=27),
+            _side("this project, 3 tuples a scale", "head", 0.5, clips=2, segments=8, classes=27, sampled=True),
         ),
-        {"clips": "clips"},
+        {"clips": "clips", "segments": "frames of a clip (T)", "classes": "classes"},
+        factors=(0.5, 1, 2),
     ),
     Item(
         "streaming",
         "scores after a new frame",
         "frame",
         (
-            _side("this project", "streaming", anew=False),
-            _side("the clip anew", "streaming", 6, anew=True),
+            _side("this project", "streaming", anew=False, segments=8),
+            _side("the clip anew", "streaming", 6, anew=True, segments=8),
         ),
+        {"segments": "frames of a clip (T)"},
+        factors=(0.5, 1, 2),
     ),
     Item(
         "first_step",
