@@ -17,6 +17,7 @@ def test_running_averages_after_five_steps(request, mode, frozen):
     if mode == ms.GRAPH_MODE:
         request.getfixturevalue("compiled")
     rng = np.random.default_rng(1)
+    ms.set_seed(1)  # any other weights may bring a mean to 0, where no relative tolerance holds
     layer = ConvBN(3, 4, 1, frozen=frozen).set_train()
     weight, bias = layer.conv.weight.asnumpy()[:, :, 0, 0], layer.conv.bias.asnumpy()
     mean, variance = rng.normal(size=4).astype(np.float32), rng.uniform(0.5, 2, 4).astype(np.float32)
