@@ -32,7 +32,7 @@ def evaluate(config: Config) -> None:
     fractions = observed_fractions(config.observe)
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain
-    from src import report, tsn_dataset
+    from src import clips, report, tsn_dataset
     from src.checkpoint import load_network
     from src.evaluation import Evaluator
     from src.transforms import mirrored_classes
@@ -75,7 +75,7 @@ def evaluate(config: Config) -> None:
 
     def frames_of(row: int) -> list:
         index = int(scored.indices[row])
-        chosen = tsn_dataset.evaluated_frames(
+        chosen = clips.evaluated_frames(
             records[index],
             index,
             config.num_segments,
@@ -83,7 +83,7 @@ def evaluate(config: Config) -> None:
             observe=fractions[-1],
             seed=config.seed,
         )
-        return tsn_dataset.decode_frames(images_root / records[index].folder, chosen)
+        return clips.decode_frames(images_root / records[index].folder, chosen)
 
     report.write_results(
         output_dir,

@@ -85,23 +85,28 @@ class SideProcess:
         self._receive()
         os.killpg(self.process.pid, signal.SIGSTOP)
 
-    def round(self) -> dict[str, float]:
+    def round(self, watch_memory: bool = False) -> dict[str, float]:
         """Units done, seconds, seconds of CPU time, and CPU time that other programs used meanwhile, of one round."""
         before = _busy_seconds()
         os.killpg(self.process.pid, signal.SIGCONT)
         self.connection.send("round")
+        if watch_memory:
+            self._watch_memory()
         measured = self._receive()
         measured["others_cpu_seconds"] = _busy_seconds() - before - measured["cpu_seconds"]
         os.killpg(self.process.pid, signal.SIGSTOP)
         self.peak_kb = max(self.peak_kb, measured.pop("peak_kb"))
         return measured
 
-    def _receive(self) -> dict[str, float]:
-        # What a process has used at most the kernel knows; with children that share memory someone has to look.
+    def _watch_memory(self) -> None:
+        # What a process has used at most the kernel knows; with children that share memory someone has to look, which
+        # takes a twentieth of a core.
         while not self.connection.poll(POLL_SECONDS):
             tree = _process_tree(self.process.pid)
             if len(tree) > 1:
                 self.peak_kb = max(self.peak_kb, sum(map(_proportional_kb, tree)))
+
+    def _receive(self) -> dict[str, float]:
         try:
             return self.connection.recv()
         except EOFError:
@@ -156,7 +161,7 @@ def _measure_sides(item: Item, data: Path, rounds: int) -> list[dict[str, Any]]:
             processes.append(SideProcess(side, data))
             stack.callback(processes[-1].close)
         for process in processes:
-            process.round()  # compiles, fills caches
+            process.round(watch_memory=True)  # compiles, fills caches
         for _ in range(rounds):
             measured.append([process.round() for process in processes])
         return [

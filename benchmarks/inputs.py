@@ -205,7 +205,7 @@ ITEMS = [
         "training input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            _side("this project, 1 worker", "train_input", clips=480, workers=1, segments=8),
+            _side("this project, 1 worker", "train_input", clips=1920, workers=1, segments=8),
             _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
             _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, threads=1, segments=8),
         ),
@@ -216,7 +216,7 @@ ITEMS = [
         "10-crop test input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            _side("this project, 1 worker", "eval_input", clips=216, workers=1, segments=8),
+            _side("this project, 1 worker", "eval_input", clips=864, workers=1, segments=8),
             _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=8, workers=1, segments=8, test_crops=10),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
@@ -226,8 +226,8 @@ ITEMS = [
         "training input with 2 workers",
         "clip",
         (
-            _side("this project, 2 workers", "train_input", clips=960, workers=2, segments=8),
-            _side("this project, 1 worker", "train_input", 1.7, clips=480, workers=1, segments=8),
+            _side("this project, 2 workers", "train_input", clips=3840, workers=2, segments=8),
+            _side("this project, 1 worker", "train_input", 1.7, clips=1920, workers=1, segments=8),
             _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
             _side("bare OpenCV, 2 threads", "bare_opencv", clips=960, threads=2, segments=8),
             _side("bare OpenCV, 1 thread", "bare_opencv", clips=480, threads=1, segments=8),

@@ -10,12 +10,12 @@ from typing import Any, Callable
 import numpy as np
 
 from src import tsn_dataset
+from src.clips import VideoRecord
 from src.collective import sum_over_ranks
 from src.errors import InputError
 from src.metrics import true_class_rank
 from src.scoring import ClipScorer
 from src.tsn import TSN
-from src.tsn_dataset import VideoRecord
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 import numpy as np
 
+from src.clips import decode_frame
 from src.errors import InputError
-from src.tsn_dataset import decode_frame
 
 cv2.setLogLevel(0)
 

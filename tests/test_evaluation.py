@@ -15,12 +15,12 @@ import eval as evaluation_program
 import train as training_program
 from model_utils.config import load_config
 from model_utils.stop_signals import StopSignals
-from src import sampling, tsn_dataset
+from src import clips, sampling, tsn_dataset
 from src.checkpoint import describe, read_checkpoint, save_checkpoint
+from src.clips import VideoRecord
 from src.errors import InputError
 from src.evaluation import Accuracy, Evaluator, ScoredClips, Validation
 from src.transforms import test_crops as crops_of
-from src.tsn_dataset import VideoRecord
 from tests.clips import write_clip
 from tests.networks import CLASSES, SIDE, settings
 
@@ -115,7 +115,7 @@ def test_frame_orders():
     record = VideoRecord("clip", 40, 0)
 
     def frames(order, seed=0, index=0):
-        return tsn_dataset.evaluated_frames(record, index, 8, frame_order=order, observe=1.0, seed=seed).tolist()
+        return clips.evaluated_frames(record, index, 8, frame_order=order, observe=1.0, seed=seed).tolist()
 
     assert frames("natural") == natural.tolist()
     assert frames("reversed") == natural.tolist()[::-1]
@@ -161,7 +161,7 @@ def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
     for index in range(NUM_CLIPS):
         half = -(-(9 + index) // 2)
         chosen = [int(half / 3 * (i + 0.5)) for i in range(3)]
-        frames = tsn_dataset.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
+        frames = clips.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
         video = crops_of(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
         video = video.transpose(0, 1, 4, 2, 3).reshape(5, 9, SIDE, SIDE)
         np.testing.assert_allclose(scored.scores[index], network(Tensor(video)).asnumpy().mean(0), rtol=1e-3, atol=1e-4)

@@ -13,9 +13,9 @@ import infer as program
 from model_utils.config import load_config
 from src import compat, deploy, video
 from src.checkpoint import describe, save_checkpoint
+from src.clips import VideoRecord
 from src.errors import InputError
 from src.evaluation import Evaluator
-from src.tsn_dataset import VideoRecord
 from tests.colours import (
     NAMES,
     changing_frames,

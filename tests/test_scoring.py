@@ -5,6 +5,7 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from src import tsn_dataset
+from src.clips import VideoRecord
 from src.scoring import ClipScorer, average_crops
 from tests.clips import write_clip
 from tests.networks import SIDE, seeing_network
@@ -45,7 +46,7 @@ def test_scores_do_not_depend_on_the_batch(relations):
 def test_two_evaluations_agree_to_the_last_digit(tmp_path, monkeypatch, relations):
     """For any number of workers, and whether a batch was full or had to be filled up."""
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    records = [tsn_dataset.VideoRecord(f"{i}", 5, 0) for i in range(8)]
+    records = [VideoRecord(f"{i}", 5, 0) for i in range(8)]
     for i in range(8):
         write_clip(tmp_path / str(i), 5, 40, 50, seed=i)
     network = seeing_network()
