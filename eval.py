@@ -32,8 +32,9 @@ def evaluate(config: Config) -> None:
     fractions = observed_fractions(config.observe)
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain
-    from src import clips, report, tsn_dataset
+    from src import report, tsn_dataset
     from src.checkpoint import load_network
+    from src.clips import EvaluationLoader
     from src.evaluation import Evaluator
     from src.transforms import mirrored_classes
     from src.tsn import prepare_for_inference
@@ -73,17 +74,11 @@ def evaluate(config: Config) -> None:
     logger.info("evaluation finished")
     log_plain(logger, f"epoch time: {elapsed:.3f} ms, per step time: {elapsed / len(records) / len(fractions):.3f} ms")
 
+    loader = EvaluationLoader(images_root, config.num_segments, config.frame_order, fractions[-1], config.seed)
+
     def frames_of(row: int) -> list:
         index = int(scored.indices[row])
-        chosen = clips.evaluated_frames(
-            records[index],
-            index,
-            config.num_segments,
-            frame_order=config.frame_order,
-            observe=fractions[-1],
-            seed=config.seed,
-        )
-        return clips.decode_frames(images_root / records[index].folder, chosen)
+        return loader.frames(records[index], index)
 
     report.write_results(
         output_dir,

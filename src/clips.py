@@ -85,13 +85,16 @@ class EvaluationLoader:
         """Fill `clip`, uint8 [crops, T, S, S, 3]; returns label, index and problem."""
 
         def load() -> None:
-            chosen = evaluated_frames(
-                record, index, self.num_segments, frame_order=self.frame_order, observe=self.observe, seed=self.seed
-            )
-            frames = decode_frames(Path(self.images_root) / record.folder, chosen)
-            transforms.cut_test_crops(frames, clip)
+            transforms.cut_test_crops(self.frames(record, index), clip)
 
         return record.label, index, _load_or_explain(load, clip)
+
+    def frames(self, record: VideoRecord, index: int) -> list[np.ndarray]:
+        """The frames of the clip at position `index` of its list, as `decode_frames` gives them."""
+        chosen = evaluated_frames(
+            record, index, self.num_segments, frame_order=self.frame_order, observe=self.observe, seed=self.seed
+        )
+        return decode_frames(Path(self.images_root) / record.folder, chosen)
 
 
 def evaluated_frames(

@@ -226,6 +226,7 @@ def test_training_stops_at_a_clip_that_cannot_be_read(records, images_root, work
     with pytest.raises(InputError) as error:
         next(batches)
     assert one_line(error) == f"{images_root / 'gonë'}: clip folder is missing"
+    assert len(processes) == tsn_dataset.usable_workers(workers)
     assert all(process.returncode is not None for process in processes)
 
 
@@ -240,7 +241,7 @@ def test_opening_and_closing_leaves_nothing_open(records, images_root):
     def left():
         return [len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task")]
 
-    for cycle in range(30):
+    for cycle in range(60):
         with closing(tsn_dataset.training_batches(records, images_root, **TRAINING)) as batches:
             next(batches)
         with closing(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION)) as batches:
@@ -253,13 +254,9 @@ def test_opening_and_closing_leaves_nothing_open(records, images_root):
 
 
 def test_bugs_are_not_taken_for_bad_data(records, images_root):
-    mirrored = None  # where an array belongs
+    options = {**TRAINING, "flip": "label_aware", "mirrored": None}
     with pytest.raises(RuntimeError, match="'NoneType' object is not subscriptable"):
-        list(
-            tsn_dataset.training_batches(
-                records, images_root, **{**TRAINING, "flip": "label_aware", "mirrored": mirrored}
-            )
-        )
+        list(tsn_dataset.training_batches(records, images_root, **options))
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation
@@ -314,8 +311,8 @@ def test_evaluation_hands_problems_on(records, images_root, tmp_path):
 def test_batches_that_are_kept_stay_as_they_were(records, images_root):
     """Their memory is used again, but only once nobody sees any part of them."""
     options = {**EVALUATION, "batch_size": 1}
-    expected = [clips.copy() for clips, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
-    kept = [clips[0, 3:] for clips, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
+    expected = [crops.copy() for crops, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
+    kept = [crops[0, 3:] for crops, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
     for crops, part in zip(expected, kept):
         np.testing.assert_array_equal(part, crops[0, 3:])
 
