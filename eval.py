@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_utils.config import Config, load_config
+from model_utils.errors import InputError
 from model_utils.moxing_adapter import moxing_session
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
-from src.errors import InputError
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
-    from src.evaluation import Evaluator, ScoredClips
+    from src.evaluation.evaluator import Evaluator, ScoredClips
 
 PROTOCOL = (
     *("ckpt_file", "consensus_type", "num_segments", "image_size", "width_mult", "split", "test_crops", "flip"),
@@ -32,10 +32,11 @@ def evaluate(config: Config) -> None:
     fractions = observed_fractions(config.observe)
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain
-    from src import report, tsn_dataset
-    from src.checkpoint import load_network
-    from src.clips import EvaluationLoader
-    from src.evaluation import Evaluator
+    from src import tsn_dataset
+    from src.data.clips import EvaluationLoader
+    from src.evaluation import report
+    from src.evaluation.evaluator import Evaluator
+    from src.training.checkpoint import load_network
     from src.transforms import mirrored_classes
     from src.tsn import prepare_for_inference
 
@@ -116,7 +117,7 @@ def observed_fractions(text: str) -> list[float]:
 
 def list_file_name(config: Config) -> str:
     """The list file of `split`."""
-    from src.preprocess_jester_dataset import LIST_FILES
+    from src.data.names import LIST_FILES
 
     names = {"train": config.train_list_file_name, "val": config.eval_list_file_name, "test": LIST_FILES["test"]}
     return names[config.split]
@@ -131,7 +132,7 @@ def score(
     """
     import numpy as np
 
-    from src.metrics import summarise, topk_accuracy
+    from src.evaluation.metrics import summarise, topk_accuracy
 
     def log_progress(scores: list, labels: list) -> None:
         nonlocal logged

@@ -19,8 +19,9 @@ def export(config: Config) -> None:
     # MindSpore takes seconds to import, and --help and a misspelt key need none of it.
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
-    from src import deploy, tsn_dataset
-    from src.checkpoint import load_network
+    from src import tsn_dataset
+    from src.inference.export import export_network, largest_difference, usage
+    from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
     start_device(config)
@@ -32,15 +33,15 @@ def export(config: Config) -> None:
     logger = get_logger(output_dir, file_name="export.log")
     config.save(output_dir / "config.yaml")
     path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
-    deploy.export_network(network, config, path)
+    export_network(network, config, path)
     logger.info("exported %s", path)
     about = path.with_suffix(".json")
-    write_text(about, json.dumps(deploy.usage(config, categories, path.name), indent=2, ensure_ascii=False) + "\n")
+    write_text(about, json.dumps(usage(config, categories, path.name), indent=2, ensure_ascii=False) + "\n")
     logger.info("described in %s", about)
     if config.file_format == "AIR":
         logger.info("not read back: AIR files run on Ascend devices only")
     else:
-        difference, batch = deploy.largest_difference(network, config, path)
+        difference, batch = largest_difference(network, config, path)
         logger.info("read back: scores of %d random clips differ from the network's by at most %.3g", batch, difference)
 
 

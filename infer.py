@@ -14,15 +14,15 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Callable
 
 from model_utils.config import Config, load_config
+from model_utils.errors import InputError
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main, write_text
-from src.errors import InputError
+from model_utils.util import run_main, write_bytes, write_text
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
-    from src.recognition import Model
-    from src.streaming import EventDetector, Recognizer
-    from src.video import Source, Span
+    from src.data.video import Source, Span
+    from src.inference.model import Model
+    from src.inference.streaming import EventDetector, Recognizer
 
 LONG = 10.0  # seconds
 
@@ -76,8 +76,9 @@ def _seconds(text: str) -> float:
 def infer(config: Config) -> None:
     check_options(config)
     from model_utils.device_adapter import start_device
-    from src import tsn_dataset, video
-    from src.recognition import load_model
+    from src import tsn_dataset
+    from src.data import video
+    from src.inference.model import load_model
 
     sources = video.find_sources(config.source)
     several = sources != config.source or len(sources) > 1
@@ -120,7 +121,7 @@ def check_options(config: Config) -> None:
         if given and not there:
             raise InputError(f"{option}: goes with {needed}")
     if config.output:
-        from src.video import check_video_name
+        from src.data.video import check_video_name
 
         check_video_name(config.output)
     for path in filter(None, (config.json, config.explain, config.output)):
@@ -142,7 +143,7 @@ def check_writable(path: str) -> None:
 
 def recogniser(config: Config, model: Model) -> Callable[[Source], dict[str, Any]]:
     """The function that looks at a source in the way asked for, prints what it sees and returns it, ready for JSON."""
-    from src.streaming import WINDOW, EventDetector, Recognizer
+    from src.inference.streaming import WINDOW, EventDetector, Recognizer
 
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
@@ -163,8 +164,10 @@ def recogniser(config: Config, model: Model) -> Callable[[Source], dict[str, Any
 
 def look(config: Config, model: Model, source: Source, seconds: float) -> dict[str, Any]:
     """One answer for a source as a whole, or for so many seconds of a camera."""
-    from src import drawing, explain, recognition, report
-    from src.video import Span
+    from src.data.video import Span
+    from src.evaluation import report
+    from src.inference import drawing, explain
+    from src.inference import model as recognition
 
     seen = recognition.look(source, model.num_segments, seconds)
     logits = model.clip_logits(seen.frames)
@@ -182,7 +185,7 @@ def look(config: Config, model: Model, source: Source, seconds: float) -> dict[s
         label = model.categories.index(config.explain_class or top[0]["label"])
         result["explanation"] = explain.describe(scales, label, model.categories, seen.indices)
         figure = explain.draw(scales, label, model.categories, seen.frames, seen.indices, source.rate)
-        report.write_file(Path(config.explain), report.png_bytes(figure))
+        write_bytes(config.explain, report.png_bytes(figure))
     if config.output:
         if source.num_frames is None:
             raise InputError(f"{source.name}: --output of a camera goes with --stream")
@@ -192,8 +195,9 @@ def look(config: Config, model: Model, source: Source, seconds: float) -> dict[s
 
 def slide(config: Config, model: Model, source: Source) -> dict[str, Any]:
     """A timeline: an answer for each window."""
-    from src import drawing, recognition
-    from src.progress import progress
+    from model_utils.progress import progress
+    from src.inference import drawing
+    from src.inference import model as recognition
 
     stride = config.stride or config.window / 2
     windows = recognition.windows(source.num_frames, source.rate, config.window, stride)
@@ -213,8 +217,8 @@ def slide(config: Config, model: Model, source: Source) -> dict[str, Any]:
 
 def follow(config: Config, recognizer: Recognizer, detector: EventDetector, source: Source) -> dict[str, Any]:
     """Gestures that start and end, said as they do, until the source ends or Ctrl-C."""
-    from src import drawing, streaming
-    from src.progress import progress
+    from model_utils.progress import progress
+    from src.inference import drawing, streaming
 
     window = recognizer.interval * recognizer.num_segments
     print(f"{source.name}: looking back on {window:g} s, Ctrl-C ends it")

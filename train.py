@@ -18,7 +18,8 @@ from model_utils.util import run_main
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
-    from src.evaluation import Validation
+    from src.evaluation.evaluator import Validation
+    from src.ops.ranks import Ranks
     from src.tsn import TSN
 
 
@@ -27,19 +28,19 @@ def train(config: Config, stop: StopSignals) -> None:
     from model_utils.logging import get_logger
     from src import tsn_dataset
     from src.bn_inception import check_image_size
-    from src.checkpoint import load_backbone
-    from src.collective import sum_over_ranks
+    from src.ops.ranks import Ranks
     from src.train_cell import build_optimizer
-    from src.trainer import Trainer, find_checkpoint
+    from src.training.checkpoint import load_backbone
+    from src.training.trainer import Trainer, find_checkpoint
     from src.transforms import mirrored_classes
     from src.tsn import build_network
 
-    rank, world_size = start_device(config)
+    ranks = Ranks(*start_device(config))
     root = Path(config.dataset_root)
     check_image_size(config.image_size)
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
     records = tsn_dataset.read_video_list(root / config.train_list_file_name, len(categories))
-    steps_per_epoch = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, world_size)
+    steps_per_epoch = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, ranks.size)
 
     network = build_network(config, len(categories))
     resumed = find_checkpoint(config.resume, config.train_output_dir)
@@ -48,8 +49,8 @@ def train(config: Config, stop: StopSignals) -> None:
     optimizer = build_optimizer(
         network, config.lr, config.update_lr_epochs, steps_per_epoch, config.momentum, config.weight_decay
     )
-    validate = build_validation(config, network, len(categories), rank, world_size) if config.eval_interval else None
-    logger = get_logger(config.train_output_dir, rank, "train.log")
+    validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
+    logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     trainer = Trainer(
         network,
         optimizer,
@@ -58,8 +59,7 @@ def train(config: Config, stop: StopSignals) -> None:
         categories,
         num_clips=len(records),
         steps_per_epoch=steps_per_epoch,
-        rank=rank,
-        world_size=world_size,
+        ranks=ranks,
         logger=logger,
     )
     if resumed:
@@ -88,20 +88,19 @@ def train(config: Config, stop: StopSignals) -> None:
         epochs=config.epochs_num,
         first_epoch=trainer.progress.epochs_done,
         first_step=trainer.progress.step,
-        rank=rank,
-        world_size=world_size,
+        ranks=ranks,
     )
     with closing(batches):
         finished = trainer.run(batches, stop)
-    sum_over_ranks([0], world_size)  # all have saved: when one leaves with an error, mpirun ends the others
+    ranks.sum([0])  # all have saved: when one leaves with an error, mpirun ends the others
     if not finished:
         stop.end()
 
 
-def build_validation(config: Config, network: TSN, num_classes: int, rank: int, world_size: int) -> Validation:
+def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:
     """The centre crops of the evaluation list, in batches like those of training, shared among the ranks."""
     from src import tsn_dataset
-    from src.evaluation import Evaluator, Validation
+    from src.evaluation.evaluator import Evaluator, Validation
 
     root = Path(config.dataset_root)
     evaluator = Evaluator(
@@ -111,8 +110,7 @@ def build_validation(config: Config, network: TSN, num_classes: int, rank: int, 
         config,
         test_crops=1,
         batch_size=config.train_batch_size,
-        rank=rank,
-        world_size=world_size,
+        ranks=ranks,
     )
     return Validation(evaluator)
 

@@ -23,8 +23,8 @@ def make_data(folder: Path) -> None:
     archives = folder / "archives"
     clips = ["--train", str(TRAIN_CLIPS), "--val", str(VAL_CLIPS), "--test", "0"]
     for command in (
-        ["src.synthetic_jester", str(archives), *clips],
-        ["src.unpack_jester_dataset", str(archives), str(dataset)],
+        ["src.data.synthetic_jester", str(archives), *clips],
+        ["src.data.unpack_jester_dataset", str(archives), str(dataset)],
         ["src.preprocess_jester_dataset", str(dataset)],
     ):
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)

@@ -94,7 +94,7 @@ def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops:
 
     from torch.utils.data import DataLoader, Subset
 
-    from tests.torch_reference import VideoDataset
+    from benchmarks.torch_reference import VideoDataset
 
     jester = data / "jester"
     dataset = VideoDataset(

@@ -41,7 +41,7 @@ def trained_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
 
 
 def torch_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
-    from tests.torch_reference import TSN
+    from benchmarks.torch_reference import TSN
 
     return TSN(classes, segments, img_feature_dim=FEATURES)
 
@@ -85,7 +85,7 @@ def train_step(data: Path, clips: int, steps: int = STEPS) -> Callable[[], int]:
 
 
 def limit_to_avx2() -> None:
-    """Before PyTorch is imported: as src/compat.py has to limit MindSpore."""
+    """Before PyTorch is imported: as src/ops/compat.py has to limit MindSpore."""
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 
 
@@ -94,7 +94,7 @@ def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Callable[[],
         limit_to_avx2()
     import torch
 
-    from tests import torch_reference
+    from benchmarks import torch_reference
 
     network = torch_network().train()
     optimizer = torch_reference.make_optimizer(network, RATE, MOMENTUM, DECAY)
@@ -159,7 +159,7 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
     """The exported file under onnxruntime."""
     import onnxruntime
 
-    from src.deploy import export_network
+    from src.inference.export import export_network
 
     config = SimpleNamespace(**SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE)
     with TemporaryDirectory() as folder:
@@ -179,7 +179,7 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
 def evaluate(data: Path, clips: int) -> Callable[[], int]:
     """Ten crops of a clip, from its frames on the disk to its scores."""
     from benchmarks.inputs import read_records
-    from src.scoring import ClipScorer
+    from src.evaluation.scoring import ClipScorer
     from src.tsn_dataset import evaluation_batches
 
     records, images_root = read_records(data, clips)
@@ -197,7 +197,7 @@ def evaluate(data: Path, clips: int) -> Callable[[], int]:
 def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Callable[[], int]:
     from torch.utils.data import DataLoader, Subset
 
-    from tests.torch_reference import VideoDataset
+    from benchmarks.torch_reference import VideoDataset
 
     jester = data / "jester"
     dataset = VideoDataset(jester / "train_videofolder.txt", jester / "20bn-jester-v1", SEGMENTS, SIDE, test_crops=10)
@@ -247,7 +247,7 @@ def streaming(data: Path, anew: bool, segments: int) -> Callable[[], int]:
     """New frames of a video: through the backbone once each, or the clip of the last T frames anew each time."""
     from mindspore import Tensor
 
-    from src.streaming import Recognizer
+    from src.inference.streaming import Recognizer
     from src.tsn import ClipLogits
 
     network = trained_network(segments)

@@ -20,9 +20,9 @@ from typing import Callable, NamedTuple
 
 import yaml
 
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
 from model_utils.util import write_text
-from src.command_line import Parser
-from src.errors import InputError
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "jester_config.yaml"
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

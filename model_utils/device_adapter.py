@@ -8,7 +8,7 @@ from types import ModuleType
 
 from model_utils import local_adapter, moxing_adapter
 from model_utils.config import Config
-from src.errors import InputError
+from model_utils.errors import InputError
 
 
 def get_device_id(config: Config) -> int:

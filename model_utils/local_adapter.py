@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from src.errors import InputError
+from model_utils.errors import InputError
 
 has_own_scheduler = False  # the processes of this run meet at one that its rank 0 has started
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from model_utils.errors import InputError
 from model_utils.util import LOGGER_NAME
-from src.errors import InputError
 
 
 def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: str = "train.log") -> logging.Logger:

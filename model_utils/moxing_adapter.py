@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 
 from model_utils.config import Config
+from model_utils.errors import InputError
 from model_utils.local_adapter import get_device_id, get_device_num, get_rank_id
 from model_utils.util import log_failure
-from src.errors import InputError
 
 __all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "moxing_session"]
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable, NoReturn
 
+from model_utils.errors import InputError
 from model_utils.stop_signals import Stopped
-from src.errors import InputError
 
 LOGGER_NAME = "trn"
 INTERRUPTED = "interrupted"
@@ -55,24 +59,54 @@ def log_failure(error: BaseException, message: str = "") -> None:
         _log_to_file(message or "unexpected error", exc_info=not message)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file, making its folder: the file is there whole or not at all.
+@contextlib.contextmanager
+def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
+    """Write a file so that it is there whole or not at all.
 
-    Raises InputError naming the file if that is not possible.
+    with write_whole("eval-logs/metrics.json") as partial:
+        partial.write_text("{}")
+
+    The block writes to ``partial``, a path beside ``path`` with the same suffix. Its content is on the disk before it
+    is renamed to ``path``; after an exception ``path`` is as it was. The folder is made. A symbolic link is followed,
+    and what is not a regular file, such as /dev/stdout, gets the content and stays what it is.
+
+    Raises InputError "PATH: cannot write the WHAT: REASON" where that is not possible.
     """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    target = Path(os.path.realpath(path))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        regular = target.is_file() or not target.exists()
+        folder = target.parent if regular else Path(tempfile.gettempdir())
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{target.stem}.{os.getpid()}.partial{target.suffix}"
+        try:
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+                if not regular:
+                    with open(target, "wb") as special:
+                        shutil.copyfileobj(file, special)
+            if regular:
+                os.replace(partial, target)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise InputError(f"{path}: cannot write the file: {error.strerror}") from None
+        raise InputError(f"{path}: cannot write the {what}: {error.strerror}") from error
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file with ``write_whole``."""
+    with write_whole(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a UTF-8 file with ``write_whole``."""
+    write_bytes(path, text.encode())
 
 
 def _known_end(error: BaseException) -> tuple[str, int]:

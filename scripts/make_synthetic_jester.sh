@@ -16,4 +16,4 @@ require_arguments 1 "$@"
 target="$(absolute "$1")"
 resolve_options "contact_sheet" "${@:2}"
 
-run_python -m src.synthetic_jester "$target" "${OPTIONS[@]}"
+run_python -m src.data.synthetic_jester "$target" "${OPTIONS[@]}"

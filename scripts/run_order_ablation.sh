@@ -32,4 +32,4 @@ for head in TRNmultiscale TRN avg; do
         run_entry eval.py --ckpt_file "${checkpoints[0]}" --frame_order "$order" --eval_output_dir "$out_dir/$head/$order"
     done
 done
-"$PYTHON" -m src.order_ablation "$out_dir"
+"$PYTHON" -m src.evaluation.order_ablation "$out_dir"

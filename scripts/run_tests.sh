@@ -33,10 +33,10 @@ legacy() {
 TRN_EXCHANGE="$(mktemp -d)"
 export TRN_EXCHANGE
 trap 'rm -rf "$TRN_EXCHANGE"' EXIT
-.venv-dev/bin/python -m tests.exchange "$TRN_EXCHANGE"
+.venv-dev/bin/python -m tests.helpers.exchange "$TRN_EXCHANGE"
 if find_interpreter 3.9 > /dev/null; then
     make_environment .venv-legacy requirements-dev.txt 3.9
-    legacy -m tests.exchange "$TRN_EXCHANGE"
+    legacy -m tests.helpers.exchange "$TRN_EXCHANGE"
     legacy -m pytest
 else
     echo "Python 3.9 not found: nothing is tested on the legacy package"

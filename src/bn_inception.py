@@ -21,9 +21,9 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
-from src.batch_norm import batch_norm
-from src.compat import max_pool_2d
-from src.errors import InputError
+from model_utils.errors import InputError
+from src.ops.batch_norm import batch_norm
+from src.ops.compat import max_pool_2d
 
 
 class Block(NamedTuple):

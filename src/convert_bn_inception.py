@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from src.command_line import Parser
-from src.errors import InputError
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
 
 # MindSpore takes seconds to import, and --help and a missing file need none of it: functions import what they use.
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def convert_bn_inception(source: str | Path, target: str | Path, width_mult: flo
     check_target(target)
     weights, _ = read_torch_file(source)
     from src.bn_inception import BNInception
-    from src.checkpoint import save_checkpoint
+    from src.training.checkpoint import save_checkpoint
 
     body = [p for p in BNInception(width_mult=width_mult).get_parameters() if not p.name.startswith("fc.")]
     arrays = match_parameters(weights, body, backbone_torch_name, source, left_out=IMAGENET_CLASSIFIER)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from model_utils.errors import InputError
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_target,
@@ -25,7 +26,6 @@ from src.convert_bn_inception import (
     match_parameters,
     read_torch_file,
 )
-from src.errors import InputError
 
 # What the authors' code fixes and their files do not say.
 AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
@@ -92,7 +92,7 @@ def convert_trn_pytorch(
             it has, or if `target` cannot be written.
     """
     # MindSpore takes seconds to import, and --help needs none of it.
-    from src.checkpoint import save_checkpoint
+    from src.training.checkpoint import save_checkpoint
     from src.tsn import build_network
     from src.tsn_dataset import read_categories
 

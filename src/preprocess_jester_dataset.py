@@ -22,18 +22,14 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from src.command_line import Parser
-from src.errors import InputError
-from src.progress import progress
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
+from model_utils.progress import progress
+from model_utils.util import write_whole
+from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LABELS_DIR_NAME, LIST_FILES
 
 UNKNOWN_CLASS = -1
 FOLDERS_WORTH_A_PROCESS = 5000
-IMAGES_DIR_NAME = "20bn-jester-v1"
-LIST_FILES = {
-    "training": "train_videofolder.txt",
-    "validation": "val_videofolder.txt",
-    "test": "test_videofolder.txt",
-}
 
 
 class Row(NamedTuple):
@@ -99,7 +95,7 @@ def read_clips(path: Path, labelled: bool) -> list[Row]:
 
 @cache
 def _frame_names(count: int) -> frozenset[str]:
-    return frozenset(f"{number:05d}.jpg" for number in range(1, count + 1))
+    return frozenset(FRAME_NAME.format(number) for number in range(1, count + 1))
 
 
 def count_frames(folder: str | Path) -> int:
@@ -192,7 +188,7 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
     _require_disjoint(clips)
 
     class_index = {name: index for index, name in enumerate(categories)}
-    files = {"categories.txt": categories}
+    files = {CATEGORIES_FILE: categories}
     folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
     with _frame_counts(folders) as counts:
         for split, rows in clips.items():
@@ -214,19 +210,10 @@ def _require_disjoint(clips: dict[str, list[Row]]) -> None:
 
 
 def _write_all(files: dict[str, list[str]], folder: Path) -> None:
-    beside = {name: folder / f".{name}.partial" for name in files}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
         for name, lines in files.items():
-            beside[name].write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        for name, path in beside.items():
-            os.replace(path, folder / name)
-    except OSError as error:
-        raise InputError(f"{folder}: the list files cannot be written: {error.strerror}") from error
-    finally:
-        for path in beside.values():
-            with contextlib.suppress(OSError):
-                path.unlink()
+            partial = stack.enter_context(write_whole(folder / name, "list file"))
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -239,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--save_labels_path", type=Path, help="folder for the list files (default DATASET_ROOT)")
     parser.add_argument("--images_dir_name", default=IMAGES_DIR_NAME, help="folder of the clips (default %(default)s)")
     args = parser.parse_args(argv)
-    labels_path = args.labels_path or args.dataset_root / "labels"
+    labels_path = args.labels_path or args.dataset_root / LABELS_DIR_NAME
     save_path = args.save_labels_path or args.dataset_root
     print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
     prepare(args.dataset_root / args.images_dir_name, labels_path, save_path)

@@ -7,7 +7,6 @@ the seed, the epoch, the clip and what is drawn: the same for any number of work
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations
 from math import ceil, comb
 
 import numpy as np
@@ -107,16 +106,11 @@ def crop_offsets(height: int, width: int, image_size: int, test_crops: int) -> l
     return [(across * step_x, down * step_y, mirrored) for across, down in positions for mirrored in mirrorings]
 
 
-def relation_tuples(num_segments: int, scale: int) -> np.ndarray:
-    """All ordered tuples of `scale` out of T frames: int64 [K, scale], K = C(T, scale), in lexicographic order."""
-    return np.array(list(combinations(range(num_segments), scale)), np.int64)
-
-
 def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Generator) -> np.ndarray:
     """The frame tuples one clip uses in one training step: int32 [T - 1, subsample_num].
 
     Row i belongs to scale T - i (first the T-frame scale, last the 2-frame scale) and holds row numbers of
-    `relation_tuples(T, T - i)`, drawn without replacement; a scale with fewer tuples is padded with -1.
+    `src.utils.relation_tuples(T, T - i)`, drawn without replacement; a scale with fewer tuples is padded with -1.
     """
     relations = np.full((num_segments - 1, subsample_num), -1, np.int32)
     for row in range(num_segments - 1):

@@ -21,8 +21,8 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import Uniform
 
-from src.errors import InputError
-from src.sampling import relation_tuples
+from model_utils.errors import InputError
+from src.utils import relation_tuples
 
 MOST_SEGMENTS = 16  # the tables of all 2^T tuples take 70 MB, of 20 segments nearly 2 GB
 

@@ -16,10 +16,11 @@ import mindspore.dataset as ds
 import numpy as np
 from mindspore import Tensor
 
+from model_utils.errors import InputError
 from src import sampling
-from src.clip_workers import Load, load_batches
-from src.clips import PROBLEM_BYTES, EvaluationLoader, TrainingLoader, VideoRecord
-from src.errors import InputError
+from src.data.clip_workers import Load, load_batches
+from src.data.clips import PROBLEM_BYTES, EvaluationLoader, TrainingLoader, VideoRecord
+from src.ops.ranks import ALONE, Ranks
 
 PREFETCHED = 2
 
@@ -85,8 +86,7 @@ def training_batches(
     epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The batches of a whole training run, one after the other, each epoch `steps_per_epoch` of them.
 
@@ -102,13 +102,14 @@ def training_batches(
     Raises InputError at the call if there are too few clips, and at the batch with a clip that cannot be read.
     Close the iterator (`contextlib.closing`) where it may be left early: that stops its workers.
     """
-    steps = steps_per_epoch(len(records), batch_size, world_size)
+    steps = steps_per_epoch(len(records), batch_size, ranks.size)
+    clips_per_step = batch_size * ranks.size
 
     def tasks() -> Iterator[tuple[VideoRecord, int, int]]:
         for epoch in range(first_epoch, epochs):
-            order = sampling.epoch_order(len(records), seed, epoch)[: steps * batch_size * world_size]
-            begin = first_step * batch_size * world_size if epoch == first_epoch else 0
-            for index in order[begin + rank :: world_size].tolist():
+            order = sampling.epoch_order(len(records), seed, epoch)[: steps * clips_per_step]
+            begin = first_step * clips_per_step if epoch == first_epoch else 0
+            for index in order[begin + ranks.rank :: ranks.size].tolist():
                 yield records[index], index, epoch
 
     load = TrainingLoader(images_root, num_segments, image_size, subsample_num, seed, flip, mirrored, dropout, features)
@@ -134,8 +135,7 @@ def evaluation_batches(
     frame_order: str = "natural",
     observe: float = 1.0,
     seed: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    ranks: Ranks = ALONE,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
     """The clips of a list, in its order, each once; rank r of W takes every W-th from r on.
 
@@ -145,7 +145,7 @@ def evaluation_batches(
     clip's position in `records` and problems holds for each clip the message of what is wrong with it, or "". A clip
     with a problem is black. The last batch may be short. Close the iterator where it may be left early.
     """
-    tasks = [(records[index], index) for index in range(rank, len(records), world_size)]
+    tasks = [(records[index], index) for index in range(ranks.rank, len(records), ranks.size)]
     if not tasks:
         return (batch for batch in ())
     load = EvaluationLoader(images_root, num_segments, frame_order, observe, seed)

@@ -19,11 +19,11 @@ def compiled():
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
-    """Folder with the numbers that PyTorch computes, see `tests.exchange`; made here where torch is installed."""
+    """Folder with the numbers that PyTorch computes, see `helpers.exchange`; made here where torch is installed."""
     if "TRN_EXCHANGE" in os.environ:
         return Path(os.environ["TRN_EXCHANGE"]) / "torch"
     pytest.importorskip("torch")
-    from tests.exchange import write_reference
+    from tests.helpers.exchange import write_reference
 
     folder = tmp_path_factory.mktemp("reference")
     write_reference(folder)

@@ -13,13 +13,13 @@ from mindspore import Tensor
 
 torch = pytest.importorskip("torch", reason="torch is not in the environment of the legacy package")
 
+from benchmarks import torch_reference  # noqa: E402
+from model_utils.errors import InputError  # noqa: E402
 from src.bn_inception import BNInception, check_image_size  # noqa: E402
-from src.checkpoint import load_backbone  # noqa: E402
 from src.convert_bn_inception import backbone_torch_name, convert_bn_inception  # noqa: E402
-from src.errors import InputError  # noqa: E402
+from src.training.checkpoint import load_backbone  # noqa: E402
 from src.trn import MultiScaleTRN  # noqa: E402
 from src.tsn import build_network  # noqa: E402
-from tests import torch_reference  # noqa: E402
 
 WIDTH = 0.125
 CLASSES = 5

@@ -30,11 +30,11 @@ from PIL import Image
 
 from model_utils.logging import get_logger
 from model_utils.util import run_main
-from src.checkpoint import describe, read_checkpoint, save_checkpoint
-from src.compat import EXPORTS_ANY_BATCH, LEGACY
-from tests.clips import write_clip
-from tests.networks import CLASSES, SIDE, settings, tiny_network
-from tests.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
+from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
+from tests.data.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+from tests.helpers.clips import write_clip
+from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
 ROOT = Path(__file__).resolve().parents[1]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -62,13 +62,13 @@ PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
 
-UNPACK = "src.unpack_jester_dataset archives target"
+UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
 CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
 CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
-SYNTHETIC = "src.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
-ABLATION = "src.order_ablation results"
+SYNTHETIC = "src.data.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
+ABLATION = "src.evaluation.order_ablation results"
 YAML = "--config_path c.yaml"
 
 LISTS = {

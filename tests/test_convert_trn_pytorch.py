@@ -3,11 +3,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not in the environment of the legacy package")
 
-from src.checkpoint import read_checkpoint  # noqa: E402
+from benchmarks.torch_reference import TSN, randomise  # noqa: E402
+from model_utils.errors import InputError  # noqa: E402
 from src.convert_trn_pytorch import convert_trn_pytorch, main  # noqa: E402
-from src.errors import InputError  # noqa: E402
+from src.training.checkpoint import read_checkpoint  # noqa: E402
 from tests.test_convert_bn_inception import Trap  # noqa: E402
-from tests.torch_reference import TSN, randomise  # noqa: E402
 
 WIDTH = 0.0625
 CLASSES = 3

@@ -11,12 +11,14 @@ from mindspore import Tensor
 
 import infer as program
 from model_utils.config import load_config
-from src import compat, deploy, video
-from src.checkpoint import describe, save_checkpoint
-from src.clips import VideoRecord
-from src.errors import InputError
-from src.evaluation import Evaluator
-from tests.colours import (
+from model_utils.errors import InputError
+from src.data import video
+from src.data.clips import VideoRecord
+from src.evaluation.evaluator import Evaluator
+from src.inference import export
+from src.ops import compat
+from src.training.checkpoint import describe, save_checkpoint
+from tests.helpers.colours import (
     NAMES,
     changing_frames,
     colour_network,
@@ -39,7 +41,7 @@ def models(tmp_path_factory, monkeypatch):
         save_checkpoint(folder / f"{name}.ckpt", build().parameters_dict(), about)
     by_head = {heads[name]: build for name, build in networks.items()}
     monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
-    monkeypatch.setattr("src.checkpoint.build_network", lambda config, _: by_head[config.consensus_type]())
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, _: by_head[config.consensus_type]())
     return folder
 
 
@@ -131,8 +133,8 @@ def test_an_exported_network_gives_the_checkpoints_scores(
     config = colour_settings(relations=relations, file_format=file_format, export_batch_size=batch)
     path = tmp_path / f"trn.{file_format.lower()}"
     network = ordering_network()
-    deploy.export_network(network, config, path)
-    path.with_suffix(".json").write_text(json.dumps(deploy.usage(config, NAMES, path.name)))
+    export.export_network(network, config, path)
+    path.with_suffix(".json").write_text(json.dumps(export.usage(config, NAMES, path.name)))
     write_folder(tmp_path / "clip", changing_frames(17))
     options = ["--test_crops", 5]
     found = run(path, tmp_path / "clip", options=options, result=tmp_path / "r.json")
@@ -307,9 +309,9 @@ def test_one_picture_of_several_sources(models, tmp_path):
 def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, option):
     write_folder(tmp_path / "clip", coloured("Red", 3))
     config = colour_settings(file_format="MINDIR", export_batch_size=1)
-    (tmp_path / "trn.json").write_text(json.dumps(deploy.usage(config, NAMES, "trn.mindir")))
+    (tmp_path / "trn.json").write_text(json.dumps(export.usage(config, NAMES, "trn.mindir")))
     (tmp_path / "trn.mindir").touch()
-    monkeypatch.setattr(deploy, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
+    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
     options = ["--stream"] if option == "--stream" else ["--explain", tmp_path / "e.png"]
     with pytest.raises(InputError, match=rf"{option}: needs a checkpoint \(.ckpt\)"):
         run(tmp_path / "trn.mindir", tmp_path / "clip", options=options)
@@ -328,7 +330,7 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
 )
 def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = deploy.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx")
+    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx")
     for name, text in files.items():
         (tmp_path / name).write_text(json.dumps(about) if text is None else text)
     with pytest.raises(InputError, match=message):
@@ -337,7 +339,7 @@ def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message)
 
 def test_a_mindir_that_is_not_whole(models, tmp_path):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = deploy.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
+    about = export.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
     (tmp_path / "trn.json").write_text(json.dumps(about))
     (tmp_path / "trn.mindir").write_text("junk")
     with pytest.raises(InputError, match="trn.mindir: MindSpore .* cannot read it as MINDIR"):
@@ -346,9 +348,9 @@ def test_a_mindir_that_is_not_whole(models, tmp_path):
 
 def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = deploy.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES[:3], "trn.onnx")
+    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES[:3], "trn.onnx")
     (tmp_path / "trn.json").write_text(json.dumps(about))
-    monkeypatch.setattr(deploy, "load_exported", lambda path: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
+    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
     with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in trn.json"):
         run(tmp_path / "trn.onnx", tmp_path / "clip")
 

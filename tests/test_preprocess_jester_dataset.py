@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from model_utils.errors import InputError
 from src import preprocess_jester_dataset
-from src.errors import InputError
 from src.preprocess_jester_dataset import count_frames, main
 
 CLIPS = {"7": 3, "8": 1, "12": 12, "20": 2, "21": 5}
@@ -212,7 +212,7 @@ def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):
 
     (root / "labels" / "train.csv").write_text("12;Thumb Up\n")
     monkeypatch.setattr(preprocess_jester_dataset.Path, "write_text", full)
-    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+    with pytest.raises(InputError, match="cannot write the list file: No space left on device"):
         main([str(root)])
     assert lists_in(root) == LISTS
 

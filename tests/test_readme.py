@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import compat, deploy
-from src.metrics import softmax
-from src.recognition import look
-from src.scoring import ClipScorer
+from src.data.video import open_source
+from src.evaluation.scoring import ClipScorer
+from src.inference import export
+from src.inference.model import look
+from src.ops import compat
 from src.transforms import test_crops as crops_of
-from src.video import open_source
-from tests.colours import NAMES, changing_frames, colour_settings, ordering_network, write_video
-from tests.networks import SIDE
+from src.utils import softmax
+from tests.helpers.colours import NAMES, changing_frames, colour_settings, ordering_network, write_video
+from tests.helpers.networks import SIDE
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -34,8 +35,8 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size):
 
     network = ordering_network()
     config = colour_settings(file_format=name.upper(), export_batch_size=0 if compat.EXPORTS_ANY_BATCH else 1)
-    deploy.export_network(network, config, tmp_path / f"trn.{name}")
-    (tmp_path / "trn.json").write_text(json.dumps(deploy.usage(config, NAMES, f"trn.{name}")))
+    export.export_network(network, config, tmp_path / f"trn.{name}")
+    (tmp_path / "trn.json").write_text(json.dumps(export.usage(config, NAMES, f"trn.{name}")))
     write_video(tmp_path / "clip.mp4", changing_frames(17, *size))
 
     command = [sys.executable, f"{name}_clip.py", "clip.mp4"]

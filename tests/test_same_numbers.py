@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.checkpoint import load_network, load_parameters, read_checkpoint
 from src.train_cell import TrainStep, build_optimizer
+from src.training.checkpoint import load_network, load_parameters, read_checkpoint
 from src.tsn import build_network
-from tests.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
+from tests.helpers.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
 
 
 def default_config(path, **changes):

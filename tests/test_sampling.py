@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
-from itertools import combinations
 from math import comb, floor
 
 import numpy as np
@@ -154,14 +153,6 @@ def test_crop_offsets_refuses_what_it_cannot_do():
         sampling.crop_offsets(256, 256, 224, 3)
     with pytest.raises(ValueError, match="300x223"):
         sampling.crop_offsets(223, 300, 224, 10)
-
-
-@pytest.mark.parametrize("scale", range(2, 9))
-def test_relation_tuples(scale):
-    tuples = sampling.relation_tuples(8, scale)
-    assert tuples.dtype == np.int64
-    assert tuples.shape == (comb(8, scale), scale)
-    assert [tuple(row) for row in tuples] == list(combinations(range(8), scale))
 
 
 @pytest.mark.parametrize(("num_segments", "subsample_num"), [(8, 3), (2, 3), (3, 1), (5, 10)])

@@ -5,7 +5,7 @@ from mindspore import Parameter, Tensor, nn
 
 from src.train_cell import ClipLoss, TrainStep, build_optimizer, learning_rate, parameter_groups
 from src.trn import MultiScaleTRN
-from tests.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
+from tests.helpers.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
 
 NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
 

@@ -8,7 +8,7 @@ from mindspore import Tensor
 
 from src import sampling
 from src.tsn import prepare_for_inference
-from tests.networks import SIDE, seeing_network
+from tests.helpers.networks import SIDE, seeing_network
 
 
 @pytest.mark.parametrize(

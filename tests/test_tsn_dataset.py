@@ -9,10 +9,12 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from src import clips, sampling, transforms, tsn_dataset
-from src.clips import VideoRecord
-from src.errors import InputError
-from tests.clips import write_clip
+from model_utils.errors import InputError
+from src import sampling, transforms, tsn_dataset
+from src.data import clips
+from src.data.clips import VideoRecord
+from src.ops.ranks import Ranks
+from tests.helpers.clips import write_clip
 
 NUM_CLIPS = 11
 NUM_FRAMES = 9
@@ -199,7 +201,7 @@ def test_training_goes_on_where_it_was_stopped(records, images_root, whole_run, 
 def test_two_ranks_see_what_one_would(records, images_root):
     one = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 4}))
     ranks = [
-        as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING, rank=rank, world_size=2))
+        as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING, ranks=Ranks(rank, 2)))
         for rank in range(2)
     ]
     together = [
@@ -213,7 +215,7 @@ def test_two_ranks_see_what_one_would(records, images_root):
 def test_too_few_clips_for_a_step(records, images_root):
     assert tsn_dataset.steps_per_epoch(11, 2, 2) == 2
     with pytest.raises(InputError, match="11 training clips.*at least 12"):
-        tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 6}, world_size=2)
+        tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 6}, ranks=Ranks(0, 2))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -282,14 +284,14 @@ def test_evaluation_batches(records, images_root, workers):
 def test_evaluation_ranks_share_the_list(records, images_root):
     for rank in range(4):
         batches = tsn_dataset.evaluation_batches(
-            records, images_root, **{**EVALUATION, "test_crops": 1}, rank=rank, world_size=4
+            records, images_root, **{**EVALUATION, "test_crops": 1}, ranks=Ranks(rank, 4)
         )
         indices = [int(index) for _, _, indices, _ in batches for index in indices]
         assert indices == list(range(rank, NUM_CLIPS, 4))
 
 
 def test_evaluation_of_nothing(records, images_root):
-    assert list(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION, rank=11, world_size=12)) == []
+    assert list(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION, ranks=Ranks(11, 12))) == []
 
 
 def test_evaluation_hands_problems_on(records, images_root, tmp_path):

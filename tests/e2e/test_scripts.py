@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.compat import EXPORTS_ANY_BATCH
+from src.ops.compat import EXPORTS_ANY_BATCH
 
 ROOT = Path(__file__).resolve().parents[2]
 

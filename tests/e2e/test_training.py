@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import checkpoint
-from src.compat import LEGACY
-from tests.clips import write_clip
+from src.ops.compat import LEGACY
+from src.training import checkpoint
+from tests.helpers.clips import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS, STEPS = 12, 3

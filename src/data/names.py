@@ -1,0 +1,33 @@
+"""Names of files and of gestures, each in one place."""
+
+from __future__ import annotations
+
+# Archives, and what they hold.
+IMAGES_DIR_NAME = "20bn-jester-v1"
+LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
+LABELS_DIR_NAME = "labels"
+
+# Below the dataset root.
+CATEGORIES_FILE = "categories.txt"
+LIST_FILES = {
+    "training": "train_videofolder.txt",
+    "validation": "val_videofolder.txt",
+    "test": "test_videofolder.txt",
+}
+FRAME_NAME = "{:05d}.jpg"
+
+# Classes of Jester that are no gesture.
+BACKGROUND = ("No gesture", "Doing other things")
+# Played backwards, a clip of the one shows the other. Thumb Up and Thumb Down are held still, not moved.
+REVERSED_PAIRS = (
+    ("Pulling Hand In", "Pushing Hand Away"),
+    ("Pulling Two Fingers In", "Pushing Two Fingers Away"),
+    ("Rolling Hand Backward", "Rolling Hand Forward"),
+    ("Sliding Two Fingers Down", "Sliding Two Fingers Up"),
+    ("Sliding Two Fingers Left", "Sliding Two Fingers Right"),
+    ("Swiping Down", "Swiping Up"),
+    ("Swiping Left", "Swiping Right"),
+    ("Turning Hand Clockwise", "Turning Hand Counterclockwise"),
+    ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
+    ("Zooming In With Two Fingers", "Zooming Out With Two Fingers"),
+)

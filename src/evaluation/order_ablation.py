@@ -1,0 +1,99 @@
+"""The order experiment as a table and a picture: what heads answer to clips played forwards, backwards and shuffled.
+
+scripts/run_order_ablation.sh trains and scores; this reads OUT_DIR/<consensus>/<order>/metrics.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from model_utils.errors import InputError
+from model_utils.util import write_bytes
+from src.evaluation import report
+
+HEADS = {"TRNmultiscale": "multi-scale TRN", "TRN": "TRN", "avg": "average consensus"}
+ORDERS = ("natural", "reversed", "shuffled")
+COLUMNS = {
+    "top1": "all",
+    "pair_top1": "reversible pairs",
+    "pair_answered_opposite": "pairs, opposite answered",
+    "rest_top1": "rest",
+}
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """A row for each head and order: consensus, frame_order, clips, pair_clips, rest_clips and the keys of COLUMNS.
+
+    Raises InputError, naming the file, for results that are missing or not over reversible gestures.
+    """
+    rows = []
+    for head in HEADS:
+        for order in ORDERS:
+            path = folder / head / order / "metrics.json"
+            try:
+                metrics = json.loads(path.read_text(encoding="utf-8"))
+                numbers = {"top1": metrics["top1"], "clips": metrics["clips"], **metrics["order"]}
+            except OSError as error:
+                raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+            except (ValueError, KeyError) as error:
+                raise InputError(f"{path}: expected an evaluation of reversible gestures, {error} missing") from None
+            rows.append({"consensus": head, "frame_order": order, **numbers})
+    return rows
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table, in percent, with the numbers of clips below."""
+    lines = ["| head | frames | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
+    for row in rows:
+        cells = ["–" if row[key] is None else f"{100 * row[key]:.1f}" for key in COLUMNS]
+        lines.append(f"| {HEADS[row['consensus']]} | {row['frame_order']} | " + " | ".join(cells) + " |")
+    first = rows[0]
+    counts = (
+        f"{first['clips']} clips, {first['pair_clips']} of them of reversible pairs, {first['rest_clips']} of the rest"
+    )
+    return "\n".join([*lines, "", f"Top-1 in percent; {counts}.", ""])
+
+
+def draw(rows: list[dict[str, Any]]) -> Any:
+    """For each head, the answers to clips of reversible pairs in each order: the class, its opposite, another."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, head in zip(figure.subplots(1, len(HEADS), sharey=True), HEADS):
+        mine = [row for row in rows if row["consensus"] == head]
+        right = [100 * (row["pair_top1"] or 0) for row in mine]
+        opposite = [100 * (row["pair_answered_opposite"] or 0) for row in mine]
+        bars = [axes.bar(ORDERS, right, color=report.BLUE, label="the gesture")]
+        bars.append(axes.bar(ORDERS, opposite, bottom=right, color=report.ORANGE, label="the opposite gesture"))
+        other = [100 - a - b for a, b in zip(right, opposite)]
+        axes.bar(ORDERS, other, bottom=[100 - c for c in other], color="#e4e7eb", label="another")
+        for group in bars:
+            axes.bar_label(
+                group, [f"{v:.0f}" if v >= 6 else "" for v in group.datavalues], label_type="center", color="white"
+            )
+        axes.set(title=HEADS[head], ylim=(0, 100))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("clips of reversible pairs (%)")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, title="answered")
+    return figure
+
+
+def main() -> None:
+    """Command line: OUT_DIR."""
+    folder = Path(sys.argv[1])
+    rows = read_results(folder)
+    table = markdown(rows)
+    write_bytes(folder / "order_ablation.md", table.encode())
+    write_bytes(folder / "order_ablation.csv", report.csv_bytes([rows[0], *(row.values() for row in rows)]))
+    write_bytes(folder / "order_ablation.png", report.png_bytes(draw(rows)))
+    print(table)
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

@@ -1,0 +1,47 @@
+"""Batch normalisation: over the clips of one device, or over those of all devices that train together."""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import Tensor, nn, ops
+from mindspore.communication import get_group_size
+
+from src.ops.compat import batch_norm_2d
+
+
+def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
+    """Batch normalisation with PyTorch's defaults; ``frozen`` uses its stored statistics while training, too."""
+    distributed = ms.get_auto_parallel_context("parallel_mode") == ms.ParallelMode.DATA_PARALLEL
+    cell = SyncedBatchNorm2d if distributed and not frozen else batch_norm_2d
+    return cell(channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
+
+
+class SyncedBatchNorm2d(nn.BatchNorm2d):
+    """While training, mean and variance are those of all ranks' batches, [N, C, H, W] -> [N, C, H, W].
+
+    W ranks with B clips each thus compute, and store, what one would with W * B. MindSpore's own SyncBatchNorm is for
+    Ascend only.
+    """
+
+    def __init__(self, channels: int, **options: object) -> None:
+        super().__init__(channels, **options)
+        self.world_size = get_group_size()
+        self.sum_over_ranks = ops.AllReduce()
+
+    def construct(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().construct(x)
+        mean = self.sum_over_ranks(x.mean((0, 2, 3))) / self.world_size  # [C]
+        centred = x - mean.reshape((1, -1, 1, 1))
+        variance = self.sum_over_ranks(ops.square(centred).mean((0, 2, 3))) / self.world_size
+        scale = self.gamma / ops.sqrt(variance + self.eps)
+        y = centred * scale.reshape((1, -1, 1, 1)) + self.beta.reshape((1, -1, 1, 1))
+
+        count = self.world_size * x.size // x.shape[1]
+        unbiased = variance * (count / max(count - 1, 1))
+        y = ops.depend(y, self.follow(self.moving_mean, mean))
+        return ops.depend(y, self.follow(self.moving_variance, unbiased))
+
+    def follow(self, stored: Tensor, new: Tensor) -> Tensor:
+        """Moves a stored statistic by a tenth of the way; ``self.momentum`` is that tenth in MindSpore's cell."""
+        return ops.assign_add(stored, ops.stop_gradient(self.momentum * (new - stored)))

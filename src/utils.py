@@ -1,0 +1,24 @@
+"""Small pieces that several parts share, in NumPy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+
+def relation_tuples(num_segments: int, scale: int) -> np.ndarray:
+    """All ordered tuples of ``scale`` out of T frames: int64 [K, scale], K = C(T, scale), in lexicographic order."""
+    return np.array(list(combinations(range(num_segments), scale)), np.int64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def pad_batch(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """``rows`` [B, ...] and behind them zeros up to ``batch_size`` >= B rows."""
+    missing = batch_size - len(rows)
+    return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows

@@ -1,0 +1,381 @@
+"""Evaluation and validation as wholes: a tiny network on a few clips, without compiling it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from mindspore import Tensor, nn
+
+import eval as evaluation_program
+import train as training_program
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from model_utils.stop_signals import StopSignals
+from src import sampling, tsn_dataset
+from src.data import clips
+from src.data.clips import VideoRecord
+from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation
+from src.ops.ranks import ALONE
+from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
+from src.transforms import test_crops as crops_of
+from tests.helpers.clips import write_clip
+from tests.helpers.networks import CLASSES, SIDE, settings
+
+NUM_CLIPS = 6
+
+
+class SmallNetwork(nn.Cell):
+    """Mean colours of three frames, normalised over the batch in training, and one layer: the frames' order counts."""
+
+    num_segments = 3
+
+    def __init__(self):
+        super().__init__()
+        self.base_model = SimpleNamespace(feature_channels=1)
+        rng = np.random.default_rng(0)
+        self.bn = nn.BatchNorm1d(9)
+        self.fc = nn.Dense(9, 3)
+        for parameter in self.fc.get_parameters():
+            parameter.set_data(Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
+
+    def construct(self, video, relations=None, dropout_mask=None):
+        return self.fc(self.bn(video.reshape((-1, 9, SIDE * SIDE)).mean(2) / 8))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Six clips of 9 to 14 frames; a validation list with all of them and a test list without classes."""
+    root = tmp_path_factory.mktemp("dataset")
+    rows = []
+    for index in range(NUM_CLIPS):
+        write_clip(root / "20bn-jester-v1" / f"clip{index}", 9 + index, 40, 44, seed=index)
+        rows.append(f"clip{index} {9 + index}")
+    (root / "categories.txt").write_text("".join(f"{name}\n" for name in CLASSES))
+    labelled = "".join(f"{row} {index % 3}\n" for index, row in enumerate(rows))
+    (root / "val_videofolder.txt").write_text(labelled)
+    (root / "train_videofolder.txt").write_text(labelled)
+    (root / "test_videofolder.txt").write_text("".join(f"{row} -1\n" for row in rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "trn.ckpt"
+    return save_checkpoint(path, SmallNetwork().parameters_dict(), describe(settings(), CLASSES, epoch=1, step=1))
+
+
+@pytest.fixture
+def broken(dataset, tmp_path):
+    """A copy of the dataset in which one frame, of those looked at, is cut off; and the path of that frame."""
+    root = tmp_path / "broken"
+    shutil.copytree(dataset, root)
+    frame = root / "20bn-jester-v1/clip2/00006.jpg"
+    frame.write_bytes(frame.read_bytes()[:300])
+    return root, frame
+
+
+@pytest.fixture
+def evaluate(dataset, checkpoint, tmp_path, monkeypatch):
+    """Runs eval.py with options; returns (metrics, lines of the log, folder)."""
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, num_classes: SmallNetwork())
+
+    def run(*options, root=dataset):
+        folder = tmp_path / "results"
+        paths = ["--dataset_root", str(root), "--ckpt_file", str(checkpoint), "--eval_output_dir", str(folder)]
+        defaults = ["--test_crops", "1", "--eval_batch_size", "4", "--eval_workers", "1"]
+        evaluation_program.evaluate(load_config([*paths, *defaults, *options]))
+        log = (folder / "eval.log").read_text().splitlines()
+        return json.loads((folder / "metrics.json").read_text()), log, folder
+
+    return run
+
+
+def read_csv(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# -------------------------------------------------------------------------------------------------- what is looked at
+
+
+def test_only_the_observed_part_is_sampled():
+    rng = np.random.default_rng(0)
+    for num_frames in (1, 7, 8, 37, 100):
+        for fraction, expected in ((1.0, num_frames), (0.25, -(-num_frames // 4)), (0.07, -(-7 * num_frames // 100))):
+            segments = sampling.evaluated_segments(num_frames, 8, "natural", fraction, rng)
+            assert segments.tolist() == [int(expected / 8 * (i + 0.5)) for i in range(8)]
+
+
+def test_frame_orders():
+    natural = sampling.test_segments(40, 8)
+    record = VideoRecord("clip", 40, 0)
+
+    def frames(order, seed=0, index=0):
+        return clips.evaluated_frames(record, index, 8, frame_order=order, observe=1.0, seed=seed).tolist()
+
+    assert frames("natural") == natural.tolist()
+    assert frames("reversed") == natural.tolist()[::-1]
+    shuffled = {tuple(frames("shuffled", seed, index)) for seed in range(4) for index in range(50)}
+    assert len(shuffled) > 195
+    assert all(sorted(order) == natural.tolist() for order in shuffled)
+    first_places = np.mean([np.searchsorted(natural, order[0]) for order in shuffled])
+    assert first_places == pytest.approx(3.5, abs=0.6)
+    assert frames("shuffled", 3, 7) == frames("shuffled", 3, 7)
+
+
+@pytest.mark.parametrize("text", ["", "0.5,", "0", "1.5", "half", "nan", "-0.5,1"])
+def test_observe_refuses(text):
+    with pytest.raises(InputError, match="observe: .*fractions in"):
+        evaluation_program.observed_fractions(text)
+
+
+def test_observed_fractions_increase():
+    assert evaluation_program.observed_fractions("1.0, .25,0.5,0.25") == [0.25, 0.5, 1.0]
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+
+
+def options_of(**changes):
+    values = {"frame_order": "natural", "relations": "all", "seed": 3, "on_error": "stop", "eval_workers": 1}
+    return settings(**{**values, **changes})
+
+
+def records_of(dataset):
+    return tsn_dataset.read_video_list(dataset / "val_videofolder.txt", 3)
+
+
+@pytest.mark.parametrize("frame_order", ["natural", "reversed"])
+def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
+    network = SmallNetwork()
+    records, root = records_of(dataset), dataset / "20bn-jester-v1"
+    evaluator = Evaluator(network, records, root, options_of(frame_order=frame_order), test_crops=5, batch_size=4)
+    scored = evaluator(observe=0.5)
+    assert scored.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert scored.indices.tolist() == list(range(NUM_CLIPS))
+    assert scored.left_out == {}
+    for index in range(NUM_CLIPS):
+        half = -(-(9 + index) // 2)
+        chosen = [int(half / 3 * (i + 0.5)) for i in range(3)]
+        frames = clips.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
+        video = crops_of(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
+        video = video.transpose(0, 1, 4, 2, 3).reshape(5, 9, SIDE, SIDE)
+        np.testing.assert_allclose(scored.scores[index], network(Tensor(video)).asnumpy().mean(0), rtol=1e-3, atol=1e-4)
+
+
+class ReadsRelations(SmallNetwork):
+    def construct(self, video, relations=None, dropout_mask=None):
+        return super().construct(video) + relations.reshape((-1, 4)).astype("float32").mean(1, keep_dims=True) / 8
+
+
+def test_scores_do_not_depend_on_workers_and_batches(dataset, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    network = ReadsRelations()
+    records, root = records_of(dataset), dataset / "20bn-jester-v1"
+    results = []
+    for workers, batch_size in ((1, 1), (2, 4)):
+        options = options_of(eval_workers=workers, relations="sampled", frame_order="shuffled")
+        results.append(Evaluator(network, records, root, options, test_crops=1, batch_size=batch_size)())
+    np.testing.assert_allclose(results[0].scores, results[1].scores, rtol=1e-5, atol=1e-5)
+    assert np.array_equal(results[0].scores.argmax(1), results[1].scores.argmax(1))
+    assert len(np.unique(results[0].scores, axis=0)) == NUM_CLIPS
+
+
+def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(dataset):
+    network = SmallNetwork()
+    network.fc.bias.set_data(Tensor(np.array([0, np.nan, 0], np.float32)))
+    options = options_of()
+    with pytest.raises(InputError, match="clip clip0: the network's scores are no finite"):
+        Evaluator(network, records_of(dataset), dataset / "20bn-jester-v1", options, test_crops=1, batch_size=4)()
+
+
+# ------------------------------------------------------------------------------------------------------------ eval.py
+
+
+def test_evaluation_leaves_log_and_results(evaluate):
+    metrics, log, folder = evaluate("--log_interval", "2", "--observe", "0.5,1.0", "--frame_order", "reversed")
+    messages = [line.split(":INFO:")[-1] for line in log]
+    steps = [line for line in messages if line.startswith("Steps: ")]
+    assert [line.split(";")[0] for line in steps] == ["Steps: 4", "Steps: 6"] * 2
+    assert steps[-1] == f"Steps: 6; top1: {metrics['top1']:f}; top5: 1.000000"
+    assert messages[-2:] == [f"Top1: {100 * metrics['top1']:.2f}%", "Top5: 100.00%"]
+    assert "with 3 classes every answer is among the best 5" in messages
+    assert any(line.startswith("epoch time: ") for line in log)
+
+    names = "config.yaml confusion_matrix.png eval.log metrics.json per_class.csv predictions.csv report.html"
+    assert sorted(path.name for path in folder.iterdir()) == names.split()
+    predictions = read_csv(folder / "predictions.csv")
+    assert [row["clip"] for row in predictions] == [f"clip{index}" for index in range(NUM_CLIPS)]
+    assert np.mean([row["true"] == row["predicted"] for row in predictions]) == metrics["top1"]
+    assert [point["observe"] for point in metrics["observed"]] == [0.5, 1.0]
+    assert metrics["observed"][-1]["top1"] == metrics["top1"]
+    assert metrics["order"]["pair_clips"] == 4
+    assert (metrics["clips"], metrics["clips_listed"], metrics["left_out"]) == (6, 6, [])
+    expected = {"frame_order": "reversed", "observe": "0.5,1.0", "test_crops": 1, "relations": "all", "split": "val"}
+    assert metrics["protocol"].items() >= expected.items()
+    assert metrics["protocol"]["num_segments"] == 3  # the checkpoint's
+    assert len(metrics["protocol"]["ckpt_sha256"]) == 64
+
+
+def test_a_clip_that_cannot_be_read_is_left_out_if_asked(evaluate, broken):
+    root, frame = broken
+    whole, _, _ = evaluate()
+    answers = read_csv(evaluate()[2] / "predictions.csv")
+    metrics, log, folder = evaluate("--on_error", "skip", root=root)
+    [left_out] = metrics["left_out"]
+    assert left_out["clip"] == "clip2"
+    assert str(frame) in left_out["problem"]
+    assert (metrics["clips"], metrics["clips_listed"]) == (5, 6)
+    assert read_csv(folder / "predictions.csv") == answers[:2] + answers[3:]
+    assert metrics["top1"] == pytest.approx((6 * whole["top1"] - (answers[2]["true"] == answers[2]["predicted"])) / 5)
+    assert str(frame) in (folder / "report.html").read_text()
+    said = "\n".join(log)
+    assert f"WARNING:left out clip2: {frame}: frame is truncated" in said
+    assert "WARNING:1 of 6 clips left out" in said
+    assert "INFO:accuracy over 5 of 6 clips" in said
+
+
+def test_nothing_left_to_score(evaluate, broken):
+    root, _ = broken
+    for folder in (root / "20bn-jester-v1").iterdir():
+        shutil.rmtree(folder)
+    with pytest.raises(InputError, match="none of the 6 clips can be read"):
+        evaluate("--on_error", "skip", root=root)
+
+
+def test_the_test_split_needs_no_classes(evaluate):
+    metrics, log, folder = evaluate("--split", "test", "--log_interval", "2")
+    assert (metrics["clips"], metrics["protocol"]["split"]) == (6, "test")
+    assert "top1" not in metrics
+    assert not [line for line in log if "op1" in line]
+    predictions = read_csv(folder / "predictions.csv")
+    expected = [f"clip{index};{row['predicted']}" for index, row in enumerate(predictions)]
+    assert (folder / "submission.csv").read_text().splitlines() == expected
+    assert not (folder / "report.html").exists()
+
+
+def test_the_test_split_with_classes_is_scored(evaluate, broken):
+    root, _ = broken
+    shutil.copy(root / "val_videofolder.txt", root / "test_videofolder.txt")
+    metrics, log, folder = evaluate("--split", "test", "--on_error", "skip", root=root)
+    assert metrics["clips"] == 5
+    assert log[-2].endswith(f"INFO:Top1: {100 * metrics['top1']:.2f}%")
+    assert len((folder / "submission.csv").read_text().splitlines()) == 5
+
+
+def test_only_the_test_list_may_lack_classes(evaluate):
+    with pytest.raises(InputError, match=r"test_videofolder\.txt:1: class index -1; expected 0 to 2"):
+        evaluate("--eval_list_file_name", "test_videofolder.txt")
+
+
+# --------------------------------------------------------------------------------------------------------- validation
+
+
+class FakeEvaluator:
+    """Answers with one result after the other: the places of the true classes of some clips."""
+
+    ranks = ALONE
+    images_root = "images"
+
+    def __init__(self, *results):
+        self.results = list(results)
+
+    def __call__(self):
+        places = np.array(self.results.pop(0))
+        scores = np.tile(np.arange(9, -1, -1, dtype=np.float32), (len(places), 1))
+        return ScoredClips(scores, places, np.arange(len(places)), {})
+
+
+def test_best_validation_is_remembered():
+    validation = Validation(FakeEvaluator([0, 1, 7], [0, 7, 7], [0, 1, 7], [0, 1, 2], [0, 0, 9]))
+    assert validation() == Accuracy(pytest.approx(1 / 3), pytest.approx(2 / 3), 3)
+    since_best = [validation.since_best]
+    for _ in range(4):
+        validation()
+        since_best.append(validation.since_best)
+    assert since_best == [0, 1, 2, 0, 0]  # as good as the best is not better; then by top-5; then by top-1
+    assert validation.best == Accuracy(pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
+    with pytest.raises(InputError, match="none of the clips"):
+        Validation(FakeEvaluator([]))()
+
+
+@pytest.fixture
+def train(dataset, tmp_path, monkeypatch):
+    """Runs train.py on a small network with options; returns (log, rows of metrics.csv, folder)."""
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+    monkeypatch.setattr("src.tsn.build_network", lambda config, num_classes: SmallNetwork())
+
+    def run(*options):
+        folder = tmp_path / "training"
+        shutil.rmtree(folder, ignore_errors=True)
+        defaults = "--num_segments 3 --image_size 32 --train_batch_size 2 --train_workers 1 --eval_workers 1"
+        paths = ["--dataset_root", str(dataset), "--train_output_dir", str(folder)]
+        training_program.train(load_config([*paths, *defaults.split(), "--lr", "0.05", *options]), StopSignals(""))
+        return (folder / "train.log").read_text(), read_csv(folder / "metrics.csv"), folder
+
+    return run
+
+
+def losses(log):
+    return [line for line in log.splitlines() if "loss is" in line]
+
+
+def test_validating_changes_nothing_in_the_training(train):
+    log, rows, folder = train("--epochs_num", "3", "--log_interval", "1", "--eval_interval", "0")
+    assert [row["top1"] for row in rows] == [""] * 3
+    assert not (folder / "checkpoint_best.ckpt").exists()
+    last, _ = read_checkpoint(folder / "checkpoint_trn-3_3.ckpt")
+    validated_log, _, folder = train("--epochs_num", "3", "--log_interval", "1", "--eval_interval", "1")
+    assert losses(validated_log) == losses(log)
+    assert len(losses(log)) == 9
+    again, _ = read_checkpoint(folder / "checkpoint_trn-3_3.ckpt")
+    for name, parameter in last.items():
+        np.testing.assert_array_equal(again[name].asnumpy(), parameter.asnumpy())
+
+
+def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
+    options = ["--eval_interval", "2", "--update_lr_epochs", "3", "--keep_checkpoint_max", "1"]
+    log, rows, folder = train("--epochs_num", "5", "--log_interval", "1", *options)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5]
+    assert [float(row["lr"]) for row in rows] == pytest.approx([0.05] * 3 + [0.005] * 2)
+    by_hand = np.array([float(line.split("loss is ")[1]) for line in losses(log)]).reshape(5, 3).mean(1)
+    assert [float(row["loss"]) for row in rows] == pytest.approx(by_hand, rel=1e-5)
+    assert [row["top1"] != "" for row in rows] == [False, True, False, True, True]  # the end is always validated
+    assert (folder / "curves.png").read_bytes()[1:4] == b"PNG"
+    assert len(list(folder.glob("checkpoint_trn-*"))) == 1
+
+    best = max((float(row["top1"]), float(row["top5"]), -int(row["epoch"])) for row in rows if row["top1"])
+    parameters, about = read_checkpoint(folder / "checkpoint_best.ckpt")
+    assert about["epoch"] == -best[2]
+    assert about["progress"]["best"] == [pytest.approx(best[0]), pytest.approx(best[1]), 6]
+
+    network = SmallNetwork()
+    for parameter in network.get_parameters():
+        parameter.set_data(parameters[parameter.name])
+    root, options = dataset / "20bn-jester-v1", options_of()
+    scored = Evaluator(network, records_of(dataset), root, options, test_crops=1, batch_size=1)()
+    assert np.mean(scored.scores.argmax(1) == scored.labels) == pytest.approx(best[0])
+
+
+def test_patience_ends_the_training(train, monkeypatch):
+    monkeypatch.setattr(
+        Validation, "__call__", lambda self: vars(self).update(since_best=next(turns), best=accuracy) or accuracy
+    )
+    accuracy = Accuracy(0.5, 1.0, 6)
+    turns = iter([0, 1, 0, 1, 2, 3])
+    log, rows, folder = train("--epochs_num", "9", "--patience", "2")
+    assert len(rows) == 5
+    assert (folder / "checkpoint_trn-5_3.ckpt").exists()
+    assert read_checkpoint(folder / "checkpoint_best.ckpt")[1]["epoch"] == 3
+    assert "stopping: no better validation for 2 times" in log
+
+
+def test_a_validation_list_that_is_wrong_is_found_before_training(train, dataset):
+    with pytest.raises(InputError, match=r"nowhere\.txt: cannot be read"):
+        train("--eval_list_file_name", "nowhere.txt")

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+
+from src.data.synthetic_jester import GESTURES
+from src.evaluation.metrics import (
+    confused_pairs,
+    confusion_matrix,
+    interval,
+    order_metrics,
+    per_class,
+    reversed_classes,
+    summarise,
+    topk_accuracy,
+    true_class_rank,
+)
+
+JESTER = sorted(GESTURES)
+
+
+def test_topk_accuracy_against_a_stable_sort():
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 4, (200, 9)).astype(np.float32)  # many ties
+    labels = rng.integers(0, 9, 200)
+    for k in (1, 2, 5, 9):
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        expected = np.mean([label in row for label, row in zip(labels, best)])
+        assert topk_accuracy(scores, labels, k) == pytest.approx(expected)
+
+
+def test_a_network_that_always_answers_the_same_is_right_for_the_first_class_only():
+    labels = np.arange(4)
+    assert topk_accuracy(np.zeros((4, 4), np.float32), labels, 1) == 0.25
+    assert true_class_rank(np.zeros((4, 4), np.float32), labels).tolist() == [0, 1, 2, 3]
+
+
+def test_fewer_classes_than_k():
+    assert topk_accuracy(np.array([[0.1, 0.9], [0.9, 0.1]]), np.array([0, 0]), 5) == 1.0
+
+
+def scores_with_ties(seed, clips, classes, absent=()):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 6, (clips, classes)).astype(np.float32)
+    return scores, rng.choice(np.setdiff1d(np.arange(classes), absent), clips)
+
+
+@pytest.mark.parametrize(("classes", "absent"), [(27, [3, 4]), (8, []), (4, [0]), (5, [])])
+def test_everything_against_scikit_learn(classes, absent):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    for seed in range(5):
+        scores, labels = scores_with_ties(seed, 300, classes, absent)
+        predicted = scores.argmax(1)
+        summary = summarise(scores, labels, [f"class {i}" for i in range(classes)])
+        assert summary["clips"] == 300
+        assert summary["top1"] == pytest.approx(sklearn.accuracy_score(labels, predicted))
+        for k in (1, 2, 3):
+            # Of equal scores scikit-learn takes the later class and argmax the first: count the classes backwards.
+            backwards = classes - 1 - np.arange(classes)
+            expected = sklearn.top_k_accuracy_score(backwards[labels], scores[:, ::-1], k=k, labels=np.arange(classes))
+            assert topk_accuracy(scores, labels, k) == pytest.approx(expected)
+
+        confusion = confusion_matrix(labels, predicted, classes)
+        assert np.array_equal(confusion, sklearn.confusion_matrix(labels, predicted, labels=np.arange(classes)))
+        options = {"labels": np.arange(classes), "zero_division": 0}
+        expected = sklearn.precision_recall_fscore_support(labels, predicted, **options)
+        for key, values in zip(("precision", "recall", "f1", "support"), expected):
+            np.testing.assert_allclose(per_class(confusion)[key], values, rtol=1e-12)
+        options["labels"] = np.unique(labels)
+        means = sklearn.precision_recall_fscore_support(labels, predicted, **options, average="macro")
+        for key, value in zip(("precision", "recall", "f1"), means):
+            assert summary["class_mean"][key] == pytest.approx(value)
+        assert summary["classes_without_clips"] == [f"class {i}" for i in absent]
+
+
+@pytest.mark.parametrize("classes", [2, 5, 6])
+def test_top5_of_few_classes_is_defined_and_says_so(classes):
+    scores, labels = scores_with_ties(0, 200, classes)
+    summary = summarise(scores, labels, [str(i) for i in range(classes)])
+    if classes <= 5:
+        assert summary["top5"] == 1.0
+        assert f"{classes} classes" in summary["top5_note"]
+    else:
+        assert summary["top5"] < 1.0
+        assert "top5_note" not in summary
+
+
+def test_what_is_confused_with_what():
+    confusion = np.array([[5, 1, 2], [0, 4, 0], [3, 0, 1]])
+    assert per_class(confusion)["confused_with"].tolist() == [2, -1, 0]
+    assert confused_pairs(confusion) == [(2, 0, 3), (0, 2, 2), (0, 1, 1)]
+
+
+def test_interval_holds_the_truth_95_times_in_100():
+    rng = np.random.default_rng(0)
+    for truth in (0.5, 0.9):
+        bounds = np.array([interval(hits / 120, 120) for hits in rng.binomial(120, truth, 4000)])
+        assert 0.93 < np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])) < 0.97
+    assert interval(1.0, 10)[1] == 1.0
+    assert interval(0.0, 10)[0] == 0.0
+
+
+def test_reversed_classes_of_jester():
+    opposite = reversed_classes(JESTER)
+    pairs = {(JESTER[i], JESTER[j]) for i, j in enumerate(opposite) if j >= 0}
+    assert len(pairs) == 20
+    assert all((second, first) in pairs for first, second in pairs)
+    assert ("Pulling Two Fingers In", "Pushing Two Fingers Away") in pairs
+    assert ("Zooming Out With Full Hand", "Zooming In With Full Hand") in pairs
+    alone = {name for name, j in zip(JESTER, opposite) if j < 0}
+    assert alone == {
+        *("Doing other things", "Drumming Fingers", "No gesture", "Shaking Hand", "Stop Sign", "Thumb Down", "Thumb Up")
+    }
+    assert reversed_classes(["Swiping Left", "Swiping Up", "Swiping Down"]).tolist() == [-1, 2, 1]
+
+
+def test_accuracy_on_pairs_and_on_the_rest():
+    categories = ["Swiping Left", "Swiping Right", "Stop Sign"]
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
+    predicted = np.array([0, 1, 1, 0, 2, 2, 2, 0])
+    expected = {
+        "pair_clips": 5,
+        "pair_top1": 1 / 5,
+        "pair_answered_opposite": 3 / 5,
+        "rest_clips": 3,
+        "rest_top1": 2 / 3,
+    }
+    assert summarise(np.eye(3)[predicted], labels, categories)["order"] == pytest.approx(expected)
+    assert order_metrics(labels[:5], predicted[:5], np.array([1, 0, -1]))["rest_top1"] is None
+    assert "order" not in summarise(np.eye(3)[predicted], labels, ["a", "b", "c"])

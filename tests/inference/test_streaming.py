@@ -1,0 +1,218 @@
+"""Frame by frame: the same scores as the clip's, and gestures out of probabilities by the stated rules."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from src.data.video import open_source
+from src.evaluation.scoring import ClipScorer
+from src.inference import explain, streaming
+from src.inference.streaming import EventDetector, Recognizer, stream
+from src.transforms import test_crops as crops_of
+from tests.helpers.colours import NAMES, changing_frames, colour_network, coloured, ordering_network, write_folder
+from tests.helpers.networks import SIDE, seeing_network
+
+
+def clip_score(network, frames):
+    return ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+
+
+@pytest.mark.parametrize("consensus_type", ["TRNmultiscale", "TRN", "avg"])
+def test_scores_are_those_of_the_last_frames_as_a_clip(consensus_type):
+    network = ordering_network(consensus_type)
+    frames = changing_frames(7)
+    recognizer = Recognizer(network, SIDE)
+    scores = [recognizer.push(frame) for frame in frames]
+    assert scores[:2] == [None, None]
+    for last in range(2, 7):
+        expected = clip_score(network, frames[last - 2 : last + 1])
+        np.testing.assert_allclose(scores[last], expected, rtol=0, atol=1e-5)
+    assert np.ptp(scores[2:], axis=0).min() > 0.05
+
+
+def test_the_real_backbone_sees_one_frame_as_it_sees_many():
+    network = seeing_network()
+    frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
+    recognizer = Recognizer(network, SIDE)
+    scores = [recognizer.push(frame) for frame in frames][-1]
+    np.testing.assert_allclose(scores, clip_score(network, frames), rtol=0, atol=1e-5)
+    assert np.abs(scores).max() > 0.1
+
+
+def test_compiled(compiled):
+    network = ordering_network()
+    frames = changing_frames(4)
+    recognizer = Recognizer(network, SIDE)
+    scores = [recognizer.push(frame) for frame in frames]
+    np.testing.assert_allclose(scores[2], clip_score(network, frames[:3]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores[3], clip_score(network, frames[1:]), rtol=0, atol=1e-5)
+    explained = explain.scores(explain.explain_frames(network, frames[1:], SIDE))
+    np.testing.assert_allclose(explained, scores[3], rtol=0, atol=1e-5)
+
+
+def test_each_frame_passes_the_backbone_once():
+    network = ordering_network()
+    recognizer = Recognizer(network, SIDE)
+    seen = []
+    construct = network.base_model.construct
+    network.base_model.construct = lambda frames: seen.append(len(frames)) or construct(frames)
+    for frame in changing_frames(6):
+        recognizer.push(frame)
+    assert seen == [1] * 6
+    assert len(recognizer.features) == 3
+
+
+def test_reset_forgets():
+    recognizer = Recognizer(ordering_network(), SIDE)
+    frames = changing_frames(4)
+    first = [recognizer.push(frame, 0.1 * i) for i, frame in enumerate(frames, 300)]
+    recognizer.reset()
+    assert recognizer.push(frames[0], 0.0) is None
+    assert recognizer.push(frames[0], 1.0) is None
+    recognizer.reset()
+    again = [recognizer.push(frame) for frame in frames]
+    np.testing.assert_array_equal(again[2], [recognizer.push(frame) for frame in frames][2])
+    assert first[0] is None
+
+
+@pytest.mark.parametrize("rate", [30, 12, 10, 7])
+def test_frames_go_in_at_the_pace_of_the_window(rate):
+    """Three in a second, so 30 in 10 s, evenly; of 7 a second that is every second or third."""
+    recognizer = Recognizer(ordering_network(), SIDE, window=1.0)
+    times = []
+    push = recognizer.frame_features.construct
+    recognizer.frame_features.construct = lambda frames: times.append(now) or push(frames)
+    for index in range(10 * rate):
+        now = index / rate
+        recognizer.push(coloured("Red", 1)[0], now)
+    assert len(times) == pytest.approx(30, abs=1)
+    np.testing.assert_allclose(times, np.arange(len(times)) / 3, atol=1 / rate)
+
+
+def test_every_frame_of_a_slow_source_goes_in():
+    recognizer = Recognizer(colour_network(), SIDE, window=1.0)
+    scores = [recognizer.push(frame, 2.0 * second) for second, frame in enumerate(coloured("Red", 5))]
+    assert [score is None for score in scores] == [True, True, False, False, False]
+
+
+def test_after_a_gap_frames_are_not_caught_up_on():
+    recognizer = Recognizer(colour_network(), SIDE, window=1.0)
+    frame = coloured("Red", 1)[0]
+    taken = []
+    for index in [*range(10), *range(100, 110)]:  # ten frames a second with nine missing seconds
+        before = len(taken)
+        push = recognizer.frame_features.construct
+        recognizer.frame_features.construct = lambda frames, push=push, index=index: taken.append(index) or push(frames)
+        recognizer.push(frame, index / 10)
+        recognizer.frame_features.construct = push
+        assert len(taken) <= before + 1
+    assert taken == [0, 4, 7, 100, 104, 107]
+
+
+# -------------------------------------------------------------------------------------------------------- gestures
+
+
+def run_detector(*levels, **rules):
+    """Gestures from probabilities of "Red" at every second, the rest being "No gesture"."""
+    detector = EventDetector(NAMES, **rules)
+    changes = [detector.update(t, np.array([0, 0, p, 1 - p])) for t, p in enumerate(levels)]
+    found = [(t, gesture.start, gesture.end) for t, now in enumerate(changes) for gesture in now]
+    return found, detector
+
+
+UNSMOOTHED = {"weight": 1.0, "on": 0.6, "off": 0.4, "hold": 2.0}
+
+
+def test_a_gesture_starts_once_it_has_held_and_ends_below_the_lower_threshold():
+    found, _ = run_detector(0.1, 0.7, 0.7, 0.9, 0.5, 0.59, 0.41, 0.39, 0.1, **UNSMOOTHED)
+    assert found == [(3, 1, None), (7, 1, 7)]
+
+
+def test_what_does_not_hold_starts_nothing():
+    found, detector = run_detector(0.1, 0.9, 0.9, 0.5, 0.9, 0.9, 0.59, **UNSMOOTHED)
+    assert found == []
+    assert detector.finish(9.0) == []
+
+
+def test_wavering_between_the_thresholds_starts_and_ends_nothing():
+    found, _ = run_detector(0.7, 0.7, 0.7, *[0.41, 0.59] * 10, **UNSMOOTHED)
+    assert found == [(2, 0, None)]
+    found, _ = run_detector(*[0.41, 0.59] * 10, **UNSMOOTHED)
+    assert found == []
+
+
+def test_smoothing_takes_a_single_outlier_away():
+    levels = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+    found, _ = run_detector(*levels, weight=0.5, on=0.6, off=0.4, hold=0.0)
+    smoothed, expected = 0.0, []
+    for level in levels:
+        smoothed += 0.5 * (level - smoothed)
+        expected.append(smoothed)
+    start = next(t for t, p in enumerate(expected) if p >= 0.6)
+    end = next(t for t, p in enumerate(expected) if t > start and p < 0.4)
+    assert found == [(start, start, None), (end, start, end)]
+    assert start == 6
+
+
+def test_background_is_no_gesture_and_one_follows_the_other():
+    detector = EventDetector(NAMES, **{**UNSMOOTHED, "hold": 0.0})
+    certain = np.eye(4)
+    assert detector.update(0, certain[3]) == []
+    assert detector.best == ("No gesture", 1.0)
+    (started,) = detector.update(1, certain[2])
+    ended, following = detector.update(2, certain[0])
+    assert (started.label, ended.label, following.label) == ("Red", "Red", "Blue")
+    assert (ended.start, ended.end, following.start, following.end) == (1, 2, 2, None)
+    (last,) = detector.finish(5)
+    assert (last.label, last.end) == ("Blue", 5)
+
+
+@pytest.mark.parametrize(("on", "off"), [(0.5, 0.4), (0.6, 0.6), (0.7, 0.0), (1.1, 0.4)])
+def test_thresholds_that_make_no_sense(on, off):
+    with pytest.raises(ValueError, match="expected 0 < off < on"):
+        EventDetector(NAMES, on=on, off=off)
+
+
+# --------------------------------------------------------------------------------------------------------- streams
+
+
+class Clock:
+    """Time that passes only by sleeping and by ``work`` seconds a frame."""
+
+    def __init__(self, work):
+        self.now, self.work, self.slept = 0.0, work, 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+        self.slept += seconds
+
+
+@pytest.mark.parametrize(("work", "looked_at"), [(0.0, 24), (0.2, 10)])
+def test_realtime_waits_for_its_frames_and_not_for_itself(tmp_path, monkeypatch, work, looked_at):
+    """24 frames at 12 a second take 2 s; if looking takes 0.2 s, there is time for 10 of them."""
+    clock = Clock(work)
+    monkeypatch.setattr(streaming, "time", clock)
+    source = open_source(str(write_folder(tmp_path / "clip", coloured("Red", 24))))
+    recognizer = Recognizer(colour_network(), SIDE, window=0.1)
+    pushed = []
+    push = recognizer.push
+
+    def slow_push(frame, seconds):
+        clock.now += work
+        pushed.append(seconds)
+        return push(frame, seconds)
+
+    recognizer.push = slow_push
+    moments = list(stream(recognizer, EventDetector(NAMES), source, realtime=True))
+    assert [moment.seconds for moment in moments] == pytest.approx(np.arange(24) / 12)
+    assert len(pushed) == pytest.approx(looked_at, abs=2)
+    assert clock.now == pytest.approx(2.0, abs=0.3)
+    assert (clock.slept > 1) == (work == 0)
+    clock.slept = 0.0
+    assert len(list(stream(recognizer, EventDetector(NAMES), source, realtime=False))) == 24
+    assert clock.slept == 0.0
+    assert len(pushed) == pytest.approx(looked_at + 24, abs=2)

@@ -1,0 +1,323 @@
+"""The configuration: what the YAML files and the command line may say, and what is said about the rest."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model_utils import config as config_module
+from model_utils.config import DEFAULT_CONFIG, load_config
+from model_utils.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+VALUES, HELPS, ALLOWED = yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def refused(*argv, **options):
+    with pytest.raises(InputError) as caught:
+        load_config(list(argv), **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("path", sorted(DEFAULT_CONFIG.parent.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_file_is_valid(path):
+    config = load_config(["--config_path", str(path)])
+    written = next(iter(yaml.safe_load_all(path.read_text(encoding="utf-8"))))
+    assert {key: getattr(config, key) for key in written} == written
+
+
+def test_defaults_are_those_of_the_default_file():
+    config = load_config([])
+    values = {key: getattr(config, key) for key in config.keys}
+    assert values == VALUES
+    # Equal is not enough: 1 == 1.0 == True.
+    assert {key: type(value) for key, value in values.items()} == {key: type(value) for key, value in VALUES.items()}
+    assert config.given == frozenset()
+    assert config.config_path == str(DEFAULT_CONFIG)
+
+
+def test_default_file_is_given_only_what_the_command_line_adds():
+    config = load_config(["--config_path", os.path.relpath(DEFAULT_CONFIG), "--flip", "plain"])
+    assert config.given == {"flip"}
+
+
+def test_command_line_over_file_over_defaults(config_file):
+    path = config_file("lr: 0.5\nnum_segments: 4\n")
+    config = load_config(["--config_path", path, "--lr", "0.25", "--seed=7"])
+    assert (config.lr, config.num_segments, config.seed) == (0.25, 4, 7)
+    assert config.epochs_num == VALUES["epochs_num"]
+    assert config.given == {"lr", "num_segments", "seed"}
+
+
+def test_last_of_two_equal_options_wins():
+    assert load_config(["--lr", "1", "--lr", "2"]).lr == 2.0
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("lr", "1e-3", 0.001),
+        ("lr", "2", 2.0),
+        ("lr", ".5", 0.5),
+        ("num_segments", "16", 16),
+        ("test_crops", "5", 5),
+        ("freeze_bn", "false", False),
+        ("freeze_bn", "No", False),
+        ("freeze_bn", "0", False),
+        ("is_train_distributed", "TRUE", True),
+        ("is_train_distributed", "yes", True),
+        ("is_train_distributed", "1", True),
+        ("flip", "none", "none"),
+        ("dataset_root", "2024", "2024"),
+        ("images_dir_name", "no", "no"),
+        ("pre_trained_backbone", "", ""),
+        ("dataset_root", "/with space/ünd: #", "/with space/ünd: #"),
+    ],
+)
+def test_values_and_their_types(key, text, value, config_file):
+    on_command_line = getattr(load_config([f"--{key}", text]), key)
+    quoted = "'" + text + "'" if not text or "#" in text else text
+    in_file = getattr(load_config(["--config_path", config_file(f"{key}: {quoted}\n")]), key)
+    for found in (on_command_line, in_file):
+        assert found == value
+        assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "expected"),
+    [
+        ("num_segments", "1.5", "int in [2, inf)"),
+        ("num_segments", "8.0", "int in [2, inf)"),
+        ("num_segments", "1", "int in [2, inf)"),
+        ("num_segments", "true", "int in [2, inf)"),
+        ("lr", "fast", "float in (0, inf)"),
+        ("lr", "0", "float in (0, inf)"),
+        ("lr", "nan", "float in (0, inf)"),
+        ("lr", "inf", "float in (0, inf)"),
+        ("weight_decay", "-0.1", "float in [0, inf)"),
+        ("dropout", "1", "float in [0, 1)"),
+        ("image_size", "513", "int in [32, 512]"),
+        ("freeze_bn", "maybe", "true or false"),
+        ("freeze_bn", "2", "true or false"),
+        ("test_crops", "3", "one of 1, 5, 10"),
+        ("device_target", "gpu", "one of GPU, CPU, Ascend"),
+        ("flip", "no", "one of label_aware, plain, none"),
+    ],
+)
+def test_refused_values(key, text, expected, config_file):
+    assert refused(f"--{key}", text) == f"--{key}: '{text}' is not allowed, expected {expected}"
+    path = config_file(f"seed: 1\n\n{key}: {text}\n")
+    assert refused("--config_path", path) == f"{path}:3: {key}: '{text}' is not allowed, expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("key", "edge"), [("image_size", 32), ("image_size", 512), ("dropout", 0.0), ("seed", 2**32 - 1)]
+)
+def test_closed_bounds_are_allowed(key, edge):
+    assert getattr(load_config([f"--{key}", str(edge)]), key) == edge
+
+
+def test_unknown_key_in_a_file(config_file):
+    path = config_file("lr: 0.1\ntrain_batchsize: 4\n")
+    assert refused("--config_path", path) == (
+        f"{path}:2: unknown key 'train_batchsize', did you mean train_batch_size?"
+    )
+
+
+def test_unknown_key_on_the_command_line():
+    assert refused("--train-batch-size=4") == (
+        "command line: unknown key 'train-batch-size', did you mean train_batch_size?"
+    )
+    assert refused("--qqq", "4") == "command line: unknown key 'qqq', see --help"
+
+
+def test_options_are_not_abbreviated():
+    assert "unknown key 'momen'" in refused("--momen", "0.5")
+
+
+def test_stray_argument_and_missing_value():
+    assert "'stray'" in refused("stray")
+    assert refused("--lr") == "command line: argument --lr: expected one argument"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "reason"),
+    [
+        ("lr: 0.1\nseed: [1\n", 3, "not valid YAML"),
+        ("lr: 0.1\n\tseed: 1\n", 2, "not valid YAML"),
+        ("lr: 0.1\nseed: *other\n", 2, "not valid YAML"),
+        (b"lr: 0.1\ndataset_root: \xff\n", 2, "not UTF-8 text"),
+        ("lr: 0.1\ndataset_root: a\x00b\n", 2, "a character that YAML forbids"),
+        ("- lr\n- seed\n", 1, "expected lines of the form 'key: value'"),
+        ("just text\n", 1, "expected lines of the form 'key: value'"),
+        ("lr: 0.1\nseed: 1\nlr: 0.2\n", 3, "lr is already set in line 1"),
+        ("lr: 0.1\nseed:\n", 2, "seed: not a single value, expected int in [0, 4294967295]"),
+        ("lr: 0.1\ndataset_root: null\n", 2, "dataset_root: not a single value, expected text"),
+        ("seed: 1\nlr: [0.1]\n", 2, "lr: not a single value, expected float in (0, inf)"),
+        ("seed: 1\nlr: {a: 1}\n", 2, "lr: not a single value, expected float in (0, inf)"),
+        ("seed: 1\n---\nOurs:\n  sede: help\n", 4, "unknown key 'sede', did you mean seed?"),
+        ("seed: 1\n---\n---\nsede: int [0, 1]\n", 4, "unknown key 'sede', did you mean seed?"),
+    ],
+)
+def test_unusable_files_name_file_and_line(text, line, reason, config_file):
+    path = config_file(text)
+    message = refused("--config_path", path)
+    assert message.startswith(f"{path}:{line}: ")
+    assert reason in message
+
+
+def test_missing_file_and_folder_instead_of_file(tmp_path):
+    missing = str(tmp_path / "missing.yaml")
+    assert refused("--config_path", missing) == f"{missing}: cannot read the config file: No such file or directory"
+    assert refused("--config_path", str(tmp_path)) == f"{tmp_path}: cannot read the config file: Is a directory"
+
+
+def test_more_than_three_documents(config_file):
+    path = config_file("seed: 1\n" + "---\n" * 3)
+    assert refused("--config_path", path) == f"{path}: expected at most 3 documents, found 4"
+
+
+def test_empty_file_overrides_nothing(config_file):
+    assert load_config(["--config_path", config_file("# nothing\n")]).given == frozenset()
+
+
+def test_a_copy_of_the_default_file_may_be_used(config_file):
+    copy = DEFAULT_CONFIG.read_text(encoding="utf-8").replace("\nlr: 0.001\n", "\nlr: 1e-2\n", 1)
+    config = load_config(["--config_path", config_file(copy)])
+    assert config.lr == 0.01
+    assert config.given == set(VALUES)
+
+
+def test_save_and_load_again(tmp_path):
+    argv = ["--lr", "1e-5", "--freeze_bn", "no", "--pre_trained_backbone", "a b/ü: #.ckpt", "--images_dir_name", "null"]
+    config = load_config(argv)
+    config.num_segments = 12  # what is saved is what was used
+    path = tmp_path / "results" / "config.yaml"
+    config.save(path)
+    again = load_config(["--config_path", str(path)])
+    assert {key: getattr(again, key) for key in again.keys} == {key: getattr(config, key) for key in config.keys}
+    assert (again.lr, again.num_segments, again.images_dir_name) == (1e-5, 12, "null")
+    assert os.listdir(path.parent) == ["config.yaml"]
+
+
+def test_save_into_an_impossible_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / "config.yaml"
+    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot write the file: "):
+        load_config([]).save(path)
+
+
+def add_source(parser):
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--json")
+
+
+def test_options_of_one_program():
+    config = load_config(["--source", "clip", "--lr", "1"], add_arguments=add_source)
+    assert (config.source, config.json, config.lr) == ("clip", None, 1.0)
+    assert config.given == {"lr"}
+    assert "source" not in config.keys
+    assert refused(add_arguments=add_source) == "command line: the following arguments are required: --source"
+    assert "did you mean source?" in refused("--source", "a", "--sorce", "b", add_arguments=add_source)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("\nlr: 0.001\n", "\n", "no value for lr"),
+        ("\nlr: 0.001\n", "\nlr: 0\n", "lr: '0' is not allowed, expected float in (0, inf)"),
+        ("\nlr: 0.001\n", "\nlr: 0.001\nlrr: 1\n", "unknown key 'lrr', did you mean lr?"),
+        ("\nlr: float (0, inf)\n", "\nlr: number\n", "lr: 'number' is not allowed, expected [choice, ...] or"),
+        ("\nlr: float (0, inf)\n", "\nlr: []\n", "lr: [] is not allowed, expected [choice, ...] or"),
+    ],
+)
+def test_mistakes_made_when_editing_the_default_file(old, new, reason, tmp_path, monkeypatch):
+    text = DEFAULT_CONFIG.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    edited = tmp_path / "jester_config.yaml"
+    edited.write_text(text.replace(old, new), encoding="utf-8")
+    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+    message = refused()
+    assert message.startswith(f"{edited}:")
+    assert reason in message
+
+
+def test_percent_sign_in_a_help_text(tmp_path, monkeypatch, capsys):
+    text = DEFAULT_CONFIG.read_text(encoding="utf-8").replace("initial learning rate", "100 %d of it", 1)
+    edited = tmp_path / "jester_config.yaml"
+    edited.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+    with pytest.raises(SystemExit, match="^0$"):
+        load_config(["--help"])
+    assert "100 %d of it" in capsys.readouterr().out
+
+
+def test_a_default_may_be_edited_to_another_way_of_writing_it(tmp_path, monkeypatch):
+    text = DEFAULT_CONFIG.read_text(encoding="utf-8").replace("\nlr: 0.001\n", "\nlr: 1\n")
+    edited = tmp_path / "jester_config.yaml"
+    edited.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+    assert load_config(["--lr", "0.5"]).lr == 0.5
+    assert type(load_config([]).lr) is float
+
+
+def test_help_shows_every_key_and_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from model_utils.config import load_config\n"
+        "try:\n"
+        "    load_config(['--help'], description='What it is for, 100 % of it.')\n"
+        "finally:\n"
+        "    print('heavy:', {'mindspore', 'numpy', 'cv2', 'torch', 'moxing'} & set(sys.modules))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0
+    assert "heavy: set()" in run.stdout
+    words = " ".join(run.stdout.split())
+    assert "What it is for, 100 % of it." in words
+    keys = [key for group in HELPS.values() for key in group]
+    assert sorted(keys) == sorted(VALUES)
+    for title, group in HELPS.items():
+        assert f"{title}:" in words
+        for key, text in group.items():
+            assert f"--{key} " in words
+            assert " ".join(text.split()) in words
+    assert "initial learning rate (float in (0, inf); default 0.001)" in words
+    assert "format of the exported file (one of MINDIR, ONNX, AIR; default 'MINDIR')" in words
+
+
+def keys_read(path):
+    """Names of the attributes of `config`, called `settings` where a checkpoint may stand in, that a file reads."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("config", "settings")
+    }
+
+
+def test_every_key_is_read_somewhere():
+    sources = [*ROOT.glob("*.py"), *ROOT.glob("src/**/*.py"), *ROOT.glob("model_utils/**/*.py")]
+    read = set().union(*(keys_read(path) for path in sources))
+    unread = sorted(set(VALUES) - read)
+    assert not unread, f"no source file reads config.<key> for: {', '.join(unread)}"

@@ -1,0 +1,328 @@
+"""ModelArts, with a stand-in for its `moxing` that copies between local folders; and the numbers of a process."""
+
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import time
+from types import ModuleType
+
+import pytest
+
+import train as training_program
+from model_utils import device_adapter
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from model_utils.logging import get_logger
+from model_utils.moxing_adapter import moxing_session
+from model_utils.stop_signals import Stopped
+from model_utils.util import run_main
+from tests.helpers.clips import write_clip
+
+LAUNCHERS = ["DEVICE_ID", "RANK_ID", "RANK_SIZE", "JOB_ID", "MS_NODE_ID", "MS_WORKER_NUM", "OMPI_COMM_WORLD_RANK"]
+LAUNCHERS += ["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"]
+
+
+@pytest.fixture(autouse=True)
+def _no_launcher(monkeypatch):
+    for name in LAUNCHERS:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def remote(tmp_path):
+    for name in ("data", "checkpoints"):
+        (tmp_path / "remote" / name).mkdir(parents=True)
+    (tmp_path / "remote" / "data" / "categories.txt").write_text("Swiping Left\n")
+    (tmp_path / "remote" / "checkpoints" / "bn.ckpt").write_text("weights")
+    return tmp_path / "remote"
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """Puts the stand-in in place; gives the list of the copies that it made, as (source, target) names."""
+    made = []
+
+    def copy_parallel(source, target):
+        made.append((os.path.basename(source), os.path.basename(target)))
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+    moxing = ModuleType("moxing")
+    moxing.file = ModuleType("moxing.file")
+    moxing.file.exists = os.path.exists
+    moxing.file.copy_parallel = copy_parallel
+    monkeypatch.setitem(sys.modules, "moxing", moxing)
+    return made
+
+
+@pytest.fixture
+def config(tmp_path, remote):
+    local = tmp_path / "cache"
+    argv = ["--enable_modelarts", "true", "--data_path", str(local / "data"), "--output_path", str(local / "train")]
+    argv += ["--load_path", str(local / "load"), "--data_url", str(remote / "data"), "--train_url", str(remote / "out")]
+    argv += ["--checkpoint_url", str(remote / "checkpoints"), "--pre_trained_backbone", "bn.ckpt"]
+    return load_config(argv)
+
+
+def write_result(config):
+    os.makedirs(config.train_output_dir)
+    with open(os.path.join(config.train_output_dir, "train.log"), "w") as file:
+        file.write("epoch: 1")
+
+
+def test_elsewhere_nothing_happens(monkeypatch):
+    monkeypatch.setitem(sys.modules, "moxing", None)  # importing it would fail
+    config = load_config(["--data_url", "obs://bucket/data", "--ckpt_file", "a.ckpt"])
+    before = dict(vars(config))
+    with moxing_session(config):
+        pass
+    assert vars(config) == before
+
+
+def test_without_moxing(config, monkeypatch):
+    monkeypatch.setitem(sys.modules, "moxing", None)
+    with pytest.raises(InputError, match="enable_modelarts: true needs the package moxing"), moxing_session(config):
+        pytest.fail("the run must not start")
+
+
+def test_a_run(config, copies, remote, tmp_path):
+    with moxing_session(config):
+        assert config.dataset_root.startswith(str(tmp_path / "cache" / "data"))
+        with open(os.path.join(config.dataset_root, config.categories_list_file_name)) as file:
+            assert file.read() == "Swiping Left\n"
+        with open(config.pre_trained_backbone) as file:
+            assert file.read() == "weights"
+        assert config.ckpt_file == ""
+        write_result(config)
+        assert not (remote / "out").exists()
+    assert (remote / "out" / "train-logs" / "train.log").read_text() == "epoch: 1"
+    assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_results_are_sent_after_a_failure(failure, config, copies, remote):
+    def run():
+        with moxing_session(config):
+            write_result(config)
+            raise failure
+
+    with pytest.raises(failure):
+        run()
+    assert (remote / "out" / "train-logs" / "train.log").read_text() == "epoch: 1"
+
+
+def test_a_failure_before_any_result_is_the_one_reported(config, copies, remote):
+    with pytest.raises(InputError, match="the list is empty"), moxing_session(config):
+        raise InputError("the list is empty")
+    assert not (remote / "out").exists()
+
+
+def broken(source, target):
+    raise OSError("network")
+
+
+def test_results_that_cannot_be_sent(config, copies, monkeypatch):
+    config.data_url = config.checkpoint_url = ""
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
+    message = f"^{re.escape(config.output_path)}: cannot be copied to {re.escape(config.train_url)}: network$"
+    with pytest.raises(InputError, match=message), moxing_session(config):
+        write_result(config)
+
+
+def test_results_that_cannot_be_sent_do_not_hide_what_failed(config, copies, monkeypatch, capsys):
+    config.data_url = config.checkpoint_url = ""
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
+
+    def run():
+        with moxing_session(config):
+            write_result(config)
+            raise InputError("the list is empty")
+
+    with pytest.raises(InputError, match="^the list is empty$"):
+        run()
+    assert capsys.readouterr().err.endswith(f"cannot be copied to {config.train_url}: network\n")
+
+
+def train(config_of_test, monkeypatch, *options):
+    """Runs train.py on ModelArts with the settings of a config; gives the exit status."""
+    keys = "data_path output_path load_path data_url train_url checkpoint_url pre_trained_backbone".split()
+    argv = [word for key in keys for word in (f"--{key}", getattr(config_of_test, key))]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--enable_modelarts", "true", *argv, *options])
+    monkeypatch.setattr(device_adapter, "start_device", lambda config: (0, 1))
+    with pytest.raises(SystemExit) as end:
+        run_main(training_program.main)
+    get_logger(rank=1)  # closes the log file
+    return end.value.code
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "said"),
+    [
+        (None, 0, ""),
+        (InputError("lr 9: the loss became nan"), 1, "error: lr 9: the loss became nan"),
+        (Stopped(15, "stopped; --resume auto goes on"), 143, "stopped; --resume auto goes on"),
+    ],
+)
+def test_training_sends_its_results_however_it_ends(end, status, said, config, copies, remote, monkeypatch, capsys):
+    def run(config, stop):
+        get_logger(config.train_output_dir).info("epoch 1")
+        with open(os.path.join(config.train_output_dir, "checkpoint.ckpt"), "w") as file:
+            file.write("trained on " + config.dataset_root)
+        if end:
+            raise end
+
+    monkeypatch.setattr(training_program, "train", run)
+    assert train(config, monkeypatch) == status
+    assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
+    sent = remote / "out" / "train-logs"
+    assert (sent / "checkpoint.ckpt").read_text() == f"trained on {config.data_path}/."
+    first, *last = (sent / "train.log").read_text().splitlines()
+    assert first.endswith(":INFO:epoch 1")
+    assert [line.split(":ERROR:")[1] for line in last] == [said] * bool(said)
+    assert capsys.readouterr().err == f"{said}\n" * bool(said)
+
+
+def test_training_finds_its_data_and_sends_the_log_of_what_was_wrong_with_them(
+    config, copies, remote, monkeypatch, capsys
+):
+    clip = write_clip(remote / "data" / "20bn-jester-v1" / "left", 3, 40, 44)
+    (clip / "00002.jpg").write_bytes(b"")
+    (remote / "data" / "train_videofolder.txt").write_text("left 3 0\n")
+    options = "--train_batch_size 1 --num_segments 3 --width_mult 0.0625 --image_size 32 --eval_interval 0"
+    config.pre_trained_backbone = ""
+    assert train(config, monkeypatch, *options.split()) == 1
+    message = f"error: {config.data_path}/./20bn-jester-v1/left/00002.jpg: frame is empty (0 bytes)".replace("/./", "/")
+    assert capsys.readouterr().err.startswith(message)
+    sent = remote / "out" / "train-logs"
+    assert sorted(path.name for path in sent.iterdir()) == ["config.yaml", "train.log"]
+    assert f":ERROR:{message}" in (sent / "train.log").read_text().splitlines()[-1]
+
+
+def test_without_remote_folders_nothing_is_copied(config, copies):
+    config.data_url = config.checkpoint_url = config.train_url = ""
+    with moxing_session(config):
+        write_result(config)
+    assert copies == []
+
+
+def test_missing_remote_folder(config, copies):
+    config.data_url += "-missing"
+    with pytest.raises(InputError, match="data-missing: the remote folder does not exist"), moxing_session(config):
+        pytest.fail("the run must not start")
+    assert copies == []
+
+
+def test_output_that_would_be_lost(config, copies, tmp_path):
+    config.eval_output_dir = str(tmp_path / "elsewhere")
+    message = f"^eval_output_dir: {re.escape(config.eval_output_dir)} is not inside output_path"
+    with pytest.raises(InputError, match=message), moxing_session(config):
+        pytest.fail("the run must not start")
+
+
+def test_absolute_paths_stay(config, copies, tmp_path):
+    config.dataset_root = str(tmp_path / "mounted")
+    config.ckpt_file = str(tmp_path / "mine.ckpt")
+    config.train_output_dir = str(tmp_path / "cache" / "train" / "logs")
+    with moxing_session(config):
+        assert config.dataset_root == str(tmp_path / "mounted")
+        assert config.ckpt_file == str(tmp_path / "mine.ckpt")
+        assert config.train_output_dir == str(tmp_path / "cache" / "train" / "logs")
+
+
+@pytest.mark.parametrize(("device", "sends"), [("0", True), ("3", False)])
+def test_one_process_of_a_node_sends_the_results(device, sends, config, copies, monkeypatch):
+    monkeypatch.setenv("RANK_SIZE", "8")
+    monkeypatch.setenv("DEVICE_ID", device)
+    with moxing_session(config):
+        write_result(config)
+    assert (("train", "out") in copies) == sends
+
+
+def test_alone_on_another_device_than_the_first(config, copies, monkeypatch):
+    monkeypatch.setenv("DEVICE_ID", "3")
+    with moxing_session(config):
+        write_result(config)
+    assert ("train", "out") in copies
+
+
+def test_data_are_fetched_once_for_a_job(config, copies, monkeypatch):
+    config.checkpoint_url = config.train_url = ""
+    for job in ("job-1", "job-1", "job-2", "job-2"):
+        monkeypatch.setenv("JOB_ID", job)
+        with moxing_session(config):
+            pass
+    assert copies == [("data", "data")] * 2
+
+
+def test_a_failed_fetch_is_tried_again(config, copies, monkeypatch):
+    config.checkpoint_url = config.train_url = ""
+    copy_parallel = sys.modules["moxing"].file.copy_parallel
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
+    message = f"^{re.escape(config.data_url)}: cannot be copied to {re.escape(config.data_path)}: network$"
+    with pytest.raises(InputError, match=message), moxing_session(config):
+        pytest.fail("the run must not start")
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", copy_parallel)
+    with moxing_session(config):
+        assert os.listdir(config.data_path) == ["categories.txt"]
+
+
+def test_the_other_processes_of_a_node_wait_for_the_data(config, copies, monkeypatch):
+    config.checkpoint_url = config.train_url = ""
+    context = multiprocessing.get_context("fork")  # so that the stand-in is there too
+    events, started = context.SimpleQueue(), context.Event()
+    copy_parallel = sys.modules["moxing"].file.copy_parallel
+
+    def slow(source, target):
+        events.put("copy begins")
+        started.set()
+        time.sleep(0.5)
+        copy_parallel(source, target)
+        events.put("copy ends")
+
+    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", slow)
+
+    def rank():
+        with moxing_session(config):
+            events.put("run")
+
+    ranks = [context.Process(target=rank) for _ in range(3)]
+    ranks[0].start()
+    assert started.wait(30)
+    for process in ranks[1:]:
+        process.start()
+    for process in ranks:
+        process.join(30)
+        assert process.exitcode == 0
+    assert [events.get() for _ in range(5)] == ["copy begins", "copy ends", "run", "run", "run"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, (0, 1, 0)),
+        ({"DEVICE_ID": "3"}, (3, 1, 0)),
+        ({"DEVICE_ID": "1", "RANK_SIZE": "16", "RANK_ID": "9"}, (1, 16, 9)),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "5"}, (1, 8, 5)),
+        ({"DEVICE_ID": "1", "MS_WORKER_NUM": "2", "MS_NODE_ID": "1"}, (1, 2, 1)),
+    ],
+)
+@pytest.mark.parametrize("enable_modelarts", ["true", "false"])
+def test_numbers_of_a_process(environment, expected, enable_modelarts, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    config = load_config(["--enable_modelarts", enable_modelarts])
+    numbers = [device_adapter.get_device_id, device_adapter.get_device_num, device_adapter.get_rank_id]
+    assert tuple(number(config) for number in numbers) == expected
+
+
+def test_job(monkeypatch):
+    monkeypatch.setenv("JOB_ID", "job-7")
+    assert device_adapter.get_job_id(load_config(["--enable_modelarts", "true"])) == "job-7"
+    assert device_adapter.get_job_id(load_config([])) == "local"
+
+
+def test_environment_that_is_no_number(monkeypatch):
+    monkeypatch.setenv("RANK_ID", "first")
+    with pytest.raises(InputError, match="^environment variable RANK_ID: 'first' is not allowed, expected a number$"):
+        device_adapter.get_rank_id(load_config([]))
