@@ -34,8 +34,8 @@ def evaluate(config: Config) -> None:
     from model_utils.logging import get_logger, log_plain
     from src import tsn_dataset
     from src.data.clips import EvaluationLoader
-    from src.evaluation import report
     from src.evaluation.evaluator import Evaluator
+    from src.evaluation.results import write_results
     from src.training.checkpoint import load_network
     from src.transforms import mirrored_classes
     from src.tsn import prepare_for_inference
@@ -81,7 +81,7 @@ def evaluate(config: Config) -> None:
         index = int(scored.indices[row])
         return loader.frames(records[index], index)
 
-    report.write_results(
+    write_results(
         output_dir,
         {"protocol": protocol(config, list_file), "clips_listed": len(records), **results},
         categories,

@@ -165,8 +165,8 @@ def recogniser(config: Config, model: Model) -> Callable[[Source], dict[str, Any
 def look(config: Config, model: Model, source: Source, seconds: float) -> dict[str, Any]:
     """One answer for a source as a whole, or for so many seconds of a camera."""
     from src.data.video import Span
-    from src.evaluation import report
-    from src.inference import drawing, explain
+    from src.evaluation import plots
+    from src.inference import drawing, explain, explanation_picture
     from src.inference import model as recognition
 
     seen = recognition.look(source, model.num_segments, seconds)
@@ -183,9 +183,11 @@ def look(config: Config, model: Model, source: Source, seconds: float) -> dict[s
     if config.explain:
         scales = explain.explain_frames(model.inner_network("--explain"), seen.frames, model.image_size)
         label = model.categories.index(config.explain_class or top[0]["label"])
-        result["explanation"] = explain.describe(scales, label, model.categories, seen.indices)
-        figure = explain.draw(scales, label, model.categories, seen.frames, seen.indices, source.rate)
-        write_bytes(config.explain, report.png_bytes(figure))
+        result["explanation"] = explain.explain_class(scales, label, model.categories, seen.indices)
+        figure = explanation_picture.draw_explanation(
+            scales, label, model.categories, seen.frames, seen.indices, source.rate
+        )
+        write_bytes(config.explain, plots.png_bytes(figure))
     if config.output:
         if source.num_frames is None:
             raise InputError(f"{source.name}: --output of a camera goes with --stream")

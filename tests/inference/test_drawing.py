@@ -7,7 +7,7 @@ import pytest
 
 from src.data.video import Span
 from src.inference import drawing
-from src.inference.drawing import draw, nearest, palette
+from src.inference.drawing import draw_overlay, nearest, palette
 
 CATEGORIES = ["Swiping Left", "Turning Hand Counterclockwise", "No gesture", "Рука вверх"]
 COLOURS = palette(CATEGORIES)
@@ -23,7 +23,7 @@ def columns_of(picture, row, colour):
 
 def test_the_frame_itself_is_left_alone():
     frame = frame_of()
-    picture = draw(frame, ("Swiping Left", 0.5), [], 0.0, (0.0, 1.0), COLOURS)
+    picture = draw_overlay(frame, ("Swiping Left", 0.5), [], 0.0, (0.0, 1.0), COLOURS)
     assert np.all(frame == 130)
     assert picture.shape == frame.shape
     assert np.all(picture[60:220] == 130)
@@ -32,7 +32,7 @@ def test_the_frame_itself_is_left_alone():
 
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
 def test_the_bar_is_as_long_as_the_label_is_probable(probability):
-    picture = draw(frame_of(), ("Swiping Left", probability), [], 0.0, (0.0, 1.0), COLOURS)
+    picture = draw_overlay(frame_of(), ("Swiping Left", probability), [], 0.0, (0.0, 1.0), COLOURS)
     rows = [[len(columns_of(picture, y, c)) for c in (COLOURS["Swiping Left"], drawing.GREY)] for y in range(60)]
     filled, rest = max(rows, key=sum)
     assert filled + rest > 290
@@ -41,7 +41,7 @@ def test_the_bar_is_as_long_as_the_label_is_probable(probability):
 
 def test_the_timeline_shows_spans_and_where_it_is():
     spans = [Span(2.0, 4.0, "Swiping Left", 0.9), Span(6.0, None, "No gesture", 0.8)]
-    picture = draw(frame_of(), None, spans, 8.0, (0.0, 10.0), COLOURS)
+    picture = draw_overlay(frame_of(), None, spans, 8.0, (0.0, 10.0), COLOURS)
     left = columns_of(picture, -1, COLOURS["Swiping Left"])
     still = columns_of(picture, -1, COLOURS["No gesture"])
     cursor = columns_of(picture, -1, drawing.WHITE)
@@ -54,7 +54,7 @@ def test_the_timeline_shows_spans_and_where_it_is():
 @pytest.mark.parametrize("size", [(100, 120), (100, 176), (1920, 1080), (2160, 3840)])
 def test_a_label_is_written_whole_and_does_not_run_into_the_percentage(size, label):
     """Letters are lighter than the darkened band behind them, and spaces are narrower than what is in between."""
-    picture = draw(frame_of(*size), (label, 1.0), [], 0.0, (0.0, 1.0), COLOURS)
+    picture = draw_overlay(frame_of(*size), (label, 1.0), [], 0.0, (0.0, 1.0), COLOURS)
     band = picture[: round(0.1 * min(size))]
     written = np.flatnonzero((band > 100).any((0, 2)))
     gap = np.argmax(np.diff(written))
@@ -68,7 +68,7 @@ def test_a_label_is_written_whole_and_does_not_run_into_the_percentage(size, lab
 
 @pytest.mark.parametrize("size", [(30, 400), (400, 30), (24, 24)])
 def test_on_a_small_frame_a_label_loses_its_end(size):
-    picture = draw(frame_of(*size), ("Turning Hand Counterclockwise", 1.0), [], 0.0, (0.0, 1.0), COLOURS)
+    picture = draw_overlay(frame_of(*size), ("Turning Hand Counterclockwise", 1.0), [], 0.0, (0.0, 1.0), COLOURS)
     assert picture.shape[:2] == size
     assert drawing._fitting("Turning Hand Counterclockwise", 20, 30)[0].endswith("…")
 
@@ -81,7 +81,9 @@ def test_letters_beyond_ascii_are_letters():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (23, 200)])
 def test_on_a_tiny_frame_nothing_is_drawn(size):
-    picture = draw(frame_of(*size), ("Swiping Left", 0.5), [Span(0, 1, "Swiping Left", 0.5)], 0.5, (0, 1), COLOURS)
+    picture = draw_overlay(
+        frame_of(*size), ("Swiping Left", 0.5), [Span(0, 1, "Swiping Left", 0.5)], 0.5, (0, 1), COLOURS
+    )
     assert np.all(picture == 130)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.evaluation import report
+from src.evaluation import plots
 from src.evaluation.scoring import ClipScorer
-from src.inference import explain
+from src.inference import explain, explanation_picture
 from src.transforms import test_crops as crops_of
 from src.trn import AverageConsensus, SingleScaleTRN
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
@@ -72,7 +72,7 @@ def test_with_the_real_backbone():
 
 def test_what_json_says():
     scales = explain.explain_frames(ordering_network(), changing_frames(3), SIDE)
-    said = explain.describe(scales, 2, NAMES, np.array([4, 10, 17]))
+    said = explain.explain_class(scales, 2, NAMES, np.array([4, 10, 17]))
     total = explain.scores(scales)
     assert (said["label"], said["score"]) == ("Red", pytest.approx(total[2]))
     assert said["probability"] == pytest.approx(np.exp(total[2]) / np.exp(total).sum())
@@ -93,8 +93,8 @@ def test_the_picture_shows_the_frames_of_the_best_tuples():
     tuples = [np.array([[0, 1, 2]]), np.array([[0, 1], [0, 2], [1, 2]])]
     contributions = [np.array([[2.0]]), np.array([[-1.0], [3.0], [0.5]])]
     scales = [explain.Scale(t, c, np.zeros(1)) for t, c in zip(tuples, contributions)]
-    figure = explain.draw(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), 12.0)
-    image = cv2.imdecode(np.frombuffer(report.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)
+    figure = explanation_picture.draw_explanation(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), 12.0)
+    image = cv2.imdecode(np.frombuffer(plots.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)
     axes = figure.axes[0].get_position()
     height, width = image.shape[:2]
     shown = []

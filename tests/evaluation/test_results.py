@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from model_utils.errors import InputError
-from src.evaluation import order_ablation, report
+from src.evaluation import order_ablation, plots, results
 from src.evaluation.metrics import summarise, true_class_rank
 
 NAMES = ["Stop <Sign>", "Swiping Left", "Swiping Right", "Thumb Up"]
@@ -37,7 +37,7 @@ def write(folder, scores, labels, frames_of=frames_of, **changes):
     summary = summarise(scores[known], labels[known], NAMES) if known.any() else {"clips": len(labels)}
     metrics = {"protocol": PROTOCOL, "clips_listed": len(labels), **summary, "left_out": [], "observed": [], **changes}
     clips = [f"clip{row}" for row in range(len(labels))]
-    report.write_results(folder, metrics, NAMES, clips, scores, labels, frames_of)
+    results.write_results(folder, metrics, NAMES, clips, scores, labels, frames_of)
     return metrics
 
 
@@ -108,7 +108,7 @@ def test_page_holds_everything_and_needs_nothing_else(tmp_path):
         assert predicted[row] != labels[row]
         assert strip.size == (3 * 112 + 2 * 3, 80)  # three frames of 56 x 40, enlarged, and the gaps
         assert abs(int(np.asarray(strip)[40, 50].mean()) - 10 * row % 256) < 5
-        assert f"clip clip{row}: " in page
+        assert f"clip <bdi>clip{row}</bdi>: " in page
 
 
 def test_all_right_and_all_of_one_class(tmp_path):
@@ -152,14 +152,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_training_curves(tmp_path):
     first = {"epoch": 1, "lr": 0.001, "loss": 2.5, "top1": None, "top5": None, "seconds": 1.25}
     second = {"epoch": 2, "lr": 0.0001, "loss": 1.5, "top1": 0.5, "top5": 0.75, "seconds": 1.0}
-    report.write_training(tmp_path, [first])
-    report.write_training(tmp_path, [first, second])
+    results.write_training(tmp_path, [first])
+    results.write_training(tmp_path, [first, second])
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         "epoch,lr,loss,top1,top5,seconds",
         "1,0.001,2.5,,,1.25",
         "2,0.0001,1.5,0.5,0.75,1",
     ]
-    _, _, accuracy = report.draw_training([first, second]).axes
+    _, _, accuracy = plots.draw_training([first, second]).axes
     assert [line.get_xydata().tolist() for line in accuracy.lines] == [[[2, 50]], [[2, 75]]]
     assert Image.open(tmp_path / "curves.png").height > 300
 
