@@ -76,7 +76,8 @@ def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
     count = len(categories)
     if count <= NUMBERED_CLASSES:
         return _draw_numbered(categories, confusion, fractions)
-    shade = np.where(confusion > 0, 0.25 + 0.75 * np.sqrt(fractions), 0)  # a single mistake must be seen
+    faintest = 0.25 if count <= NAMED_CLASSES else 0.5  # a single mistake must be seen, even in a cell of one pixel
+    shade = np.where(confusion > 0, faintest + (1 - faintest) * np.sqrt(fractions), 0)
     if count <= NAMED_CLASSES:
         cell = min(max(OVERVIEW_SIDE // count, 11), 22)
         figure, _ = _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))
@@ -130,7 +131,8 @@ def _matrix_figure(shade: np.ndarray, cell: int, names: list[str] | None, size: 
     longest = max((fonts.text_width(name, size * DPI / 72) for name in names), default=0) if names else 50
     side, before, behind = cell * len(shade), round(longest) + 45, 25  # pixels
     across = before + side + behind
-    figure = Figure(figsize=(across / DPI, across / DPI), dpi=DPI)
+    inches = (across + 1e-6) / DPI  # Matplotlib rounds down: whole pixels must not become one less
+    figure = Figure(figsize=(inches, inches), dpi=DPI)
     axes = figure.add_axes((before / across, before / across, side / across, side / across))
     axes.imshow(shade, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if names is not None:
