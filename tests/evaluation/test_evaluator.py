@@ -7,6 +7,7 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
@@ -221,6 +222,22 @@ def test_evaluation_leaves_log_and_results(evaluate):
     assert metrics["protocol"].items() >= expected.items()
     assert metrics["protocol"]["num_segments"] == 3  # the checkpoint's
     assert len(metrics["protocol"]["ckpt_sha256"]) == 64
+
+
+def test_mistakes_are_shown_as_the_network_saw_them_last(evaluate, dataset, monkeypatch):
+    """Frames of the whole clip, played backwards, although the network first saw half of it."""
+    shown = []
+    monkeypatch.setattr("src.evaluation.page._strip", lambda frames: shown.append(frames) or b"")
+    _, _, folder = evaluate("--observe", "0.5,1.0", "--frame_order", "reversed")
+    wrong = [row["clip"] for row in read_csv(folder / "predictions.csv") if row["true"] != row["predicted"]]
+    expected = []
+    for clip in wrong:
+        length = len(list((dataset / "20bn-jester-v1" / clip).iterdir()))
+        numbers = [int(length / 3 * (i + 0.5)) + 1 for i in (2, 1, 0)]
+        expected.append([cv2.imread(str(dataset / f"20bn-jester-v1/{clip}/{number:05d}.jpg")) for number in numbers])
+    assert shown
+    for frames in shown:
+        assert any(np.array_equal(frames, others) for others in expected)
 
 
 def test_a_clip_that_cannot_be_read_is_left_out_if_asked(evaluate, broken):
