@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -117,9 +118,7 @@ def mistakes(evaluation: Evaluation, frames_of: FramesOf) -> Iterator[dict[str, 
         examples = []
         for place in np.argsort(-probabilities[:, answer], kind="stable")[:MISTAKES_SHOWN]:
             row = int(rows[place])
-            strip = picture_or_warning(
-                f"frames of clip {evaluation.clips[row]}", lambda row=row: _strip(frames_of(row))
-            )
+            strip = picture_or_warning(f"frames of clip {evaluation.clips[row]}", partial(_clip_strip, frames_of, row))
             examples.append(
                 {
                     "clip": evaluation.clips[row],
@@ -149,6 +148,10 @@ def _most_confused(evaluation: Evaluation) -> str | None:
         lambda: png_bytes(plots.draw_most_confused(evaluation.categories, evaluation.confusion)),
     )
     return _data_uri(picture, "png")
+
+
+def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
+    return _strip(frames_of(row))
 
 
 def _strip(frames: list[np.ndarray]) -> bytes:

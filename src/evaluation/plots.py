@@ -136,7 +136,7 @@ def _matrix_figure(shade: np.ndarray, cell: int, names: list[str] | None, size: 
     axes = figure.add_axes((before / across, before / across, side / across, side / across))
     axes.imshow(shade, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     if names is not None:
-        kept = {"parse_math": False, "fontsize": size}
+        kept: dict[str, Any] = {"parse_math": False, "fontsize": size}
         axes.set_xticks(range(len(names)), names, rotation=90, **kept)
         axes.set_yticks(range(len(names)), names, **kept)
         axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)

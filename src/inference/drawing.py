@@ -91,7 +91,7 @@ def write_video(path: str, source: Source, spans: list[Span], categories: list[s
         InputError: if a frame cannot be read or the video cannot be written.
     """
     colours = palette(categories)
-    extent = 0.0, source.num_frames / source.rate
+    extent = 0.0, (source.num_frames or 0) / source.rate
     starts = [span.start for span in spans]
     with VideoWriter(path, source.rate) as writer:
         for index, frame in frames_of_one_size(source):
@@ -102,9 +102,10 @@ def write_video(path: str, source: Source, spans: list[Span], categories: list[s
 
 def nearest(timeline: list[Span]) -> list[Span]:
     """Overlapping windows turned into consecutive spans: each moment belongs to the window with the nearest middle."""
-    middles = [(span.start + span.end) / 2 for span in timeline]
+    ends = [span.start if span.end is None else span.end for span in timeline]  # none is open
+    middles = [(span.start + end) / 2 for span, end in zip(timeline, ends)]
     between = [(a + b) / 2 for a, b in zip(middles, middles[1:])]
-    edges = [timeline[0].start, *between, timeline[-1].end]
+    edges = [timeline[0].start, *between, ends[-1]]
     return [span._replace(start=start, end=end) for span, start, end in zip(timeline, edges, edges[1:])]
 
 
@@ -122,8 +123,10 @@ def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Cal
     with VideoWriter(path, source.rate) as writer:
 
         def show(frame: np.ndarray, seconds: float, shown: tuple[str, float] | None, spans: Iterable[Span]) -> None:
-            whole = source.num_frames is not None
-            extent = (0.0, source.num_frames / source.rate) if whole else (seconds - LIVE_TIMELINE, seconds)
+            if source.num_frames is None:
+                extent = seconds - LIVE_TIMELINE, seconds
+            else:
+                extent = 0.0, source.num_frames / source.rate
             recent = [span for span in spans if span.end is None or span.end > extent[0]]
             writer.write(draw_overlay(frame, shown, recent, seconds, extent, colours))
 
