@@ -280,7 +280,11 @@ CASES = [
     Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
     Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
     Case(
-        "model without its JSON", write("trn.mindir", "x"), INFER, "trn.mindir: trn.json is not", "--model trn.mindir"
+        "model without its JSON",
+        write("trn.mindir", "x"),
+        INFER,
+        "trn.mindir: trn.mindir.json is not",
+        "--model trn.mindir",
     ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
