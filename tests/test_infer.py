@@ -359,9 +359,7 @@ def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch)
     write_folder(tmp_path / "clip", coloured("Red", 3))
     config = colour_settings(file_format="ONNX", export_batch_size=0)
     write_exported(tmp_path / "trn.onnx", "", config, NAMES[:3])
-    monkeypatch.setattr(
-        exported, "load_exported", lambda _: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32)
-    )
+    monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
     with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in its JSON"):
         run(tmp_path / "trn.onnx", tmp_path / "clip")
 
