@@ -161,10 +161,12 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
 
     from src.inference.export import export_network
 
-    config = SimpleNamespace(**SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE)
+    config = SimpleNamespace(
+        **SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE, flip="plain"
+    )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trn.onnx"
-        export_network(trained_network(), config, path)
+        export_network(trained_network(), config, [str(label) for label in range(CLASSES)], path)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     video = random_video(clips)
 

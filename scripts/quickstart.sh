@@ -64,5 +64,5 @@ echo "It shows: $(sed -n "$((class + 1))p" "$dataset/categories.txt")"
 step "Done"
 grep -h "clips, .* crops\|Top[15]:" "$work_dir/eval-logs/eval.log"
 printf '%-12s%s\n' Dataset: "$dataset" Checkpoint: "$checkpoint" MINDIR: "$work_dir/export-logs/trn.mindir" \
-    "Its JSON:" "$work_dir/export-logs/trn.json" Curves: "$work_dir/train-logs/curves.png" \
+    "Its JSON:" "$work_dir/export-logs/trn.mindir.json" Curves: "$work_dir/train-logs/curves.png" \
     Report: "$work_dir/eval-logs/report.html"

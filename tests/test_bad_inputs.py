@@ -280,7 +280,11 @@ CASES = [
     Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
     Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
     Case(
-        "model without its JSON", write("trn.mindir", "x"), INFER, "trn.mindir: trn.json is not", "--model trn.mindir"
+        "model without its JSON",
+        write("trn.mindir", "x"),
+        INFER,
+        "trn.mindir: trn.mindir.json is not",
+        "--model trn.mindir",
     ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
@@ -413,7 +417,7 @@ CASES = [
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
     Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
-    Case("file as folder of lists", nothing, PREPROCESS, "in.pth: the list files cannot", "--save_labels_path in.pth"),
+    Case("file as folder of lists", nothing, PREPROCESS, "categories.txt: cannot write the list file: File exists", "--save_labels_path in.pth"),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import cv2
@@ -15,7 +16,7 @@ from model_utils.errors import InputError
 from src.data import video
 from src.data.clips import VideoRecord
 from src.evaluation.evaluator import Evaluator
-from src.inference import export
+from src.inference import export, exported
 from src.ops import compat
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import (
@@ -52,6 +53,13 @@ def run(model, *sources, options=(), result=None):
     )
     program.infer(config)
     return json.loads(result.read_text()) if result else None
+
+
+def write_exported(path, content, config, names):
+    """Any content as an exported network, with the JSON that belongs to it."""
+    path.write_text(content)
+    about = export.usage(config, names, path.name, hashlib.sha256(content.encode()).hexdigest())
+    path.with_name(f"{path.name}.json").write_text(json.dumps(about))
 
 
 # ------------------------------------------------------------------------------------------------- the whole at once
@@ -133,8 +141,7 @@ def test_an_exported_network_gives_the_checkpoints_scores(
     config = colour_settings(relations=relations, file_format=file_format, export_batch_size=batch)
     path = tmp_path / f"trn.{file_format.lower()}"
     network = ordering_network()
-    export.export_network(network, config, path)
-    path.with_suffix(".json").write_text(json.dumps(export.usage(config, NAMES, path.name)))
+    export.export_network(network, config, NAMES, path)
     write_folder(tmp_path / "clip", changing_frames(17))
     options = ["--test_crops", 5]
     found = run(path, tmp_path / "clip", options=options, result=tmp_path / "r.json")
@@ -233,7 +240,7 @@ def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
     about = describe(colour_settings(), NAMES, epoch=1, step=1)
     save_checkpoint(tmp_path / "nan.ckpt", network.parameters_dict(), about)
     write_folder(tmp_path / "clip", coloured("Red", 24))
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="NaN or infinite|no finite numbers"):
         run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
 
 
@@ -287,7 +294,7 @@ def test_options_that_cannot_be_followed(models, tmp_path, options, message):
 def test_a_source_is_not_written_over(models, tmp_path):
     clip = write_video(tmp_path / "clip.mp4", coloured("Red", 5))
     before = clip.read_bytes()
-    with pytest.raises(InputError, match="clip.mp4 is the source itself"):
+    with pytest.raises(InputError, match="--output: .*clip.mp4 would be written over: .* is read"):
         run(models / "orders.ckpt", clip, options=["--output", tmp_path / "." / "clip.mp4"])
     assert clip.read_bytes() == before
 
@@ -309,9 +316,8 @@ def test_one_picture_of_several_sources(models, tmp_path):
 def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, option):
     write_folder(tmp_path / "clip", coloured("Red", 3))
     config = colour_settings(file_format="MINDIR", export_batch_size=1)
-    (tmp_path / "trn.json").write_text(json.dumps(export.usage(config, NAMES, "trn.mindir")))
-    (tmp_path / "trn.mindir").touch()
-    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
+    write_exported(tmp_path / "trn.mindir", "", config, NAMES)
+    monkeypatch.setattr(exported, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
     options = ["--stream"] if option == "--stream" else ["--explain", tmp_path / "e.png"]
     with pytest.raises(InputError, match=rf"{option}: needs a checkpoint \(.ckpt\)"):
         run(tmp_path / "trn.mindir", tmp_path / "clip", options=options)
@@ -321,16 +327,20 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
     ("files", "message"),
     [
         ({}, "trn.onnx: no such exported network"),
-        ({"trn.onnx": "junk"}, "trn.onnx: trn.json is not beside it, which says its classes"),
-        ({"trn.json": "[]"}, "trn.json: expected the JSON that export.py writes"),
-        ({"trn.json": "{"}, "trn.json: expected the JSON that export.py writes"),
-        ({"trn.json": None}, "trn.onnx: no such exported network"),
-        ({"trn.json": None, "trn.onnx": "junk"}, "trn.onnx: (not a whole ONNX file|the package onnxruntime is not)"),
+        ({"trn.onnx": "junk"}, "trn.onnx: trn.onnx.json is not beside it, which says its classes"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: expected the JSON that export.py writes"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: not JSON"),
+        ({"trn.onnx.json": None}, "trn.onnx: no such exported network"),
+        (
+            {"trn.onnx.json": None, "trn.onnx": "junk"},
+            "trn.onnx: (not a whole ONNX file|the package onnx)",
+        ),
     ],
 )
 def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx")
+    sha256 = hashlib.sha256(b"junk").hexdigest()
+    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx", sha256)
     for name, text in files.items():
         (tmp_path / name).write_text(json.dumps(about) if text is None else text)
     with pytest.raises(InputError, match=message):
@@ -339,19 +349,18 @@ def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message)
 
 def test_a_mindir_that_is_not_whole(models, tmp_path):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
-    (tmp_path / "trn.json").write_text(json.dumps(about))
-    (tmp_path / "trn.mindir").write_text("junk")
+    config = colour_settings(file_format="MINDIR", export_batch_size=0)
+    write_exported(tmp_path / "trn.mindir", "junk", config, NAMES)
     with pytest.raises(InputError, match="trn.mindir: MindSpore .* cannot read it as MINDIR"):
         run(tmp_path / "trn.mindir", tmp_path / "clip")
 
 
 def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES[:3], "trn.onnx")
-    (tmp_path / "trn.json").write_text(json.dumps(about))
-    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
-    with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in trn.json"):
+    config = colour_settings(file_format="ONNX", export_batch_size=0)
+    write_exported(tmp_path / "trn.onnx", "", config, NAMES[:3])
+    monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
+    with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in its JSON"):
         run(tmp_path / "trn.onnx", tmp_path / "clip")
 
 
