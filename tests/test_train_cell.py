@@ -95,7 +95,7 @@ def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
 def test_every_trainable_parameter_gets_a_gradient():
     network = seeing_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()
-    _, gradients = step.loss_and_grads(*batch())
+    _, gradients = step.loss_and_gradients(*batch())
     without = [p.name for p, grad in zip(step.optimizer.parameters, gradients) if not np.any(grad.asnumpy())]
     assert without == []
 

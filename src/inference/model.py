@@ -16,7 +16,7 @@ from src.data.video import Source, Span, frames_of_one_size, read_frames, record
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
 from src.inference import export
 from src.training.checkpoint import load_network
-from src.transforms import CHANNEL_MEANS_BGR, mirrored_classes, scale_shorter_side, test_crops
+from src.transforms import CHANNEL_MEANS_BGR, cut_crops, mirrored_classes, scale_shorter_side
 from src.tsn import TSN, prepare_for_inference
 from src.utils import pad_batch, softmax
 
@@ -46,7 +46,7 @@ class Model:
         Raises:
             InputError: if they are no numbers, which no other score would be greater than.
         """
-        clip = test_crops(frames, self.image_size, self.test_crops)
+        clip = cut_crops(frames, self.image_size, self.test_crops)
         logits = self.score(clip[None], np.zeros(1, np.int64))[0]
         if not np.isfinite(logits).all():
             raise InputError(f"{self.path}: its scores are no finite numbers")

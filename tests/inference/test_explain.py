@@ -12,7 +12,7 @@ from mindspore import Tensor
 from src.evaluation import report
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from src.trn import AverageConsensus, SingleScaleTRN
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
@@ -58,14 +58,14 @@ def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type)
     network = ordering_network(consensus_type)
     frames = changing_frames(3)
     scales = explain.explain_frames(network, frames, SIDE)
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(scales), expected, rtol=0, atol=1e-5)
 
 
 def test_with_the_real_backbone():
     network = seeing_network()
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(explain.explain_frames(network, frames, SIDE)), expected, atol=1e-5)
     assert np.abs(expected).max() > 0.1
 
