@@ -56,16 +56,18 @@ class Relation(nn.SequentialCell):
 
     def g(self, features: Tensor, drawn: Tensor | None = None) -> Tensor:
         """g_k of each tuple: [B, n, bottleneck], or [B, K, bottleneck] without ``drawn``."""
-        frames = self.frames_of if drawn is None else self.frames_of[drawn[:, : self.num_draws]]  # [(B,) n, k, T]
+        frames = (
+            self.frames_of if drawn is None else ops.gather(self.frames_of, drawn[:, : self.num_draws], 0)
+        )  # [(B,) n, k, T]
         count, segments = frames.shape[-3], frames.shape[-1]
         tuples = ops.matmul(frames.reshape((-1, count * self.scale, segments)), features)  # [B, n*k, D]
         tuples = tuples.reshape((-1, count, self.scale * features.shape[-1]))  # [B, n, k*D]
-        relu, dense, _, _ = self.cell_list
-        return relu(dense(relu(tuples)))
+        relu, first, _, _ = self.cell_list
+        return relu(first(relu(tuples)))
 
     def construct(self, features: Tensor, drawn: Tensor | None = None) -> Tensor:
-        h = self.cell_list[3]
-        return self.num_draws * h(self.g(features, drawn).mean(1))
+        _, _, _, h = self.cell_list
+        return self.num_draws * h(self.g(features, drawn).mean(1))  # [B, C]
 
 
 class MultiScaleTRN(nn.Cell):
@@ -99,7 +101,8 @@ class MultiScaleTRN(nn.Cell):
     def construct(self, features: Tensor, relations: Tensor | None = None) -> Tensor:
         scores = 0.0
         for row, relation in enumerate(self.fc_fusion_scales):
-            scores += relation(features, None if relations is None else relations[:, row])
+            drawn = None if relations is None else relations[:, row]  # [B, subsample_num]
+            scores = scores + relation(features, drawn)  # not +=, which ONNX export does not know
         return scores
 
 
