@@ -59,18 +59,18 @@ def scaled_size(height: int, width: int, image_size: int) -> tuple[int, int]:
     return target * height // shorter, target * width // shorter
 
 
-def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
+def cut_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
     """The 1, 5 or 10 crops a clip is tested with, in the order of `sampling.crop_offsets`.
 
     Returns uint8 [crops, T, S, S, 3].
     """
     crops = np.empty((test_crops, len(frames), image_size, image_size, 3), np.uint8)
-    cut_test_crops(frames, crops)
+    cut_crops_into(frames, crops)
     return crops
 
 
-def cut_test_crops(frames: list[np.ndarray], crops: np.ndarray) -> None:
-    """Write the test crops, as `test_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
+def cut_crops_into(frames: list[np.ndarray], crops: np.ndarray) -> None:
+    """Write the test crops, as `cut_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
     image_size = crops.shape[2]
     height, width = scaled_size(*frames[0].shape[:2], image_size)
     offsets = crop_offsets(height, width, image_size, len(crops))

@@ -417,7 +417,13 @@ CASES = [
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
     Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
-    Case("file as folder of lists", nothing, PREPROCESS, "categories.txt: cannot write the list file: File exists", "--save_labels_path in.pth"),
+    Case(
+        "file as folder of lists",
+        nothing,
+        PREPROCESS,
+        "categories.txt: cannot write the list file: File exists",
+        "--save_labels_path in.pth",
+    ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),

@@ -15,7 +15,7 @@ from src.evaluation.scoring import ClipScorer
 from src.inference import export
 from src.inference.model import look
 from src.ops import compat
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from src.utils import softmax
 from tests.helpers.colours import NAMES, changing_frames, colour_settings, ordering_network, write_video
 from tests.helpers.networks import SIDE
@@ -41,7 +41,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size):
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
     frames = look(open_source(str(tmp_path / "clip.mp4")), 3, 0).frames
-    scores = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    scores = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     printed = [line.strip().split("%  ") for line in ended.stdout.splitlines()]
     assert [label for _, label in printed] == [NAMES[i] for i in np.argsort(-scores)]
     # One level of one pixel may differ: the program resizes all pictures with Pillow.

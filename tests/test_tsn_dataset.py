@@ -275,7 +275,7 @@ def test_evaluation_batches(records, images_root, workers):
         assert problems == [""] * len(labels)
         for clip, label, index in zip(crops, labels, indices):
             frames = clips.decode_frames(images_root / records[index].folder, sampling.test_segments(NUM_FRAMES, 4))
-            np.testing.assert_array_equal(clip, transforms.test_crops(frames, 32, 10))
+            np.testing.assert_array_equal(clip, transforms.cut_crops(frames, 32, 10))
             assert label == records[index].label
             seen.append(int(index))
     assert seen == list(range(NUM_CLIPS))

@@ -85,7 +85,7 @@ class EvaluationLoader:
         """Fill `clip`, uint8 [crops, T, S, S, 3]; returns label, index and problem."""
 
         def load() -> None:
-            transforms.cut_test_crops(self.frames(record, index), clip)
+            transforms.cut_crops_into(self.frames(record, index), clip)
 
         return record.label, index, _load_or_explain(load, clip)
 

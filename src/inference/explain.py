@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor
 
-from src.transforms import test_crops
+from src.ops.fast_relations import FastRelations
+from src.transforms import cut_crops
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 from src.tsn import TSN, FrameFeatures
 from src.utils import relation_tuples, softmax
@@ -46,7 +47,7 @@ class Scale:
 
 def explain_frames(network: TSN, frames: list[np.ndarray], image_size: int) -> list[Scale]:
     """The scales of a clip, for the centre crops of its T frames, uint8 [height, width, 3] BGR each."""
-    crops = test_crops(frames, image_size, 1)[0]  # [T, S, S, 3]
+    crops = cut_crops(frames, image_size, 1)[0]  # [T, S, S, 3]
     features = FrameFeatures(network).set_train(False)(Tensor(crops))  # [T, D]
     return explain_features(network.consensus, features.asnumpy(), network.base_model.fc.bias.asnumpy())
 
@@ -58,12 +59,14 @@ def explain_features(head: Any, features: np.ndarray, feature_bias: np.ndarray) 
     backbone's, ``feature_bias`` [D].
     """
     segments = len(features)
+    if isinstance(head, FastRelations):
+        head = head.plain
     if isinstance(head, MultiScaleTRN):
-        activations = head.activations(Tensor(features[None])).asnumpy()  # [all K, 1, bottleneck]
         scales = []
-        for one in head.fc_fusion_scales:
-            own, activations = np.split(activations, [one.num_tuples])
-            scales.append(_scale(relation_tuples(segments, one.scale), own, one.cell_list[3], one.num_draws))
+        for relation in head.fc_fusion_scales:
+            activations = relation.g(Tensor(features[None])).asnumpy()  # [1, K, bottleneck]
+            tuples = relation_tuples(segments, relation.scale)
+            scales.append(_scale(tuples, activations, relation.cell_list[3], relation.num_draws))
         return scales
     if isinstance(head, SingleScaleTRN):
         activations = Tensor(features.reshape(1, -1))

@@ -15,7 +15,7 @@ from model_utils.errors import InputError
 from src import sampling
 from src.data.video import Source, Span, frames_of_one_size, read_frames, record
 from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, read_usage
-from src.transforms import mirrored_classes, scale_shorter_side, test_crops
+from src.transforms import cut_crops, mirrored_classes, scale_shorter_side
 from src.utils import softmax
 
 # MindSpore takes seconds to import, and an ONNX file needs none of it.
@@ -50,7 +50,7 @@ class Model:
         Raises:
             InputError: if a score is NaN or infinite.
         """
-        clip = test_crops(frames, self.image_size, self.test_crops)  # [crops, T, S, S, 3]
+        clip = cut_crops(frames, self.image_size, self.test_crops)  # [crops, T, S, S, 3]
         logits = self.score(clip[None], np.zeros(1, np.int64))[0]
         if not np.isfinite(logits).all():
             raise InputError(f"{self.path}: its scores are NaN or infinite")

@@ -23,7 +23,7 @@ from src.data.clips import VideoRecord
 from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation
 from src.ops.ranks import ALONE
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
@@ -165,7 +165,7 @@ def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
         half = -(-(9 + index) // 2)
         chosen = [int(half / 3 * (i + 0.5)) for i in range(3)]
         frames = clips.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
-        video = crops_of(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
+        video = cut_crops(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
         video = video.transpose(0, 1, 4, 2, 3).reshape(5, 9, SIDE, SIDE)
         np.testing.assert_allclose(scored.scores[index], network(Tensor(video)).asnumpy().mean(0), rtol=1e-3, atol=1e-4)
 

@@ -13,8 +13,9 @@ from mindspore import Tensor
 from src.evaluation import plots
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, explanation_picture
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from src.trn import AverageConsensus, SingleScaleTRN
+from src.tsn import prepare_for_inference
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
 from tests.test_trn import CLASSES, FEATURES, make_head, relation_scores
@@ -59,16 +60,27 @@ def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type)
     network = ordering_network(consensus_type)
     frames = changing_frames(3)
     scales = explain.explain_frames(network, frames, SIDE)
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(scales), expected, rtol=0, atol=1e-5)
 
 
 def test_with_the_real_backbone():
     network = seeing_network()
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(explain.explain_frames(network, frames, SIDE)), expected, atol=1e-5)
     assert np.abs(expected).max() > 0.1
+
+
+def test_a_network_prepared_for_inference_is_explained_alike():
+    network, features = seeing_network(), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
+    plain = explain.explain_features(network.consensus, features, np.zeros(8))
+    prepare_for_inference(network)
+    prepared = explain.explain_features(network.consensus, features, np.zeros(8))
+    expected = network.consensus(Tensor(features[None])).asnumpy()[0]
+    np.testing.assert_allclose(explain.scores(prepared), expected, atol=1e-5)
+    for ours, theirs in zip(prepared, plain):
+        np.testing.assert_array_equal(ours.contributions, theirs.contributions)
 
 
 def test_what_json_says():
