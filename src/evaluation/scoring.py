@@ -1,4 +1,4 @@
-"""A trained network's scores for clips: batches of crops in, one score for each class out."""
+"""A trained network's scores of clips: batches of crops in, one score for each class out."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ class ClipScorer:
     Args:
         network: the TSN; it is put into evaluation mode.
         test_crops: 1, 5 or 10 crops a clip.
-        batch_size: clips the network sees at once; a shorter batch is filled up, so that it is compiled only once.
+        batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
-            mirrored crops back; None if the network was trained to answer the same for a mirrored clip.
-        relations: "all", or "sampled" for draws that depend on ``seed`` and the clip's index alone.
+            mirrored crops back; None if the network was trained to give a mirrored clip the same class.
+        relations: "all", or "sampled" for tuples that depend on ``seed`` and the clip's index alone.
+        subsample_num: tuples drawn at each scale where relations are sampled.
+        seed: see ``relations``.
     """
 
     def __init__(
@@ -49,20 +51,20 @@ class ClipScorer:
 
     def _whole_batch(self, rows: np.ndarray) -> Tensor:
         rows = pad_batch(rows, self.batch_size)
-        return Tensor.from_numpy(np.ascontiguousarray(rows))  # ten crops of a clip are 12 MB to copy
+        return Tensor.from_numpy(np.ascontiguousarray(rows))  # not copied: ten crops of a clip are 12 MB
 
 
 def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
-    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num]."""
-    draws = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
-    return np.stack([sampling.sample_relations(num_segments, subsample_num, draw) for draw in draws])
+    """The tuples that clips are tested with where relations are sampled: int32 [B, T-1, subsample_num]."""
+    rngs = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
+    return np.stack([sampling.sample_relations(num_segments, subsample_num, rng) for rng in rngs])
 
 
 def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
-    """Mean over crops, [B, crops, C] -> [B, C], before which the classes of mirrored crops are swapped back.
+    """Mean over crops, [B, crops, C] -> [B, C], after the classes of mirrored crops are swapped back.
 
-    Of 10 crops every second one is the mirror image of the one before. A class that none of the classes mirrors keeps
-    the score of the crop that was mirrored.
+    Of 10 crops every second one is the mirror image of the one before. A class whose mirror class does not exist keeps
+    the score of the plain crop.
     """
     if logits.shape[1] == 10 and mirrored is not None:
         logits = logits.copy()
