@@ -7,7 +7,7 @@ list file ─► records ─► clips ─► batches ─► training or evaluati
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -15,7 +15,7 @@ from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src import sampling
-from src.data.clip_workers import load_batches
+from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_lines
 from src.ops.ranks import ALONE, Ranks
@@ -88,7 +88,7 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     ranks: Ranks = ALONE,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, ...], None, None]:
     """The batches of a whole training run, ``steps_per_epoch`` of them in each epoch.
 
     A run resumed at ``first_step`` of ``first_epoch`` (both from 0) gets exactly the batches that the first run would
@@ -132,7 +132,7 @@ def evaluation_batches(
     batch_size: int,
     workers: int = 1,
     ranks: Ranks = ALONE,
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]]:
+) -> Generator[tuple[np.ndarray, np.ndarray, np.ndarray, list[str]], None, None]:
     """The clips of a list, in its order, each once; rank r of W loads clips r, r + W, r + 2W ...
 
     Args:
@@ -154,7 +154,7 @@ def evaluation_batches(
             yield clips, labels, indices, problems
 
 
-def _readable(batches: Iterator[tuple[tuple[np.ndarray, ...], list[str]]]) -> Iterator[tuple[Tensor, ...]]:
+def _readable(batches: Generator[Batch, None, None]) -> Generator[tuple[Tensor, ...], None, None]:
     """The batches as tensors over the same memory; InputError for the first clip that could not be read."""
     with closing(batches):
         for columns, problems in batches:

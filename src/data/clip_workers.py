@@ -17,7 +17,7 @@ import sys
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, suppress
 from functools import cache
 from itertools import cycle, islice
@@ -34,7 +34,7 @@ Batch = tuple[tuple[np.ndarray, ...], list[str]]
 
 def load_batches(
     load: Load, tasks: Iterable[tuple], columns: np.dtype, batch_size: int, workers: int
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches of one row for each task, in order.
 
     At least one batch and two rows for each worker are loaded ahead, and no more than one batch beyond that.
@@ -55,7 +55,8 @@ def load_batches(
     Raises:
         RuntimeError: with the traceback, where ``load`` raises; if a process dies.
     """
-    memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in columns.names], align=True))
+    names = columns.names or ()
+    memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in names], align=True))
     with ExitStack() as stack:
         stack.callback(memory.close)
         turns = cycle([stack.enter_context(Worker(load, memory)) for _ in range(workers)])
@@ -68,7 +69,7 @@ def load_batches(
                 shares.setdefault(worker, []).append((slot, task))
             for worker, share in shares.items():
                 worker.start(number, share)
-            ahead.append((tuple(batch[name][: len(rows)] for name in columns.names), shares))
+            ahead.append((tuple(batch[name][: len(rows)] for name in names), shares))
             if (len(ahead) - 1) * batch_size >= 2 * workers:
                 yield _finished(*ahead.popleft())
         while ahead:
@@ -105,7 +106,7 @@ class Memory:
             os.ftruncate(self.file, self.num_blocks * _stride(self.dtype))
             memory = _map(self.file, self.dtype, number)
         # Views of this array keep it alive: NumPy passes on the base of an array only where that is an array too.
-        array = np.ndarray((), self.dtype, memory)
+        array: np.ndarray = np.ndarray((), self.dtype, memory)
         weakref.finalize(array, self.spare.append, (number, memory))
         return number, array
 
@@ -198,7 +199,7 @@ def run(connection: int, file: int) -> None:
 
 def _load_share(load: Load, batch: np.ndarray, share: list[tuple[int, tuple]]) -> tuple[str, dict[int, str]]:
     """Load rows into a batch; returns the traceback if that fails, or "", and the problems of the rows by slot."""
-    first, *others = (batch[name] for name in batch.dtype.names)
+    first, *others = (batch[name] for name in batch.dtype.names or ())
     problems = {}
     try:
         for slot, task in share:

@@ -94,7 +94,8 @@ class TrainingLoader:
         def fill() -> None:
             indices = sampling.train_segments(record.num_frames, self.num_segments, rng("frames"))
             frames = decode_frames(Path(self.images_root) / record.folder, indices)
-            crop = sampling.training_crop(*frames[0].shape[:2], self.image_size, rng("crop"))
+            height, width = frames[0].shape[:2]
+            crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
 
         problem = _fill_or_explain(fill, clip)
@@ -165,7 +166,7 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
         InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and a
             frame of another size than the first.
     """
-    frames = []
+    frames: list[np.ndarray] = []
     for index in indices:
         path = os.path.join(folder, FRAME_NAME.format(index + 1))
         frame = decode_frame(path)

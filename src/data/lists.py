@@ -28,8 +28,8 @@ def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        line, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
-        reason = f"line {line} is not UTF-8: byte 0x{byte:02x}"
+        number, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        reason = f"line {number} is not UTF-8: byte 0x{byte:02x}"
         raise InputError(f"{path}: cannot be read ({reason}); expected a UTF-8 file with {expected}") from None
     # str.splitlines would also split at characters that may stand in a name, such as U+2028.
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")

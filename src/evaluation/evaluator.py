@@ -218,7 +218,7 @@ class ProgressLog:
     def __init__(self, logger: Logger, interval: int) -> None:
         self.logger, self.interval = logger, interval
         self.clips = 0
-        self.counts = np.zeros(3, np.int64)  # top-1, top-5, clips of known class
+        self.counts = np.zeros(3)  # top-1, top-5, clips of known class
 
     def __call__(self, scores: np.ndarray, labels: np.ndarray) -> None:
         known = labels >= 0
@@ -226,14 +226,14 @@ class ProgressLog:
         before, self.clips = self.clips, self.clips + len(labels)
         if self.clips // self.interval == before // self.interval:
             return
-        first, five, clips = self.counts.tolist()
+        first, five, clips = self.counts
         if clips:
             self.logger.info("Steps: %d; top1: %f; top5: %f", self.clips, first / clips, five / clips)
         else:
             self.logger.info("Steps: %d", self.clips)
 
 
-def count_right(scores: np.ndarray, labels: np.ndarray) -> list[int]:
+def count_right(scores: np.ndarray, labels: np.ndarray) -> list[float]:
     """Clips whose class has the highest score, clips whose class is among the five highest, all clips."""
     places = true_class_rank(scores, labels) if len(labels) else np.zeros(0)
     return [int((places < 1).sum()), int((places < 5).sum()), len(places)]
