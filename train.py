@@ -6,6 +6,7 @@ finish the step and save; --resume auto goes on from there.
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ def train(config: Config, stop: StopSignals) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src import tsn_dataset
-    from src.bn_inception import check_image_size
+    from src.bn_inception import check_image_size, feature_channels
+    from src.data.clips import TrainingLoader
     from src.ops.ranks import Ranks
     from src.train_cell import build_optimizer
     from src.training.checkpoint import load_backbone
@@ -35,6 +37,7 @@ def train(config: Config, stop: StopSignals) -> None:
     from src.transforms import mirrored_classes
     from src.tsn import build_network
 
+    ranks_on_node = int(os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or 1)  # which start_device removes
     ranks = Ranks(*start_device(config))
     root = Path(config.dataset_root)
     check_image_size(config.image_size)
@@ -49,7 +52,8 @@ def train(config: Config, stop: StopSignals) -> None:
     optimizer = build_optimizer(
         network, config.lr, config.update_lr_epochs, steps_per_epoch, config.momentum, config.weight_decay
     )
-    validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
+    eval_workers = tsn_dataset.usable_workers(config.eval_workers, ranks_on_node)
+    validate = build_validation(config, network, len(categories), ranks, eval_workers) if config.eval_interval else None
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     trainer = Trainer(
         network,
@@ -68,24 +72,27 @@ def train(config: Config, stop: StopSignals) -> None:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
     config.save(Path(config.train_output_dir) / "config.yaml")
 
-    workers = tsn_dataset.usable_workers(config.train_workers)
+    workers = tsn_dataset.usable_workers(config.train_workers, ranks_on_node)
     if workers < config.train_workers:
         logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
     logger.info("%d clips, %d classes, %d steps an epoch", len(records), len(categories), steps_per_epoch)
-    batches = tsn_dataset.training_batches(
-        records,
+    loader = TrainingLoader(
         root / config.images_dir_name,
         num_segments=config.num_segments,
         image_size=config.image_size,
         subsample_num=config.subsample_num,
-        batch_size=config.train_batch_size,
         seed=config.seed,
         flip=config.flip,
         mirrored=mirrored_classes(categories),
         dropout=config.dropout,
-        features=network.base_model.feature_channels,
-        workers=workers,
+        features=feature_channels(config.width_mult),
+    )
+    batches = tsn_dataset.training_batches(
+        loader,
+        records,
+        batch_size=config.train_batch_size,
         epochs=config.epochs_num,
+        workers=workers,
         first_epoch=trainer.progress.epochs_done,
         first_step=trainer.progress.step,
         ranks=ranks,
@@ -97,22 +104,16 @@ def train(config: Config, stop: StopSignals) -> None:
         stop.end()
 
 
-def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:
+def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks, workers: int) -> Validation:
     """The centre crops of the evaluation list, in batches like those of training, shared among the ranks."""
     from src import tsn_dataset
-    from src.evaluation.evaluator import Evaluator, Validation
+    from src.evaluation.evaluator import Validation, build_evaluator
 
-    root = Path(config.dataset_root)
-    evaluator = Evaluator(
-        network,
-        tsn_dataset.read_video_list(root / config.eval_list_file_name, num_classes),
-        root / config.images_dir_name,
-        config,
-        test_crops=1,
-        batch_size=config.train_batch_size,
-        ranks=ranks,
+    records = tsn_dataset.read_video_list(Path(config.dataset_root, config.eval_list_file_name), num_classes)
+    batch_size = config.train_batch_size
+    return Validation(
+        build_evaluator(config, network, records, test_crops=1, batch_size=batch_size, workers=workers, ranks=ranks)
     )
-    return Validation(evaluator)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
             path = path.with_name(f"{path.stem}_rank{rank}{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+            handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise InputError(f"{path}: cannot write the log file: {error.strerror}") from None
     for handler in handlers or [logging.NullHandler()]:

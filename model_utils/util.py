@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import logging
 import os
@@ -32,6 +33,9 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     Of MindSpore's own log only errors are shown, unless the environment says otherwise.
     """
     os.environ.setdefault("GLOG_v", "3")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the terminal cannot show, or that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()
@@ -107,8 +111,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file with ``write_whole``."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 file with ``write_whole``.
+
+    Bytes of file names that are not UTF-8 are written as ``\\udcXX``, so that every program can read the file.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, document: Any) -> None:

@@ -1,4 +1,4 @@
-"""A trained network's scores for clips: batches of crops in, one score for each class out."""
+"""A trained network's scores of clips: batches of crops in, one score for each class out."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ class ClipScorer:
     Args:
         network: the TSN; it is put into evaluation mode.
         test_crops: 1, 5 or 10 crops a clip.
-        batch_size: clips the network sees at once; a shorter batch is filled up, so that it is compiled only once.
+        batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
-            mirrored crops back; None if the network was trained to answer the same for a mirrored clip.
-        relations: "all", or "sampled" for draws that depend on ``seed`` and the clip's index alone; a head without
-            relations has nothing to draw.
+            mirrored crops back; None if the network was trained to give a mirrored clip the same class.
+        relations: "all", or "sampled" for tuples that depend on ``seed`` and the clip's index alone.
+        subsample_num: tuples drawn at each scale where relations are sampled.
+        seed: see ``relations``.
     """
 
     def __init__(

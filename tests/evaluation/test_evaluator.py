@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 import eval as evaluation_program
 import train as training_program
@@ -19,8 +19,9 @@ from model_utils.errors import InputError
 from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.data import clips
-from src.data.clips import VideoRecord
+from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation
+from src.evaluation.scoring import ClipScorer
 from src.ops.ranks import ALONE
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.transforms import cut_crops
@@ -37,7 +38,6 @@ class SmallNetwork(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.base_model = SimpleNamespace(feature_channels=1)
         rng = np.random.default_rng(0)
         self.bn = nn.BatchNorm1d(9)
         self.fc = nn.Dense(9, 3)
@@ -118,7 +118,7 @@ def test_frame_orders():
     record = VideoRecord("clip", 40, 0)
 
     def frames(order, seed=0, index=0):
-        return clips.evaluated_frames(record, index, 8, frame_order=order, observe=1.0, seed=seed).tolist()
+        return EvaluationLoader("", 8, SIDE, 1, order, seed=seed).frame_indices(record, index).tolist()
 
     assert frames("natural") == natural.tolist()
     assert frames("reversed") == natural.tolist()[::-1]
@@ -143,9 +143,11 @@ def test_observed_fractions_increase():
 # ------------------------------------------------------------------------------------------------------------- scores
 
 
-def options_of(**changes):
-    values = {"frame_order": "natural", "relations": "all", "seed": 3, "on_error": "stop", "eval_workers": 1}
-    return settings(**{**values, **changes})
+def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=()):
+    loader = EvaluationLoader(dataset / "20bn-jester-v1", 3, SIDE, crops, seed=seed, **dict(loading))
+    options = {"subsample_num": 2, "seed": seed, **dict(scoring)}
+    scorer = ClipScorer(network, test_crops=crops, batch_size=batch_size, **options)
+    return Evaluator(scorer, loader, records_of(dataset), workers=workers)
 
 
 def records_of(dataset):
@@ -155,8 +157,8 @@ def records_of(dataset):
 @pytest.mark.parametrize("frame_order", ["natural", "reversed"])
 def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
     network = SmallNetwork()
-    records, root = records_of(dataset), dataset / "20bn-jester-v1"
-    evaluator = Evaluator(network, records, root, options_of(frame_order=frame_order), test_crops=5, batch_size=4)
+    root = dataset / "20bn-jester-v1"
+    evaluator = evaluator_of(dataset, network, crops=5, loading={"frame_order": frame_order})
     scored = evaluator(observe=0.5)
     assert scored.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert scored.indices.tolist() == list(range(NUM_CLIPS))
@@ -175,14 +177,11 @@ class ReadsRelations(SmallNetwork):
         return super().construct(video) + relations.reshape((-1, 4)).astype("float32").mean(1, keep_dims=True) / 8
 
 
-def test_scores_do_not_depend_on_workers_and_batches(dataset, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    network = ReadsRelations()
-    records, root = records_of(dataset), dataset / "20bn-jester-v1"
-    results = []
+def test_scores_do_not_depend_on_workers_and_batches(dataset):
+    network, results = ReadsRelations(), []
+    options = {"loading": {"frame_order": "shuffled"}, "scoring": {"relations": "sampled"}}
     for workers, batch_size in ((1, 1), (2, 4)):
-        options = options_of(eval_workers=workers, relations="sampled", frame_order="shuffled")
-        results.append(Evaluator(network, records, root, options, test_crops=1, batch_size=batch_size)())
+        results.append(evaluator_of(dataset, network, batch_size=batch_size, workers=workers, **options)())
     np.testing.assert_allclose(results[0].scores, results[1].scores, rtol=1e-5, atol=1e-5)
     assert np.array_equal(results[0].scores.argmax(1), results[1].scores.argmax(1))
     assert len(np.unique(results[0].scores, axis=0)) == NUM_CLIPS
@@ -191,9 +190,8 @@ def test_scores_do_not_depend_on_workers_and_batches(dataset, monkeypatch):
 def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(dataset):
     network = SmallNetwork()
     network.fc.bias.set_data(Tensor(np.array([0, np.nan, 0], np.float32)))
-    options = options_of()
-    with pytest.raises(InputError, match="clip clip0: the network's scores are no finite"):
-        Evaluator(network, records_of(dataset), dataset / "20bn-jester-v1", options, test_crops=1, batch_size=4)()
+    with pytest.raises(InputError, match="clip clip0: the network's scores are NaN or infinite"):
+        evaluator_of(dataset, network)()
 
 
 # ------------------------------------------------------------------------------------------------------------ eval.py
@@ -286,6 +284,74 @@ def test_the_test_split_with_classes_is_scored(evaluate, broken):
     assert len((folder / "submission.csv").read_text().splitlines()) == 5
 
 
+@pytest.mark.parametrize(("split", "expected"), [("train", "clip1 clip4"), ("val", "clip0 clip2"), ("test", "clip5")])
+def test_each_split_is_scored_from_its_own_list(evaluate, broken, split, expected):
+    root, _ = broken
+    lists = {"train": "clip1 10 0\nclip4 13 1\n", "val": "clip0 9 0\nclip2 5 1\n", "test": "clip5 14 2\n"}
+    for name, text in lists.items():
+        (root / f"{name}_videofolder.txt").write_text(text)
+    metrics, _, folder = evaluate("--split", split, root=root)
+    assert [row["clip"] for row in read_csv(folder / "predictions.csv")] == expected.split()
+    assert metrics["protocol"]["list_file"] == str(root / f"{split}_videofolder.txt")
+
+
+def softmax_of(rows):
+    exponentials = np.exp(rows - rows.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def assert_predictions(folder, scores):
+    """That predictions.csv holds these scores' best classes and their probabilities."""
+    rows = read_csv(folder / "predictions.csv")
+    assert [row["predicted"] for row in rows] == [CLASSES[best] for best in scores.argmax(1)]
+    written = [float(row["probability"]) for row in rows]
+    np.testing.assert_allclose(written, softmax_of(scores.astype(np.float64)).max(1), atol=2e-4)
+
+
+class Sides(SmallNetwork):
+    """How much brighter the left half is, for the first class alone: mirroring changes the sign."""
+
+    def construct(self, video, relations=None, dropout_mask=None):
+        first = video[:, :3]
+        left, right = first[..., : SIDE // 2].mean((1, 2, 3)), first[..., SIDE // 2 :].mean((1, 2, 3))
+        return ops.stack((left - right, 0 * left, 0 * left + 0.3), 1)
+
+
+@pytest.mark.parametrize("flip", ["label_aware", "plain", "none"])
+def test_ten_crops_swap_the_classes_of_mirrored_crops_back_if_mirroring_changed_them(
+    evaluate, dataset, flip, monkeypatch
+):
+    network = Sides()
+    monkeypatch.setattr("src.training.checkpoint.load_parameters", lambda *_: [])
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, num_classes: network)
+    _, _, folder = evaluate("--test_crops", "10", "--flip", flip)
+    scores, others = [], []
+    for index in range(NUM_CLIPS):
+        chosen = sampling.test_segments(9 + index, 3)
+        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", chosen), SIDE, 10)
+        video = pixels.astype(np.float32) - np.float32([104, 117, 128])
+        logits = network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(10, 9, SIDE, SIDE))).asnumpy()
+        swapped = logits.copy()
+        swapped[1::2] = logits[1::2][:, [1, 0, 2]]  # Swiping Left is a mirrored Swiping Right
+        both = swapped.mean(0), logits.mean(0)
+        scores.append(both[flip != "label_aware"])
+        others.append(both[flip == "label_aware"])
+    assert np.ptp(softmax_of(np.array(scores)).max(1) - softmax_of(np.array(others)).max(1)) > 0.01
+    assert_predictions(folder, np.array(scores))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_seed_decides_how_frames_are_shuffled(evaluate, dataset, seed):
+    _, _, folder = evaluate("--frame_order", "shuffled", "--seed", str(seed))
+    network, scores = SmallNetwork().set_train(False), []
+    for index in range(NUM_CLIPS):
+        order = sampling.generator(seed, 0, index, "shuffle").permutation(sampling.test_segments(9 + index, 3))
+        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", order), SIDE, 1)
+        video = pixels.astype(np.float32) - np.float32([104, 117, 128])
+        scores.append(network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(1, 9, SIDE, SIDE))).asnumpy()[0])
+    assert_predictions(folder, np.array(scores))
+
+
 def test_only_the_test_list_may_lack_classes(evaluate):
     with pytest.raises(InputError, match=r"test_videofolder\.txt:1: class index -1; expected 0 to 2"):
         evaluate("--eval_list_file_name", "test_videofolder.txt")
@@ -298,7 +364,7 @@ class FakeEvaluator:
     """Answers with one result after the other: the places of the true classes of some clips."""
 
     ranks = ALONE
-    images_root = "images"
+    loader = SimpleNamespace(images_root="images")
 
     def __init__(self, *results):
         self.results = list(results)
@@ -307,6 +373,11 @@ class FakeEvaluator:
         places = np.array(self.results.pop(0))
         scores = np.tile(np.arange(9, -1, -1, dtype=np.float32), (len(places), 1))
         return ScoredClips(scores, places, np.arange(len(places)), {})
+
+
+def test_the_fifth_place_counts_for_top5_and_the_sixth_does_not():
+    assert Validation(FakeEvaluator([4, 4, 4, 5]))() == Accuracy(0.0, 0.75, 4)
+    assert Validation(FakeEvaluator([0, 1, 4, 5]))() == Accuracy(0.25, 0.75, 4)
 
 
 def test_best_validation_is_remembered():
@@ -343,6 +414,27 @@ def losses(log):
     return [line for line in log.splitlines() if "loss is" in line]
 
 
+def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch):
+    """Against the running mean worked out by hand from the batches that the network was given."""
+    modes, means = [], []
+
+    class Watched(SmallNetwork):
+        def construct(self, video, relations=None, dropout_mask=None):
+            modes.append(self.training)
+            if self.training:
+                means.append(video.reshape((-1, 9, SIDE * SIDE)).mean(2).asnumpy().mean(0) / 8)
+            return super().construct(video)
+
+    monkeypatch.setattr("src.tsn.build_network", lambda config, num_classes: Watched())
+    _, _, folder = train("--epochs_num", "2", "--eval_interval", "1")
+    assert modes == ([True] * 3 + [False] * 3) * 2
+    expected = np.zeros(9)
+    for mean in means:
+        expected = 0.9 * expected + 0.1 * mean
+    moving, _ = read_checkpoint(folder / "checkpoint_trn-2_3.ckpt")
+    np.testing.assert_allclose(moving["bn.moving_mean"].asnumpy(), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_validating_changes_nothing_in_the_training(train):
     log, rows, folder = train("--epochs_num", "3", "--log_interval", "1", "--eval_interval", "0")
     assert [row["top1"] for row in rows] == [""] * 3
@@ -375,8 +467,7 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     network = SmallNetwork()
     for parameter in network.get_parameters():
         parameter.set_data(parameters[parameter.name])
-    root, options = dataset / "20bn-jester-v1", options_of()
-    scored = Evaluator(network, records_of(dataset), root, options, test_crops=1, batch_size=1)()
+    scored = evaluator_of(dataset, network, batch_size=1)()
     assert np.mean(scored.scores.argmax(1) == scored.labels) == pytest.approx(best[0])
 
 
