@@ -13,7 +13,7 @@ import pytest
 from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import export
-from src.inference.model import look
+from src.inference.timeline import read_clip
 from src.ops import compat
 from src.transforms import test_crops as crops_of
 from src.utils import softmax
@@ -40,7 +40,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size):
     command = [sys.executable, f"{name}_clip.py", "clip.mp4"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
-    frames = look(open_source(str(tmp_path / "clip.mp4")), 3, 0).frames
+    frames = read_clip(open_source(str(tmp_path / "clip.mp4")), 3, 0).frames
     scores = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
     printed = [line.strip().split("%  ") for line in ended.stdout.splitlines()]
     assert [label for _, label in printed] == [NAMES[i] for i in np.argsort(-scores)]

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from src.data.names import BACKGROUND
-from src.data.video import Source, Span, VideoWriter, frames_of_one_size
+from src.data.video import Source, Span, frames_of_one_size
+from src.data.video_writer import VideoWriter
 
 # Carried by matplotlib; unlike OpenCV's it knows more letters than those of ASCII.
 FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
@@ -90,11 +91,11 @@ def write_video(path: str, source: Source, spans: list[Span], categories: list[s
         InputError: if a frame cannot be read or the video not be written.
     """
     colours = palette(categories)
-    extent = 0.0, source.num_frames / source.rate
+    extent = 0.0, source.duration
     starts = [span.start for span in spans]
     with VideoWriter(path, source.rate) as writer:
         for index, frame in frames_of_one_size(source):
-            now = index / source.rate
+            now = float(source.times[index])
             span = spans[max(bisect_right(starts, now) - 1, 0)]
             writer.write(draw(frame, (span.label, span.probability), spans, now, extent, colours))
 
@@ -121,7 +122,7 @@ def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Cal
 
         def show(frame: np.ndarray, seconds: float, shown: tuple[str, float] | None, spans: Iterable[Span]) -> None:
             whole = source.num_frames is not None
-            extent = (0.0, source.num_frames / source.rate) if whole else (seconds - LIVE_TIMELINE, seconds)
+            extent = (0.0, source.duration) if whole else (seconds - LIVE_TIMELINE, seconds)
             recent = [span for span in spans if span.end is None or span.end > extent[0]]
             writer.write(draw(frame, shown, recent, seconds, extent, colours))
 

@@ -120,12 +120,12 @@ def draw(
     categories: list[str],
     frames: list[np.ndarray],
     frame_indices: np.ndarray,
-    rate: float,
+    frame_times: np.ndarray,
 ) -> Figure:
     """The representative frames of a clip: for each scale the tuple that contributes most to a class, its frames clear
     and the others pale, and beside it what all tuples of the scale contribute.
 
-    ``frames`` are the T frames looked at, uint8 [height, width, 3] BGR, out of ``rate`` a second.
+    ``frames`` are the T frames looked at, uint8 [height, width, 3] BGR, with their numbers and times in seconds.
     """
     # Not through pyplot, which keeps state and may look for a display. Imported here because it takes a second.
     from matplotlib.figure import Figure
@@ -143,7 +143,7 @@ def draw(
     pictures.imshow(grid, aspect="auto", extent=(0, len(frames), 1 + len(scales), 0))
     names = ["clip", *("1 frame" if scale.size == 1 else f"{scale.size} frames" for scale in scales)]
     pictures.set_yticks(np.arange(len(names)) + 0.5, names)
-    times = [f"frame {index}\n{index / rate:.2f} s" for index in frame_indices]
+    times = [f"frame {index}\n{seconds:.2f} s" for index, seconds in zip(frame_indices, frame_times)]
     pictures.set_xticks(np.arange(len(times)) + 0.5, times)
     pictures.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     pictures.spines[:].set_visible(False)

@@ -93,7 +93,7 @@ def test_the_picture_shows_the_frames_of_the_best_tuples():
     tuples = [np.array([[0, 1, 2]]), np.array([[0, 1], [0, 2], [1, 2]])]
     contributions = [np.array([[2.0]]), np.array([[-1.0], [3.0], [0.5]])]
     scales = [explain.Scale(t, c, np.zeros(1)) for t, c in zip(tuples, contributions)]
-    figure = explain.draw(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), 12.0)
+    figure = explain.draw(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25]))
     image = cv2.imdecode(np.frombuffer(report.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)
     axes = figure.axes[0].get_position()
     height, width = image.shape[:2]
