@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stream", action="store_true", help="look at the frames one by one and say when a gesture starts and ends"
     )
     options.add_argument("--realtime", action="store_true", help="with --stream: play a file at its own rate")
-    options.add_argument("--output", default="", metavar="VIDEO", help="write the result drawn on the video, as .mp4")
+    options.add_argument(
+        "--output", default="", metavar="VIDEO", help="write the result drawn on the frames, as .mp4 at their mean rate"
+    )
     options.add_argument(
         "--explain", default="", metavar="PNG", help="draw which relations and frames speak for the predicted class"
     )

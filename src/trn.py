@@ -61,9 +61,10 @@ class Relation(nn.SequentialCell):
         )  # [(B,) n, k, T]
         count, segments = frames.shape[-3], frames.shape[-1]
         tuples = ops.matmul(frames.reshape((-1, count * self.scale, segments)), features)  # [B, n*k, D]
-        tuples = tuples.reshape((-1, count, self.scale * features.shape[-1]))  # [B, n, k*D]
+        tuples = tuples.reshape((-1, self.scale * features.shape[-1]))  # [B*n, k*D]; of 3-D ones ONNX would fix B
         relu, first, _, _ = self.cell_list
-        return relu(first(relu(tuples)))
+        hidden = relu(first(relu(tuples)))  # [B*n, bottleneck]
+        return hidden.reshape((-1, count, hidden.shape[-1]))
 
     def construct(self, features: Tensor, drawn: Tensor | None = None) -> Tensor:
         _, _, _, h = self.cell_list

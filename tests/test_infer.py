@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from tests.helpers.colours import (
     write_folder,
     write_video,
 )
+from tests.helpers.containers import damage, rotate, set_intervals
 from tests.helpers.networks import SIDE
 
 
@@ -226,6 +228,93 @@ def test_the_video_that_is_written(models, tmp_path, five_gestures, options):
         assert before.shape == after.shape
         np.testing.assert_allclose(after[18:30].mean((0, 1)), before[18:30].mean((0, 1)), atol=12, err_msg=str(index))
         assert after[:4].mean() < before[:4].mean()
+
+
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_video_with_a_rotation_is_written_upright(models, tmp_path, options, degrees):
+    """Blue at the left of the picture that is stored; a frame of 40x52 pixels becomes one of 52x40."""
+    frame = np.full((40, 52, 3), 60, np.uint8)
+    frame[:, :26, 0] = 220
+    path = rotate(write_video(tmp_path / "phone.mp4", [frame] * 24), degrees)
+    run(models / "colours.ckpt", path, options=[*options, "--output", tmp_path / "out.mp4"])
+    expected = np.rot90(frame, -degrees // 90)
+    written = [frame for _, frame in video.open_source(str(tmp_path / "out.mp4")).frames()]
+    assert {frame.shape for frame in written} == {expected.shape}
+    height, width = expected.shape[:2]
+    for y, x in (
+        (height // 2 - 4, 8),
+        (height // 2 - 4, width - 8),
+        (height // 2 + 4, 8),
+        (height // 2 + 4, width - 8),
+    ):
+        assert int(written[12][y, x, 0]) == pytest.approx(int(expected[y, x, 0]), abs=30)
+
+
+def test_an_uneven_video(models, tmp_path, capsys):
+    """Red for 1 min, blue 1, green 3, red 1, green 1: as a whole, on a timeline and in a stream."""
+    frames = [coloured(name, 1)[0] for name in GESTURES]
+    path = set_intervals(write_video(tmp_path / "v.mp4", frames), [60.0, 60.0, 180.0, 60.0, 60.0])
+    whole = run(models / "colours.ckpt", path, result=tmp_path / "r.json")
+    assert whole["frame_indices"] == [1, 2, 3]  # at 70, 210 and 350 s of 420
+    assert "420 s in one answer" in capsys.readouterr().out
+    options = ["--window", 30, "--stride", 90, "--output", tmp_path / "out.mp4"]
+    result = run(models / "colours.ckpt", path, options=options, result=tmp_path / "r.json")
+    assert [row["label"] for row in result["timeline"]] == ["Red", "Blue", "Green", "Green", "Green", "Green"]
+    assert [row["start"] for row in result["timeline"]] == pytest.approx([0, 90, 180, 270, 360, 390])
+    assert f"{path}: 5 frames, 420.0 s" in capsys.readouterr().out
+    assert video.open_source(str(tmp_path / "out.mp4")).num_frames == 5
+    followed = run(models / "colours.ckpt", path, options=["--stream"], result=tmp_path / "r.json")
+    assert followed["seconds"] == pytest.approx(360)
+
+
+def test_a_damaged_video_is_warned_of(models, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(256, size=(60, 48, 96, 3), dtype=np.uint8)
+    path = damage(write_video(tmp_path / "v.mp4", list(noise)), 0.4, 0.6)
+    for options in ([], ["--window", "1"], ["--stream"]):
+        result = run(models / "colours.ckpt", path, options=options, result=tmp_path / "r.json")
+        said = capsys.readouterr().err
+        assert said.count("frames could be decoded") == 1
+        assert f"warning: {result['warning']}\n" in said
+    whole = write_video(tmp_path / "whole.mp4", list(noise))
+    assert "warning" not in run(models / "colours.ckpt", whole, result=tmp_path / "r.json")
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8(models, tmp_path, capsys, monkeypatch):
+    """Read, written, printed on a terminal that takes UTF-8 only, and in the JSON; several, and one that is broken."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    write_video(tmp_path / "v.mp4", coloured("Red", 24)).rename(folder / "v.mp4")
+    for options in ([], ["--window", "1"], ["--stream"]):
+        options = [*options, "--output", folder / f"{folder.name}.mp4"]
+        result = run(models / "colours.ckpt", folder / "v.mp4", options=options, result=folder / "r.json")
+        assert result["source"] == str(folder / "v.mp4")
+        assert video.open_source(str(folder / f"{folder.name}.mp4")).num_frames == 24
+        (folder / f"{folder.name}.mp4").unlink()
+    (folder / "r.json").unlink()
+    (folder / "broken.mp4").touch()
+    _, good = run(models / "colours.ckpt", folder, options=["--on_error", "skip"], result=tmp_path / "r.json")
+    assert good["top"][0]["label"] == "Red"
+    capsys.readouterr().out.encode()
+
+
+@pytest.mark.parametrize("options", [["--window", "1e-300", "--stride", "1e-300"], ["--window", "1e-300"]])
+def test_windows_and_strides_next_to_nothing(models, tmp_path, options):
+    write_folder(tmp_path / "clip", coloured("Red", 24))
+    result = run(models / "colours.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
+    assert len(result["timeline"]) == 25
+    assert {row["label"] for row in result["timeline"]} == {"Red"}
+
+
+def test_an_output_that_exists_and_a_camera(models, tmp_path):
+    (tmp_path / "out.mp4").write_text("old")
+    with pytest.raises(InputError, match="camera 97: cannot be opened"):
+        run(models / "colours.ckpt", "97", options=["--stream", "--output", tmp_path / "out.mp4"])
+    assert (tmp_path / "out.mp4").read_text() == "old"
 
 
 # ------------------------------------------------------------------------------------------------------------- errors

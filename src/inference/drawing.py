@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from src.data.names import BACKGROUND
-from src.data.video import Source, Span, VideoWriter, frames_of_one_size
+from src.data.video import Source, Span, frames_of_one_size
+from src.data.video_writer import VideoWriter
 from src.evaluation import fonts
 
 SMALLEST_SIDE = 24  # pixels; on less nothing can be read
@@ -91,11 +92,11 @@ def write_video(path: str, source: Source, spans: list[Span], categories: list[s
         InputError: if a frame cannot be read or the video cannot be written.
     """
     colours = palette(categories)
-    extent = 0.0, (source.num_frames or 0) / source.rate
+    extent = 0.0, source.duration
     starts = [span.start for span in spans]
     with VideoWriter(path, source.rate) as writer:
         for index, frame in frames_of_one_size(source):
-            now = index / source.rate
+            now = float(source.times[index])
             span = spans[max(bisect_right(starts, now) - 1, 0)]
             writer.write(draw_overlay(frame, (span.label, span.probability), spans, now, extent, colours))
 
@@ -123,10 +124,8 @@ def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Cal
     with VideoWriter(path, source.rate) as writer:
 
         def show(frame: np.ndarray, seconds: float, shown: tuple[str, float] | None, spans: Iterable[Span]) -> None:
-            if source.num_frames is None:
-                extent = seconds - LIVE_TIMELINE, seconds
-            else:
-                extent = 0.0, source.num_frames / source.rate
+            whole = source.num_frames is not None
+            extent = (0.0, source.duration) if whole else (seconds - LIVE_TIMELINE, seconds)
             recent = [span for span in spans if span.end is None or span.end > extent[0]]
             writer.write(draw_overlay(frame, shown, recent, seconds, extent, colours))
 

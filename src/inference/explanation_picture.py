@@ -24,14 +24,14 @@ def draw_explanation(
     categories: list[str],
     frames: list[np.ndarray],
     frame_indices: np.ndarray,
-    rate: float,
+    frame_times: np.ndarray,
 ) -> Figure:
     """The representative frames of a clip: for each scale the tuple that contributes most to a class, its frames clear
     and the others pale, and beside it the sum of the contributions of all tuples of the scale.
 
     Args:
         frames: the T frames of the clip that the network saw, uint8 [height, width, 3] BGR.
-        frame_indices: their indices in the clip, which has ``rate`` frames a second.
+        frame_indices, frame_times: their indices in the clip, and times in seconds.
     """
     # Not through pyplot, which keeps state and may look for a display. Imported here because it takes a second.
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def draw_explanation(
     pictures.imshow(grid, aspect="auto", extent=(0, len(frames), 1 + len(scales), 0))
     names = ["clip", *("1 frame" if scale.size == 1 else f"{scale.size} frames" for scale in scales)]
     pictures.set_yticks(np.arange(len(names)) + 0.5, names)
-    times = [f"frame {index}\n{index / rate:.2f} s" for index in frame_indices]
+    times = [f"frame {index}\n{seconds:.2f} s" for index, seconds in zip(frame_indices, frame_times)]
     pictures.set_xticks(np.arange(len(times)) + 0.5, times)
     pictures.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     pictures.spines[:].set_visible(False)

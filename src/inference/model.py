@@ -1,10 +1,8 @@
-"""A trained model of any kind, a checkpoint or an exported file, asked what a clip or a stretch of a video shows."""
+"""A trained model of any kind, a checkpoint or an exported file, that scores clips."""
 
 from __future__ import annotations
 
 import copy
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -12,10 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
-from src import sampling
-from src.data.video import Source, Span, frames_of_one_size, read_frames, record
 from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, read_usage
-from src.transforms import cut_crops, mirrored_classes, scale_shorter_side
+from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
 
 # MindSpore takes seconds to import, and an ONNX file needs none of it.
@@ -134,56 +130,3 @@ def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
         elif key != "flip" and given != recorded:
             raise InputError(f"{config.ckpt_file}: exported with {key} {recorded}, but {given} was asked for")
     return config
-
-
-# ------------------------------------------------------------------------------------------------- clips and windows
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is looked at in a source as a whole: T of its ``num_frames`` frames, uint8 [height, width, 3] BGR each."""
-
-    num_frames: int
-    indices: np.ndarray
-    frames: list[np.ndarray]
-
-
-def look(source: Source, num_segments: int, seconds: float) -> Look:
-    """The middle frame of each of T equal parts of a source, or of so many seconds of a camera."""
-    if source.num_frames is None:
-        return Look(*record(source, seconds, num_segments))
-    indices = sampling.test_segments(source.num_frames, num_segments)
-    return Look(source.num_frames, indices, read_frames(source, indices))
-
-
-def timeline(model: Model, source: Source, windows: list[tuple[int, int]]) -> Iterator[Span]:
-    """What each of the windows shows, see ``windows``."""
-    for (first, end), frames in zip(windows, _window_frames(source, windows, model)):
-        (best,) = model.top(model.clip_logits(frames), 1)
-        yield Span(first / source.rate, end / source.rate, **best)
-
-
-def windows(num_frames: int, rate: float, window: float, stride: float) -> list[tuple[int, int]]:
-    """The windows over a video as (first frame, frame after the last).
-
-    They are a whole number of frames long and apart, at least one. The last one ends with the video, so it may follow
-    sooner; a video shorter than a window is one window.
-    """
-    length, step = max(1, round(window * rate)), max(1, round(stride * rate))
-    last = max(num_frames - length, 0)
-    starts = [*range(0, last, step), last]
-    return [(start, min(start + length, num_frames)) for start in starts]
-
-
-def _window_frames(source: Source, windows: list[tuple[int, int]], model: Model) -> Iterator[list[np.ndarray]]:
-    """The T frames of each window, already scaled; read once each and kept no longer than a window needs them."""
-    waiting = deque(
-        (first + sampling.test_segments(end - first, model.num_segments)).tolist() for first, end in windows
-    )
-    kept: dict[int, np.ndarray] = {}
-    for index, frame in frames_of_one_size(source, {index for indices in waiting for index in indices}):
-        (kept[index],) = scale_shorter_side([frame], model.image_size)
-        while waiting and waiting[0][-1] == index:
-            yield [kept[i] for i in waiting.popleft()]
-            for old in [i for i in kept if waiting and i < waiting[0][0]]:
-                del kept[old]

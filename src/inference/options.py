@@ -27,7 +27,7 @@ def check_options(config: Any) -> None:
         if given and not there:
             raise InputError(f"{option}: goes with {needed}")
     if config.output:
-        from src.data.video import check_video_name
+        from src.data.video_writer import check_video_name
 
         check_video_name(config.output)
 

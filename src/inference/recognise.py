@@ -8,13 +8,14 @@ in the middle, or a picture that cannot be written, loses none of it.
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
-from src.data.video import Source, Span, open_source
-from src.inference import model as recognition
+from src.data.video import Source, Span, open_source, printable
+from src.inference import timeline
 from src.inference.model import Model
 
 # They import MindSpore or matplotlib, which take seconds: functions import what they use.
@@ -44,12 +45,16 @@ def recognise_sources(config: Any, model: Model, sources: list[str], several: bo
                 print(f"[{number}/{len(sources)}] ", end="", flush=True)
             results.append({"source": path})
             try:
-                recognise(open_source(path), results[-1])
+                source = open_source(path)
+                if source.warning:
+                    print(f"warning: {source.warning}", file=sys.stderr)
+                    results[-1]["warning"] = source.warning
+                recognise(source, results[-1])
             except InputError as error:
                 results[-1]["error"] = str(error)
                 if config.on_error == "stop":
                     raise
-                print(f"left out: {error}")
+                print(f"left out: {printable(str(error))}")
     finally:
         if config.json and any(map(_is_recognised, results)):
             write_json(config.json, results if several else results[0])
@@ -58,7 +63,7 @@ def recognise_sources(config: Any, model: Model, sources: list[str], several: bo
 
 
 def _is_recognised(result: dict[str, Any]) -> bool:
-    return bool(result.keys() - {"source", "error"})
+    return bool(result.keys() - {"source", "warning", "error"})
 
 
 def recogniser(config: Any, model: Model) -> Recognise:
@@ -92,28 +97,25 @@ def recognise_clip(config: Any, model: Model, source: Source, result: dict[str, 
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
     if source.num_frames is None and config.output:
         raise InputError(f"{source.name}: --output of a camera goes with --stream")
-    clip = recognition.look(source, model.num_segments, config.window or WINDOW)
+    clip = timeline.read_clip(source, model.num_segments, config.window or WINDOW)
     logits = model.clip_logits(clip.frames)
     top = model.top(logits)
     result.update(num_frames=clip.num_frames, frame_indices=clip.indices.tolist(), logits=logits.tolist(), top=top)
     print(f"{source.name}: {clip.num_frames} frames, {model.num_segments} of them looked at")
     for row in top:
         print(f"{row['probability']:8.2%}  {row['label']}")
-    length = clip.num_frames / source.rate
-    if length > LONG:
-        print(f"{length:.0f} s in one answer; --window 3 looks at 3 s at a time")
+    if clip.seconds > LONG:
+        print(f"{clip.seconds:.0f} s in one answer; --window 3 looks at 3 s at a time")
     if config.explain:
         label = model.categories.index(config.explain_class or top[0]["label"])
-        _explain(config.explain, model, source, clip, label, result)
+        _explain(config.explain, model, clip, label, result)
     if config.output:
         from src.inference import drawing
 
-        drawing.write_video(config.output, source, [Span(0.0, length, **top[0])], model.categories)
+        drawing.write_video(config.output, source, [Span(0.0, clip.seconds, **top[0])], model.categories)
 
 
-def _explain(
-    path: str, model: Model, source: Source, clip: recognition.Look, label: int, result: dict[str, Any]
-) -> None:
+def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: dict[str, Any]) -> None:
     """Which relations and frames speak for a class: in numbers to ``result``, as a picture to ``path``."""
     from src.evaluation.plots import png_bytes
     from src.inference import explain
@@ -121,20 +123,20 @@ def _explain(
 
     scales = explain.explain_frames(model.inner_network("--explain"), clip.frames, model.image_size)
     result["explanation"] = explain.explain_class(scales, label, model.categories, clip.indices)
-    figure = draw_explanation(scales, label, model.categories, clip.frames, clip.indices, source.rate)
+    figure = draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times)
     write_bytes(path, png_bytes(figure))
 
 
 def recognise_windows(config: Any, model: Model, source: Source, result: dict[str, Any]) -> None:
     """A timeline: an answer for each window."""
     stride = config.stride or config.window / 2
-    windows = recognition.windows(source.num_frames, source.rate, config.window, stride)
-    print(f"{source.name}: {source.num_frames} frames, {source.num_frames / source.rate:.1f} s")
+    windows = timeline.window_times(source, config.window, stride)
+    print(f"{source.name}: {source.num_frames} frames, {source.duration:.1f} s")
     spans: list[Span] = []
     rows: list[dict[str, Any]] = []
     about = {"num_frames": source.num_frames, "rate": source.rate, "window": config.window, "stride": stride}
     with progress("Recognise", len(windows), "window") as advance:
-        for span in recognition.timeline(model, source, windows):
+        for span in timeline.recognise_windows(model, source, windows):
             spans.append(span)
             rows.append(span._asdict())
             result.update(about, timeline=rows)

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src.data.video import Span
+from src.data.video import Span, open_source
 from src.inference import drawing
 from src.inference.drawing import draw_overlay, nearest, palette
+from tests.helpers.colours import write_video
+from tests.helpers.containers import set_intervals
 
 CATEGORIES = ["Swiping Left", "Turning Hand Counterclockwise", "No gesture", "Рука вверх"]
 COLOURS = palette(CATEGORIES)
@@ -135,6 +137,7 @@ class Frames:
     """Five frames, two a second."""
 
     name, rate, num_frames = "frames", 2.0, 5
+    duration, times = 2.5, np.arange(5) / 2.0
 
 
 @pytest.fixture
@@ -181,3 +184,30 @@ def test_at_any_time_the_window_whose_middle_is_nearest():
         assert distances[span.label] == pytest.approx(min(distances.values()), abs=1e-9)
     assert [span.probability for span in spans] == [0.1, 0.2, 0.3, 0.4]
     assert nearest(windows[:1]) == windows[:1]
+
+
+def test_a_video_is_drawn_at_the_frames_own_times(tmp_path):
+    """One frame at 0 s, the others from 8 s on: the label and the place in the timeline are those of that time."""
+    frames = [frame_of()] * 4
+    path = set_intervals(write_video(tmp_path / "v.mp4", frames, 12), [8.0, 0.5, 0.5, 1.0])
+    spans = [Span(0.0, 5.0, "Swiping Left", 1.0), Span(5.0, 10.0, "Turning Hand Counterclockwise", 1.0)]
+    drawing.write_video(str(tmp_path / "out.mp4"), open_source(str(path)), spans, CATEGORIES)
+    pictures = [frame for _, frame in open_source(str(tmp_path / "out.mp4")).frames()]
+    cursors = [int(picture[-3].min(-1).argmax()) for picture in pictures]
+    duration = 9.0 + 0.5  # the median of 8, 0.5 and 0.5
+    assert cursors == pytest.approx([0, 320 * 8 / duration, 320 * 8.5 / duration, 320 * 9 / duration], abs=4)
+    first, *rest = [picture[31:33, 20:300].mean((0, 1)) for picture in pictures]  # the bar, as long as it is probable
+    assert np.abs(first - COLOURS["Swiping Left"]).max() < 40
+    for bar in rest:
+        assert np.abs(bar - COLOURS["Turning Hand Counterclockwise"]).max() < 40
+
+
+def test_the_timeline_of_a_stream_is_as_long_as_the_source(tmp_path):
+    path = set_intervals(write_video(tmp_path / "v.mp4", [frame_of()] * 3, 12), [6.0, 2.0, 2.0])
+    source = open_source(str(path))
+    with drawing.live_video(str(tmp_path / "out.mp4"), source, CATEGORIES) as show:
+        for seconds, (_, frame) in zip(source.times.tolist(), source.frames()):
+            show(frame, seconds, None, [])
+    pictures = [frame for _, frame in open_source(str(tmp_path / "out.mp4")).frames()]
+    cursors = [int(picture[-3].min(-1).argmax()) for picture in pictures]
+    assert cursors == pytest.approx([0, 320 * 6 / 12, 320 * 8 / 12], abs=4)  # 8 s and the median of 6 and 2

@@ -20,6 +20,8 @@ from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
 from tests.test_trn import CLASSES, FEATURES, make_head, relation_scores
 
+TIMES = np.array([0.25, 0.75, 1.25])
+
 
 def test_each_tuple_contributes_its_share_of_the_expected_score():
     head, weights = make_head(8)
@@ -106,7 +108,9 @@ def test_the_picture_shows_the_frames_of_the_best_tuples():
     tuples = [np.array([[0, 1, 2]]), np.array([[0, 1], [0, 2], [1, 2]])]
     contributions = [np.array([[2.0]]), np.array([[-1.0], [3.0], [0.5]])]
     scales = [explain.Scale(t, c, np.zeros(1)) for t, c in zip(tuples, contributions)]
-    figure = explanation_picture.draw_explanation(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), 12.0)
+    figure = explanation_picture.draw_explanation(
+        scales, 0, ["Wave"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25])
+    )
     image = cv2.imdecode(np.frombuffer(plots.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)  # BGR
     axes = figure.axes[0].get_position()
     height, width = image.shape[:2]
@@ -125,7 +129,9 @@ def test_the_picture_says_what_each_scale_contributes():
     biases = [np.array([0.0, 0.25]), np.array([0.0, 0.5])]
     scales = [explain.Scale(*scale) for scale in zip(tuples, contributions, biases)]
     frames = [np.zeros((60, 80, 3), np.uint8)] * 3
-    figure = explanation_picture.draw_explanation(scales, 1, ["Wave", "Say $x_{$"], frames, np.array([3, 9, 15]), 12.0)
+    figure = explanation_picture.draw_explanation(
+        scales, 1, ["Wave", "Say $x_{$"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25])
+    )
     pictures, bars = figure.axes
     # Class 1 has -2 + 0.25 + (-1 + 3 + 0.5) + 0.5 = 1.25, class 0 has 9 + 27.
     said = {text.get_text() for text in figure.texts}
