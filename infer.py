@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
 from model_utils.stop_signals import ctrl_c_at_once

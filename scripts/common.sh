@@ -68,9 +68,10 @@ option_name() {
     printf '%s\n' "${name#--}"
 }
 
-# Keys of the config whose values are paths.
+# The options whose values are paths: config_path, and the keys that model_utils/settings.py says are.
 # shellcheck disable=SC2034
-CONFIG_PATHS="config_path dataset_root pre_trained_backbone ckpt_file resume train_output_dir eval_output_dir export_output_dir"
+CONFIG_PATHS="config_path dataset_root pre_trained_backbone train_output_dir resume ckpt_file eval_output_dir \
+export_output_dir data_path output_path load_path"
 
 # choose_python: set PYTHON, unless the environment does, to the repository's own .venv, unless another virtual
 # environment is active, or else to the python on PATH; and go to the repository root, where it is to run.

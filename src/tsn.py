@@ -15,9 +15,6 @@ from src.ops.fast_relations import FastRelations
 from src.transforms import CHANNEL_MEANS_BGR
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
-# Settings in which a checkpoint and the network that loads it must agree.
-NETWORK_SETTINGS = ("consensus_type", "num_segments", "img_feature_dim", "subsample_num", "width_mult")
-
 
 class ClipInput(nn.Cell):
     """uint8 frames [..., T, S, S, 3], BGR -> the network's input float32 [N, T*3, S, S], channel means subtracted.

@@ -1,8 +1,8 @@
-"""The training loop: what it saves and when, and that a run stopped anywhere goes on as if it had not been."""
+"""The training loop: what it saves and when, and that a resumed run ends like one that was never stopped."""
 
 import json
 import logging
-import os
+import re
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -12,11 +12,14 @@ import pytest
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, keys_for
 from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import ALONE
 from src.train_cell import build_optimizer
 from src.training import checkpoint
-from src.training.trainer import Progress, Trainer, find_checkpoint
+from src.training.run_folder import find_checkpoint
+from src.training.state import Progress
+from src.training.trainer import Trainer, TrainingSet
 from src.trn import MultiScaleTRN
 from tests.helpers.networks import CLASSES, settings
 
@@ -112,11 +115,9 @@ def make_trainer(folder, validate=None, **changes):
         optimizer,
         validate,
         config,
-        CLASSES,
-        num_clips=9,
-        steps_per_epoch=STEPS,
-        ranks=ALONE,
-        logger=logging.getLogger("test"),
+        TrainingSet(CLASSES, 9, STEPS),
+        ALONE,
+        logging.getLogger("test"),
     )
 
 
@@ -129,22 +130,37 @@ def last_file(folder):
     return (folder / f"checkpoint_trn-{EPOCHS}_{STEPS}.ckpt").read_bytes()
 
 
-@pytest.fixture
-def whole(tmp_path, compiled):
-    """Folder of a run that nothing stopped."""
-    assert run(make_trainer(tmp_path / "whole", ScriptedValidation(0.2, 0.6, 0.4)))
-    return tmp_path / "whole"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of a run that nothing stopped. Tests read it."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    ms.set_context(mode=ms.GRAPH_MODE)
+    assert run(make_trainer(folder, ScriptedValidation(0.2, 0.6, 0.4)))
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    return folder
+
+
+def rows(folder):
+    """metrics.csv as {column: values}."""
+    header, *lines = (line.split(",") for line in (folder / "metrics.csv").read_text().splitlines())
+    return {name: [line[i] for line in lines] for i, name in enumerate(header)}
 
 
 def test_a_run_leaves_checkpoints_and_curves(whole):
     names = {path.name for path in whole.iterdir()}
     numbered = {f"checkpoint_trn-{epoch}_{STEPS}.ckpt" for epoch in (1, 2, 3)}
     assert names == numbered | {"checkpoint_last.ckpt", "checkpoint_best.ckpt", "metrics.csv", "curves.png"}
-    header, *rows = (line.split(",") for line in (whole / "metrics.csv").read_text().splitlines())
-    assert [row[header.index("top1")] for row in rows] == ["0.2", "0.6", "0.4"]
-    assert [float(row[header.index("lr")]) for row in rows] == pytest.approx([0.05, 0.05, 0.005])
+    assert rows(whole)["top1"] == ["0.2", "0.6", "0.4"]
+    assert [float(rate) for rate in rows(whole)["lr"]] == pytest.approx([0.05, 0.05, 0.005])
     _, about = checkpoint.read_checkpoint(whole / f"checkpoint_trn-{EPOCHS}_{STEPS}.ckpt")
-    assert about["progress"] == {"epochs_done": 3, "step": 0, "loss_sum": 0.0, "best": [0.6, 1.0, 6], "since_best": 1}
+    assert about["progress"] == {
+        "epochs_done": 3,
+        "step": 0,
+        "loss_sum": 0.0,
+        "best": [0.6, 1.0, 6],
+        "since_best": 1,
+        "rewinds": 0,
+    }
     assert about["recipe"]["clips_per_step"] == 2
     assert about["categories"] == CLASSES
     _, best = checkpoint.read_checkpoint(whole / "checkpoint_best.ckpt")
@@ -152,7 +168,7 @@ def test_a_run_leaves_checkpoints_and_curves(whole):
 
 
 @pytest.mark.parametrize("after", [1, 4, 6])
-def test_a_stopped_run_goes_on_bit_by_bit(whole, tmp_path, after):
+def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, compiled, after):
     """Stopped in the first step, in the last of an epoch (whose validation then waits), in the middle of one."""
     folder = tmp_path / "stopped"
     trainer = make_trainer(folder, ScriptedValidation(0.2))
@@ -170,15 +186,11 @@ def test_a_stopped_run_goes_on_bit_by_bit(whole, tmp_path, after):
     assert resumed.total_steps == after
     assert run(resumed)
     assert last_file(folder) == last_file(whole)
-    for column in range(5):  # all but the seconds
-        values = [
-            [line.split(",")[column] for line in (path / "metrics.csv").read_text().splitlines()]
-            for path in (whole, folder)
-        ]
-        assert values[0] == values[1]
+    for column in ("epoch", "lr", "loss", "top1", "top5"):  # all but the seconds
+        assert rows(folder)[column] == rows(whole)[column]
 
 
-def test_a_killed_run_goes_on_from_its_last_save(whole, tmp_path):
+def test_a_killed_run_is_resumed_from_its_last_save(whole, tmp_path, compiled):
     """Killed: nothing is saved at the moment; the steps since the last save are made again."""
 
     def killed(batches):
@@ -200,7 +212,7 @@ def test_a_killed_run_goes_on_from_its_last_save(whole, tmp_path):
     assert last_file(folder) == last_file(whole)
 
 
-def test_more_steps_or_epochs_than_before(whole, tmp_path):
+def test_more_steps_or_epochs_than_before(whole, tmp_path, compiled):
     folder = tmp_path / "short"
     assert run(make_trainer(folder, ScriptedValidation(0.2, 0.3), max_steps=6))
     path = folder / "checkpoint_trn-2_2.ckpt"
@@ -219,14 +231,14 @@ def test_more_steps_or_epochs_than_before(whole, tmp_path):
     assert done.total_steps == EPOCHS * STEPS
 
 
-def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path):
+def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path, compiled):
     folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         run(make_trainer(folder, ScriptedValidation(0.2)), Stop(validations=1))
     validate = ScriptedValidation(0.6, 0.4)
     resumed = make_trainer(folder, validate)
     resumed.resume(find_checkpoint("auto", folder))
-    assert resumed.progress == Progress(1, STEPS, resumed.progress.loss_sum, [0.2, 1.0, 6], 0)
+    assert resumed.progress == Progress(1, STEPS, resumed.progress.loss_sum, (0.2, 1.0, 6), 0)
     assert run(resumed)
     assert last_file(folder) == last_file(whole)
 
@@ -238,26 +250,113 @@ def test_patience(tmp_path, compiled):
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
 
 
+# Written out, with another value for each setting that must not change on resume.
+CHANGED = {
+    "consensus_type": "TRN",
+    "num_segments": 4,
+    "subsample_num": 1,
+    "img_feature_dim": 9,
+    "width_mult": 0.5,
+    "dropout": 0.6,
+    "freeze_bn": False,
+    "image_size": 64,
+    "flip": "none",
+    "lr": 0.1,
+    "update_lr_epochs": 3,
+    "momentum": 0.8,
+    "weight_decay": 0.02,
+    "clip_grad_norm": 9.0,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A checkpoint of a run that has made no step."""
+    folder = tmp_path_factory.mktemp("start")
+    make_trainer(folder).save("checkpoint_last.ckpt")
+    return folder / "checkpoint_last.ckpt"
+
+
+def test_every_fixed_key_is_tried():
+    assert set(CHANGED) == set(keys_for(Use.FIXED))
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_resumed_run_must_not_change(start, tmp_path, key):
+    before, now = getattr(make_trainer(tmp_path).config, key), CHANGED[key]
+    trainer = make_trainer(tmp_path, **{key: now})
+    values = {parameter.name: parameter.asnumpy().copy() for parameter in trainer.network.get_parameters()}
+    message = re.escape(f"{start}: a resumed training must not change: {key} {before} (now {now})")
+    with pytest.raises(InputError, match=f"^{message}$"):
+        trainer.resume(start)
+    for parameter in trainer.network.get_parameters():
+        np.testing.assert_array_equal(parameter.asnumpy(), values[parameter.name])
+
+
+def test_all_changes_are_named(start, tmp_path):
+    with pytest.raises(InputError, match=r"change: flip label_aware \(now none\), seed 0 \(now 3\)"):
+        make_trainer(tmp_path, seed=3, flip="none").resume(start)
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "clips", "message"),
     [
-        ({"lr": 0.1}, r"lr 0.05 \(now 0.1\)"),
-        ({"train_batch_size": 4}, r"clips_per_step 2 \(now 4\)"),
-        ({"seed": 3, "flip": "none"}, r"flip label_aware \(now none\), seed 0 \(now 3\)"),
+        ({"train_batch_size": 4}, 9, r"clips_per_step 2 \(now 4\)"),
+        ({}, 10, r"clips 9 \(now 10\)"),
     ],
 )
-def test_a_run_goes_on_as_it_began(tmp_path, changes, message):
-    make_trainer(tmp_path).save("checkpoint_last.ckpt")
-    with pytest.raises(InputError, match=message):
-        make_trainer(tmp_path, **changes).resume(tmp_path / "checkpoint_last.ckpt")
+def test_a_resumed_run_sees_the_same_batches(start, tmp_path, changes, clips, message):
+    trainer = make_trainer(tmp_path, **changes)
+    trainer.clips = trainer.clips._replace(num_clips=clips)
+    with pytest.raises(InputError, match=f"must not change: {message}$"):
+        trainer.resume(start)
 
 
-def test_a_run_does_not_go_on_with_other_classes(tmp_path):
-    make_trainer(tmp_path).save("checkpoint_last.ckpt")
+def test_keys_that_may_change_on_resume(start, tmp_path):
+    make_trainer(tmp_path, epochs_num=9, max_steps=7, eval_interval=2, keep_checkpoint_max=1, train_workers=3).resume(
+        start
+    )
+
+
+def test_a_resumed_run_has_the_same_classes(start, tmp_path):
     trainer = make_trainer(tmp_path)
-    trainer.categories = CLASSES[::-1]
-    with pytest.raises(InputError, match="checkpoint_last.ckpt: cannot go on otherwise than it began: other classes"):
-        trainer.resume(tmp_path / "checkpoint_last.ckpt")
+    trainer.clips = trainer.clips._replace(categories=CLASSES[::-1])
+    with pytest.raises(InputError, match="checkpoint_last.ckpt: a resumed training must not change: other classes"):
+        trainer.resume(start)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": None}, "settings None, expected a JSON object"),
+        ({"recipe": None}, "recipe None, expected a JSON object"),
+        ({"recipe": [1]}, r"recipe \[1\]"),
+        ({"recipe": {}}, "does not say dropout"),
+        ({"categories": None}, "other classes"),
+        ({"progress": None}, "progress None"),
+        ({"progress": {}}, "progress without "),
+        ({"progress": {"colour": 1}}, "progress with colour"),
+        ({"progress": {"epochs_done": "1"}}, "epochs_done '1'"),
+        ({"progress": {"epochs_done": True}}, "epochs_done True"),
+        ({"progress": {"step": -1}}, "step -1"),
+        ({"progress": {"step": 5}}, "has made 5 steps of an epoch of 4"),
+        ({"progress": {"loss_sum": float("nan")}}, "loss_sum nan"),
+        ({"progress": {"best": [1]}}, r"best \[1\]"),
+        ({"progress": {"best": ["a", 1.0, 6]}}, "best "),
+        ({"progress": {"since_best": None}}, "since_best None"),
+    ],
+)
+def test_an_edited_description(start, tmp_path, change, message):
+    entries, about = checkpoint.read_all(start)
+    for part, value in change.items():
+        whole = {**about[part], **value} if part == "progress" and value else value
+        about = {**about, part: whole}
+        if value is None:
+            about.pop(part)
+    checkpoint.save_checkpoint(tmp_path / "edited.ckpt", entries, about)
+    with pytest.raises(InputError, match=f"edited.ckpt: .*{message}"):
+        make_trainer(tmp_path).resume(tmp_path / "edited.ckpt")
 
 
 def test_a_network_without_the_optimisers_state_is_no_run(tmp_path):
@@ -267,19 +366,7 @@ def test_a_network_without_the_optimisers_state_is_no_run(tmp_path):
         trainer.resume(tmp_path / "trn.ckpt")
 
 
-def test_find_checkpoint(tmp_path):
-    assert find_checkpoint("", tmp_path) is None
-    assert find_checkpoint("auto", tmp_path / "not there") is None
-    assert find_checkpoint(str(tmp_path / "some.ckpt"), tmp_path) == tmp_path / "some.ckpt"
-    for name in ("checkpoint_best.ckpt", "checkpoint_last.ckpt", "checkpoint_trn-10_4.ckpt"):
-        (tmp_path / name).touch()
-    os.utime(tmp_path / "checkpoint_last.ckpt", (5, 5))
-    assert find_checkpoint("auto", tmp_path).name == "checkpoint_trn-10_4.ckpt"
-    os.utime(tmp_path / "checkpoint_trn-10_4.ckpt", (4, 4))
-    assert find_checkpoint("auto", tmp_path).name == "checkpoint_last.ckpt"
-
-
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path, compiled):
+def test_a_loss_that_is_nan_ends_the_run(tmp_path, compiled):
     trainer = make_trainer(tmp_path, lr=0.05)
     trainer.network.consensus.fc_fusion_scales[0][3].bias.set_data(Tensor(np.full(3, np.nan, np.float32)))
     with pytest.raises(InputError, match="lr 0.05: the loss became nan in epoch: 1 step: 1"):
