@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.bn_inception import ConvBN
+from src.bn_inception import BNInception, ConvBN, feature_channels
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -38,3 +38,8 @@ def test_running_averages_after_five_steps(request, mode, frozen):
         np.testing.assert_allclose(out, expected.clip(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_mean.asnumpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_variance.asnumpy(), variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
+def test_feature_channels(width_mult, channels):
+    assert feature_channels(width_mult) == channels == BNInception(4, width_mult).feature_channels
