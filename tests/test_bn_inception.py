@@ -8,7 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from model_utils.errors import InputError
-from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, scale_channels
+from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, feature_channels, scale_channels
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -90,3 +90,8 @@ def test_sides_below_32_are_refused():
     check_image_size(32)
     with pytest.raises(InputError, match=r"image_size 31: .*: \[32, 33\]"):
         check_image_size(31)
+
+
+@pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
+def test_feature_channels(width_mult, channels):
+    assert feature_channels(width_mult) == channels == BNInception(4, width_mult).feature_channels

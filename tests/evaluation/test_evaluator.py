@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -20,9 +21,9 @@ from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.data import clips
 from src.data.clips import EvaluationLoader, VideoRecord
-from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation
+from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
 from src.evaluation.scoring import ClipScorer
-from src.ops.ranks import ALONE
+from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.transforms import cut_crops
 from tests.helpers.clips import write_clip
@@ -143,11 +144,11 @@ def test_observed_fractions_increase():
 # ------------------------------------------------------------------------------------------------------------- scores
 
 
-def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=()):
+def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=(), ranks=ALONE):
     loader = EvaluationLoader(dataset / "20bn-jester-v1", 3, SIDE, crops, seed=seed, **dict(loading))
     options = {"subsample_num": 2, "seed": seed, **dict(scoring)}
     scorer = ClipScorer(network, test_crops=crops, batch_size=batch_size, **options)
-    return Evaluator(scorer, loader, records_of(dataset), workers=workers)
+    return Evaluator(scorer, loader, records_of(dataset), workers=workers, ranks=ranks)
 
 
 def records_of(dataset):
@@ -192,6 +193,36 @@ def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(datase
     network.fc.bias.set_data(Tensor(np.array([0, np.nan, 0], np.float32)))
     with pytest.raises(InputError, match="clip clip0: the network's scores are NaN or infinite"):
         evaluator_of(dataset, network)()
+
+
+def test_an_evaluator_is_built_from_all_its_settings():
+    """Each value is another one than the default."""
+    keys = {"dataset_root": "root", "images_dir_name": "frames", "num_segments": 5, "image_size": 64, "seed": 11}
+    keys.update(frame_order="reversed", relations="sampled", subsample_num=7, on_error="skip")
+    records, mirrored = [VideoRecord("clip", 5, 0)], np.array([0])
+    ranks, network = Ranks(2, 4), SmallNetwork()
+    options = {"test_crops": 5, "batch_size": 6, "workers": 3, "mirrored": mirrored, "ranks": ranks}
+    evaluator = build_evaluator(SimpleNamespace(**keys), network, records, **options)
+    assert evaluator.loader == EvaluationLoader(Path("root/frames"), 5, 64, 5, "reversed", 1.0, 11)
+    assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
+    scorer = evaluator.scorer
+    assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
+    assert (scorer.mirrored is mirrored, scorer.relations, scorer.subsample_num, scorer.seed) == (
+        True,
+        "sampled",
+        7,
+        11,
+    )
+
+
+def test_ranks_score_the_list_together(dataset):
+    network = SmallNetwork()
+    alone = evaluator_of(dataset, network)()
+    parts = [evaluator_of(dataset, network, ranks=Ranks(rank, 4))() for rank in range(4)]
+    indices = np.concatenate([part.indices for part in parts])
+    assert indices.tolist() == [0, 4, 1, 5, 2, 3]
+    scores = np.concatenate([part.scores for part in parts])
+    np.testing.assert_allclose(scores, alone.scores[indices], rtol=1e-5, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------ eval.py
@@ -433,6 +464,34 @@ def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch
         expected = 0.9 * expected + 0.1 * mean
     moving, _ = read_checkpoint(folder / "checkpoint_trn-2_3.ckpt")
     np.testing.assert_allclose(moving["bn.moving_mean"].asnumpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
+    """With 5 cores and 2 ranks on this node each rank starts 2 workers at most."""
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "2")
+    seen = {}
+
+    def watch(original):
+        def watched(loader, records, **options):
+            seen[original.__name__] = loader, len(records), options
+            return original(loader, records, **options)
+
+        monkeypatch.setattr(tsn_dataset, original.__name__, watched)
+
+    watch(tsn_dataset.training_batches)
+    watch(tsn_dataset.evaluation_batches)
+    options = "--epochs_num 1 --train_workers 8 --eval_workers 7 --width_mult 0.0625 --subsample_num 1 --seed 3"
+    train(*options.split(), "--flip", "plain", "--dropout", "0.25")
+    loader, clips_listed, options = seen["training_batches"]
+    expected = {"num_segments": 3, "image_size": SIDE, "subsample_num": 1, "seed": 3, "flip": "plain", "dropout": 0.25}
+    assert vars(loader).items() >= {**expected, "features": 64}.items()  # of 1024 * 0.0625
+    assert loader.mirrored.tolist() == [1, 0, 2]
+    assert clips_listed == NUM_CLIPS
+    assert options.items() >= {"batch_size": 2, "workers": 2, "epochs": 1, "first_epoch": 0, "first_step": 0}.items()
+    loader, clips_listed, options = seen["evaluation_batches"]
+    assert (loader.test_crops, loader.seed, clips_listed) == (1, 3, NUM_CLIPS)
+    assert options.items() >= {"batch_size": 2, "workers": 2}.items()
 
 
 def test_validating_changes_nothing_in_the_training(train):
