@@ -83,14 +83,22 @@ def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path, caplog, ch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_segments": 8, "given": {"num_segments"}}, "trained with num_segments 3, but num_segments 8"),
-        ({"width_mult": 1.0, "given": {"width_mult"}}, "trained with width_mult 0.0625, but width_mult 1.0"),
-        ({"consensus_type": "avg", "given": {"consensus_type"}}, "trained with consensus_type TRNmultiscale"),
+        ({"num_segments": 8}, "trained with num_segments 3, but num_segments 8"),
+        ({"width_mult": 1.0}, "trained with width_mult 0.0625, but width_mult 1.0"),
+        ({"consensus_type": "avg"}, "trained with consensus_type TRNmultiscale"),
+        ({"subsample_num": 3}, "trained with subsample_num 2, but subsample_num 3"),
+        ({"img_feature_dim": 9}, "trained with img_feature_dim 8, but img_feature_dim 9"),
     ],
 )
 def test_a_checkpoint_that_contradicts_the_given_settings(saved, changes, message):
     with pytest.raises(InputError, match=message):
-        checkpoint.load_network(settings(ckpt_file=str(saved[1]), **changes))
+        checkpoint.load_network(settings(ckpt_file=str(saved[1]), given=set(changes), **changes))
+
+
+@pytest.mark.parametrize(("key", "value"), [("image_size", 64), ("flip", "none")])
+def test_what_evaluation_follows_may_be_given_otherwise(saved, key, value):
+    _, _, config = checkpoint.load_network(settings(ckpt_file=str(saved[1]), given={key}, **{key: value}))
+    assert getattr(config, key) == value
 
 
 def test_a_checkpoint_for_other_classes(saved):

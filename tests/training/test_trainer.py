@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from model_utils.settings import Use, keys_for
 from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import ALONE
 from src.train_cell import build_optimizer
-from src.training import checkpoint
+from src.training import checkpoint, state
 from src.training.run_folder import find_checkpoint
 from src.training.state import Progress
 from src.training.trainer import Trainer, TrainingSet
@@ -27,7 +28,7 @@ EPOCHS, STEPS = 3, 4
 
 
 class SmallNetwork(nn.Cell):
-    """One layer before a real head: compiled in two seconds."""
+    """One layer before a real head: it compiles in two seconds."""
 
     def __init__(self):
         super().__init__()
@@ -37,6 +38,33 @@ class SmallNetwork(nn.Cell):
     def construct(self, video, relations=None, dropout_mask=None):
         colours = video.reshape((-1, 3, 3, 16)).mean(3) / 64  # [B, T, 3]
         return self.consensus(self.fc(colours * dropout_mask), relations)
+
+
+class InstantStep:
+    """Takes the place of TrainStep, which takes seconds to compile: all of the state changes with each batch."""
+
+    def __init__(self, network, optimizer, _clip_grad_norm):
+        self.network, self.optimizer = network, optimizer
+
+    def set_train(self):
+        self.network.set_train()
+
+    def __call__(self, clips, *_):
+        assert self.network.training
+        shift = float(clips.asnumpy().mean()) / 255
+        total = 0.0
+        for parameter in state.training_state(self.network, self.optimizer).values():
+            value = parameter.asnumpy()
+            moved = value + 1 if value.dtype == np.int32 else 0.9 * value + np.float32(shift)
+            parameter.set_data(Tensor(moved.astype(value.dtype)))
+            total += float(moved.sum())
+        return Tensor(np.float32(total))
+
+
+@pytest.fixture(autouse=True)
+def _instant(request, monkeypatch):
+    if "compiled" not in request.fixturenames:
+        monkeypatch.setattr("src.training.trainer.TrainStep", InstantStep)
 
 
 class ScriptedValidation:
@@ -84,7 +112,7 @@ def batches(first):
         )
 
 
-def make_trainer(folder, validate=None, **changes):
+def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     """A run with new, always equal initial weights."""
     ms.set_seed(7)
     network = SmallNetwork()
@@ -116,7 +144,7 @@ def make_trainer(folder, validate=None, **changes):
         validate,
         config,
         TrainingSet(CLASSES, 9, STEPS),
-        ALONE,
+        ranks,
         logging.getLogger("test"),
     )
 
@@ -134,9 +162,9 @@ def last_file(folder):
 def whole(tmp_path_factory):
     """Folder of a run that nothing stopped. Tests read it."""
     folder = tmp_path_factory.mktemp("run") / "whole"
-    ms.set_context(mode=ms.GRAPH_MODE)
-    assert run(make_trainer(folder, ScriptedValidation(0.2, 0.6, 0.4)))
-    ms.set_context(mode=ms.PYNATIVE_MODE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.training.trainer.TrainStep", InstantStep)
+        assert run(make_trainer(folder, ScriptedValidation(0.2, 0.6, 0.4)))
     return folder
 
 
@@ -168,7 +196,7 @@ def test_a_run_leaves_checkpoints_and_curves(whole):
 
 
 @pytest.mark.parametrize("after", [1, 4, 6])
-def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, compiled, after):
+def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, after):
     """Stopped in the first step, in the last of an epoch (whose validation then waits), in the middle of one."""
     folder = tmp_path / "stopped"
     trainer = make_trainer(folder, ScriptedValidation(0.2))
@@ -190,7 +218,136 @@ def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, compiled, after):
         assert rows(folder)[column] == rows(whole)[column]
 
 
-def test_a_killed_run_is_resumed_from_its_last_save(whole, tmp_path, compiled):
+def test_the_real_step_is_resumed_bit_by_bit(tmp_path, compiled):
+    """Momentum, the step that the learning rate follows from, parameters: all are in the file."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(make_trainer(whole))
+    assert not run(make_trainer(stopped), Stop(6))
+    resumed = make_trainer(stopped)
+    resumed.resume(find_checkpoint("auto", stopped))
+    assert run(resumed)
+    assert last_file(stopped) == last_file(whole)
+    assert rows(stopped)["loss"] == rows(whole)["loss"]
+
+
+def test_the_best_validation_is_remembered(tmp_path):
+    """A worse one after the stop does not replace it, and counts for patience."""
+    assert not run(make_trainer(tmp_path, ScriptedValidation(0.6)), Stop(6))
+    best = (tmp_path / "checkpoint_best.ckpt").read_bytes()
+    resumed = make_trainer(tmp_path, ScriptedValidation(0.2, 0.4), patience=2)
+    resumed.resume(find_checkpoint("auto", tmp_path))
+    assert run(resumed)
+    assert (tmp_path / "checkpoint_best.ckpt").read_bytes() == best
+    assert (resumed.progress.best, resumed.progress.since_best) == ((0.6, 1.0, 6), 2)
+
+
+def test_a_run_that_goes_back(whole, tmp_path):
+    """Its curves have each epoch once, and it is resumed from where it is, not from what it left."""
+    folder = tmp_path / "back"
+    shutil.copytree(whole, folder)
+    trainer = make_trainer(folder, ScriptedValidation(0.3))
+    trainer.resume(folder / f"checkpoint_trn-1_{STEPS}.ckpt")
+    assert trainer.progress.rewinds == 1
+    assert not run(trainer, Stop(STEPS + 1))
+    assert rows(folder)["epoch"] == ["1", "2"]
+    assert rows(folder)["top1"] == ["0.2", "0.3"]
+    again = make_trainer(folder, ScriptedValidation(0.4))
+    again.resume(find_checkpoint("auto", folder))
+    assert again.total_steps == 2 * STEPS + 1
+    assert run(again)
+    assert rows(folder)["epoch"] == ["1", "2", "3"]
+    assert rows(folder)["loss"] == rows(whole)["loss"]
+
+
+def test_the_loss_of_a_part_of_an_epoch(tmp_path, caplog):
+    """It is the mean over the steps that were made."""
+    trainer = make_trainer(tmp_path, max_steps=6)
+    trainer.logger.setLevel(logging.INFO)
+    trainer.logger.addHandler(caplog.handler)
+    assert run(trainer)
+    trainer.logger.removeHandler(caplog.handler)
+    losses = [float(line.split("loss is ")[1]) for line in dict.fromkeys(caplog.messages) if "loss is" in line]
+    assert len(losses) == 6
+    expected = [np.mean(losses[:4]), np.mean(losses[4:])]
+    assert [float(loss) for loss in rows(tmp_path)["loss"]] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_network_is_in_training_mode_in_every_step(tmp_path):
+    """Validation puts it into evaluation mode; InstantStep looks."""
+    validate = ScriptedValidation(0.2, 0.6, 0.4)
+    trainer = make_trainer(tmp_path, lambda: (trainer.network.set_train(False), validate())[1])
+    trainer.validate.best, trainer.validate.since_best = None, 0
+    assert run(trainer)
+    assert not trainer.network.training
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])
+def test_checkpoints_every_so_many_epochs(tmp_path, interval, epochs):
+    assert run(make_trainer(tmp_path, ckpt_save_interval=interval))
+    numbered = [name for name in names(tmp_path) if "trn" in name]
+    assert numbered == [f"checkpoint_trn-{epoch}_{STEPS}.ckpt" for epoch in epochs]
+
+
+def test_the_newest_are_kept(tmp_path):
+    assert run(make_trainer(tmp_path, keep_checkpoint_max=2))
+    assert names(tmp_path) == ["checkpoint_trn-2_4.ckpt", "checkpoint_trn-3_4.ckpt"]
+
+
+class TwoRanks:
+    """Rank ``rank`` of two; the other one is always as far, but for ``ahead`` steps."""
+
+    size = 2
+
+    def __init__(self, rank, ahead=0):
+        self.rank, self.ahead = rank, ahead
+
+    def sum(self, values):
+        return np.array([2 * value + self.ahead for value in values], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("rank", "master_only", "saves"), [(0, True, True), (1, True, False), (0, False, True), (1, False, True)]
+)
+def test_who_saves(tmp_path, rank, master_only, saves):
+    validate = ScriptedValidation(0.2)
+    trainer = make_trainer(tmp_path, validate, TwoRanks(rank), max_steps=4, ckpt_save_on_master_only=master_only)
+    assert run(trainer)
+    checkpoints = ["checkpoint_best.ckpt", "checkpoint_last.ckpt", "checkpoint_trn-1_4.ckpt"]
+    assert names(tmp_path) == (checkpoints if saves else [])
+    assert (tmp_path / "metrics.csv").exists() == (rank == 0)
+
+
+def test_ranks_at_different_steps(start, tmp_path):
+    trainer = make_trainer(tmp_path, ranks=TwoRanks(0, ahead=3), train_batch_size=1)
+    with pytest.raises(InputError, match="checkpoint_last.ckpt: the ranks have checkpoints of different steps"):
+        trainer.resume(start)
+
+
+def test_two_ranks_resume_what_one_began(start, tmp_path):
+    """With half the clips each; not with as many as the one had."""
+    make_trainer(tmp_path, ranks=TwoRanks(0), train_batch_size=1).resume(start)
+    with pytest.raises(InputError, match=r"clips_per_step 2 \(now 4\)"):
+        make_trainer(tmp_path, ranks=TwoRanks(0), train_batch_size=2).resume(start)
+
+
+def test_the_loss_is_the_mean_over_the_ranks(tmp_path):
+    one, two = make_trainer(tmp_path / "one"), make_trainer(tmp_path / "two", ranks=TwoRanks(0, ahead=4))
+    for trainer in (one, two):
+        batch = next(batches(0))
+        trainer.make_step(batch, SimpleNamespace(received=0))
+    assert two.progress.loss_sum == pytest.approx(one.progress.loss_sum + 2)
+
+
+def test_one_rank_that_is_stopped_stops_all(tmp_path):
+    trainer = make_trainer(tmp_path, ranks=TwoRanks(0, ahead=1))
+    assert trainer.make_step(next(batches(0)), SimpleNamespace(received=0))
+
+
+def test_a_killed_run_is_resumed_from_its_last_save(whole, tmp_path):
     """Killed: nothing is saved at the moment; the steps since the last save are made again."""
 
     def killed(batches):
@@ -212,7 +369,7 @@ def test_a_killed_run_is_resumed_from_its_last_save(whole, tmp_path, compiled):
     assert last_file(folder) == last_file(whole)
 
 
-def test_more_steps_or_epochs_than_before(whole, tmp_path, compiled):
+def test_more_steps_or_epochs_than_before(whole, tmp_path):
     folder = tmp_path / "short"
     assert run(make_trainer(folder, ScriptedValidation(0.2, 0.3), max_steps=6))
     path = folder / "checkpoint_trn-2_2.ckpt"
@@ -231,7 +388,7 @@ def test_more_steps_or_epochs_than_before(whole, tmp_path, compiled):
     assert done.total_steps == EPOCHS * STEPS
 
 
-def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path, compiled):
+def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path):
     folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         run(make_trainer(folder, ScriptedValidation(0.2)), Stop(validations=1))
@@ -243,7 +400,7 @@ def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path, compiled):
     assert last_file(folder) == last_file(whole)
 
 
-def test_patience(tmp_path, compiled):
+def test_patience(tmp_path):
     trainer = make_trainer(tmp_path, ScriptedValidation(0.5, 0.4, 0.9), patience=1)
     assert run(trainer)
     assert trainer.progress.epochs_done == 2
@@ -366,7 +523,7 @@ def test_a_network_without_the_optimisers_state_is_no_run(tmp_path):
         trainer.resume(tmp_path / "trn.ckpt")
 
 
-def test_a_loss_that_is_nan_ends_the_run(tmp_path, compiled):
+def test_a_loss_that_is_nan_ends_the_run(tmp_path):
     trainer = make_trainer(tmp_path, lr=0.05)
     trainer.network.consensus.fc_fusion_scales[0][3].bias.set_data(Tensor(np.full(3, np.nan, np.float32)))
     with pytest.raises(InputError, match="lr 0.05: the loss became nan in epoch: 1 step: 1"):
