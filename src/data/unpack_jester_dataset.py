@@ -202,7 +202,7 @@ def _unpack_frames(data_path: Path, partial: Path) -> None:
     partial.mkdir(parents=True)
     needed, free = sum(part.size for part in parts), shutil.disk_usage(partial).free
     if needed > free:  # JPEG files do not shrink when packed, so that the parts are as large as the frames
-        raise InputError(f"{partial}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB expected")
+        raise InputError(f"{partial}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB expected")
     print("Extract tar archives...", flush=True)
     in_archive = extract_frames(parts, partial)
     on_disk = sum(len(names) for _, _, names in os.walk(partial))
