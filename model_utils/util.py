@@ -179,7 +179,9 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
     Raises InputError that names the option.
     """
     taken: dict[Any, str] = {}
-    for path in filter(None, inputs):
+    for path in inputs:
+        if not path:
+            continue
         for identity in _identities(path):
             taken[identity] = f"{path} is read"
         if os.path.isdir(path):

@@ -47,7 +47,7 @@ def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
 
     Returns uint8 [T, height, width, 3].
     """
-    scaled = np.empty((len(frames), *scaled_size(*frames[0].shape[:2], image_size), 3), np.uint8)
+    scaled = np.empty((len(frames), *scaled_size(frames[0].shape[0], frames[0].shape[1], image_size), 3), np.uint8)
     for frame, out in zip(frames, scaled):
         _resize(frame, out)
     return scaled
@@ -72,7 +72,7 @@ def cut_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.
 def cut_crops_into(frames: list[np.ndarray], crops: np.ndarray) -> None:
     """Write the test crops, as `cut_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
     image_size = crops.shape[2]
-    height, width = scaled_size(*frames[0].shape[:2], image_size)
+    height, width = scaled_size(frames[0].shape[0], frames[0].shape[1], image_size)
     offsets = crop_offsets(height, width, image_size, len(crops))
     # One frame after the other, because the crops of one come out of the processor's cache.
     scaled = np.empty((height, width, 3), np.uint8)

@@ -18,7 +18,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -54,6 +54,9 @@ class Span(NamedTuple):
     probability: float
 
 
+Frames = Generator[tuple[int, np.ndarray], None, None]
+
+
 class FrameFolder:
     """The images of a folder, in the order of the numbers in their names, at 12 frames a second."""
 
@@ -69,7 +72,7 @@ class FrameFolder:
         self.times = np.arange(self.num_frames) / self.rate
         self.duration = self.num_frames / self.rate
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         for index, file in enumerate(self.files):
             if wanted is None or index in wanted:
                 yield index, decode_frame(file)
@@ -95,7 +98,7 @@ class VideoFile:
             states = f"the file states {stated_frames:.0f} frames"
             self.warning = f"{self.name}: only {self.num_frames} frames could be decoded, {states}; is it damaged?"
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         count = 0
         for index, capture in enumerate(grabbed_frames(self.path)):
             if wanted is None or index in wanted:
@@ -155,7 +158,7 @@ class Camera:
         stated = self._stated_rate
         self.rate = stated if _plausible(stated) else CAMERA_RATE
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         capture = cv2.VideoCapture()
         try:
             if self.number > LARGEST_CAMERA or not capture.open(self.number):
@@ -173,7 +176,8 @@ class Camera:
             capture.release()
 
 
-Source = Union[FrameFolder, VideoFile, Camera]
+Recording = Union[FrameFolder, VideoFile]
+Source = Union[Recording, Camera]
 
 
 def find_sources(paths: list[str]) -> list[str]:
@@ -211,7 +215,7 @@ def open_source(path: str) -> Source:
     raise InputError(f"{printable(path)}: no such folder of frames, video file or camera number")
 
 
-def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:
     """``source.frames(wanted)``. Raises InputError for a frame that cannot be read or is not as large as the first."""
     first = None
     with contextlib.closing(source.frames(wanted)) as frames:
@@ -237,7 +241,8 @@ def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[in
         number of frames read, indices int64 [T] of those kept, and the T frames.
     """
     began, num_frames = time.monotonic(), 0
-    indices, frames = [], []
+    indices: list[int] = []
+    frames: list[np.ndarray] = []
     with contextlib.closing(frames_of_one_size(camera)) as live:
         for index, frame in live:
             passed, num_frames = time.monotonic() - began, index + 1

@@ -134,7 +134,8 @@ class EventDetector:
             self.current = self.current._replace(probability=max(now, self.current.probability))
             if now < self.off:
                 changes += self.finish(seconds)
-        label, probability = self.best
+        best = int(self.smoothed.argmax())
+        label, probability = self.categories[best], float(self.smoothed[best])
         if probability < self.on or label in BACKGROUND:
             self.candidate = None
         elif not self.candidate or self.candidate[0] != label:

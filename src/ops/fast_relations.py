@@ -54,7 +54,7 @@ class FastRelations(nn.Cell):
 
         draws = [relation.num_draws for relation in relations]
         # The mean over the K tuples of a scale, times the number that would be drawn: [T-1, all K].
-        means = np.repeat(np.float32(draws) / np.float32(counts), counts)
+        means = np.repeat(np.array(draws, np.float32) / np.array(counts, np.float32), counts)
         scale_of = np.repeat(np.arange(self.num_scales), counts)
         self.draws_of = Tensor((scale_of == np.arange(self.num_scales)[:, None]) * means)
         self.last = Tensor(np.stack([weight.T for _, _, weight, _ in layers]))  # [T-1, bottleneck, C]
@@ -70,7 +70,7 @@ class FastRelations(nn.Cell):
         products = self.batch_matmul(ops.tile(frames, (self.num_places, 1, 1)), self.first)
         products = products + self.first_bias  # [P, T*B, bottleneck]
         products = products.reshape((self.num_places * self.num_segments, -1))  # [P*T, B*bottleneck]
-        sums = ()
+        sums: tuple = ()
         for rows, parts in zip(self.rows_of, self.parts_of):
             sums += (self.matmul(parts, ops.gather(products, rows, 0)),)  # [K, B*bottleneck]
         tuples = self.relu(ops.concat(sums, 0))  # [all K, B*bottleneck]
