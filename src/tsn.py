@@ -15,7 +15,7 @@ from src.ops.fast_relations import FastRelations
 from src.transforms import CHANNEL_MEANS_BGR
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
-# Settings in which a checkpoint and the network that loads it must agree.
+# What a checkpoint must agree on with the network it is loaded into.
 NETWORK_SETTINGS = ("consensus_type", "num_segments", "img_feature_dim", "subsample_num", "width_mult")
 
 
