@@ -49,7 +49,8 @@ def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
     Returns:
         uint8 [T, height, width, 3].
     """
-    scaled = np.empty((len(frames), *scaled_size(*frames[0].shape[:2], image_size), 3), np.uint8)
+    height, width = frames[0].shape[:2]
+    scaled = np.empty((len(frames), *scaled_size(height, width, image_size), 3), np.uint8)
     for frame, out in zip(frames, scaled):
         _resize(frame, out)
     return scaled
@@ -75,7 +76,8 @@ def cut_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.
 def cut_crops_into(frames: list[np.ndarray], crops: np.ndarray) -> None:
     """Writes the test crops, as ``cut_crops`` returns them, into ``crops``, uint8 [crops, T, S, S, 3]."""
     image_size = crops.shape[2]
-    height, width = scaled_size(*frames[0].shape[:2], image_size)
+    height, width = frames[0].shape[:2]
+    height, width = scaled_size(height, width, image_size)
     offsets = crop_offsets(height, width, image_size, len(crops))
     # One frame after the other: its crops are then read from the processor's cache.
     scaled = np.empty((height, width, 3), np.uint8)
@@ -114,4 +116,4 @@ def _resize(image: np.ndarray, out: np.ndarray) -> None:
     elif image.shape[0] <= height and image.shape[1] <= width:
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
     else:
-        out[:] = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.BILINEAR)
+        out[:] = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BILINEAR)

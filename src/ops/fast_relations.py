@@ -54,7 +54,7 @@ class FastRelations(nn.Cell):
 
         draws = [relation.num_draws for relation in relations]
         # The mean over the K tuples of a scale, times the number that would be drawn: [T-1, all K].
-        means = np.repeat(np.float32(draws) / np.float32(counts), counts)
+        means = np.repeat(np.divide(draws, counts, dtype=np.float32), counts)
         scale_of = np.repeat(np.arange(self.num_scales), counts)
         self.draws_of = Tensor((scale_of == np.arange(self.num_scales)[:, None]) * means)
         self.last = Tensor(np.stack([weight.T for _, _, weight, _ in layers]))  # [T-1, bottleneck, C]
@@ -72,7 +72,7 @@ class FastRelations(nn.Cell):
         products = products.reshape((self.num_places * self.num_segments, -1))  # [P*T, B*bottleneck]
         sums = ()
         for rows, parts in zip(self.rows_of, self.parts_of):
-            sums += (self.matmul(parts, ops.gather(products, rows, 0)),)  # [K, B*bottleneck]
+            sums += (self.matmul(parts, ops.gather(products, rows, 0)),)  # type: ignore[assignment]  # [K, B*bottleneck]
         tuples = self.relu(ops.concat(sums, 0))  # [all K, B*bottleneck]
         scales = self.matmul(self.draws_of, tuples).reshape((self.num_scales, -1, self.bottleneck))
         return self.batch_matmul(scales, self.last).sum(0) + self.last_bias  # [T-1, B, C] -> [B, C]
