@@ -54,7 +54,7 @@ class FastRelations(nn.Cell):
 
         draws = [relation.num_draws for relation in relations]
         # The mean over the K tuples of a scale, times the number that would be drawn: [T-1, all K].
-        means = np.repeat(np.array(draws, np.float32) / np.array(counts, np.float32), counts)
+        means = np.repeat(np.divide(draws, counts, dtype=np.float32), counts)
         scale_of = np.repeat(np.arange(self.num_scales), counts)
         self.draws_of = Tensor((scale_of == np.arange(self.num_scales)[:, None]) * means)
         self.last = Tensor(np.stack([weight.T for _, _, weight, _ in layers]))  # [T-1, bottleneck, C]
