@@ -1,6 +1,7 @@
 """The log: the form of its lines, and where they go."""
 
 import io
+import os
 import re
 import sys
 
