@@ -322,7 +322,7 @@ def test_evaluation_of_nothing(records, images_root):
     assert list(evaluation(records, images_root, ranks=Ranks(11, 12))) == []
 
 
-def test_evaluation_hands_problems_on(records, images_root, tmp_path):
+def test_evaluation_hands_problems_on(tmp_path):
     root = tmp_path / ("x" * 100)
     good = write_clip(root / "good", 4, 40, 44)
     write_clip(root / "bad", 4, 40, 44)
