@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
-from src.evaluation import order_ablation, plots, results
+from src.evaluation import order_ablation, plots, results, tables
 from src.evaluation.metrics import summarise, true_class_rank
 from tests.evaluation import by_hand
 from tests.evaluation.by_hand import metrics_by_hand
@@ -97,6 +97,14 @@ def test_tables_by_hand(tmp_path):
         **{"pair_clips": 8, "pair_top1": 0.5, "pair_answered_opposite": 0.5},
         **{"rest_clips": 2, "rest_top1": 1.0},
     }
+
+
+def test_clips_in_parts_give_the_same_table(tmp_path, monkeypatch):
+    scores, labels = made_up()
+    write(tmp_path / "whole", scores, labels)
+    monkeypatch.setattr(tables, "CHUNK", 7)
+    write(tmp_path / "parts", scores, labels)
+    assert (tmp_path / "parts/predictions.csv").read_bytes() == (tmp_path / "whole/predictions.csv").read_bytes()
 
 
 def test_all_right_and_all_of_one_class(tmp_path):
