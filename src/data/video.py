@@ -18,7 +18,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
@@ -45,6 +45,9 @@ UNREAD_FRAMES, UNREAD_SHARE = 3, 0.01
 LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
 
 
+Frames = Generator[tuple[int, np.ndarray], None, None]  # (index, frame), closed as soon as it is no longer used
+
+
 class Span(NamedTuple):
     """A stretch of a video in seconds (``end`` None: not over yet), the class recognised in it and its probability."""
 
@@ -69,7 +72,7 @@ class FrameFolder:
         self.times = np.arange(self.num_frames) / self.rate
         self.duration = self.num_frames / self.rate
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         for index, file in enumerate(self.files):
             if wanted is None or index in wanted:
                 yield index, decode_frame(file)
@@ -95,7 +98,7 @@ class VideoFile:
             states = f"the file states {stated_frames:.0f} frames"
             self.warning = f"{self.name}: only {self.num_frames} frames could be decoded, {states}; is it damaged?"
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         count = 0
         for index, capture in enumerate(grabbed_frames(self.path)):
             if wanted is None or index in wanted:
@@ -145,7 +148,9 @@ def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, flo
 class Camera:
     """The frames of a camera, as they come."""
 
-    num_frames = times = duration = None
+    num_frames: None = None
+    times: None = None
+    duration: None = None
     warning = ""
 
     def __init__(self, number: int) -> None:
@@ -155,7 +160,7 @@ class Camera:
         stated = self._stated_rate
         self.rate = stated if _plausible(stated) else CAMERA_RATE
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         capture = cv2.VideoCapture()
         try:
             if self.number > LARGEST_CAMERA or not capture.open(self.number):
@@ -173,7 +178,8 @@ class Camera:
             capture.release()
 
 
-Source = Union[FrameFolder, VideoFile, Camera]
+Recording = Union[FrameFolder, VideoFile]
+Source = Union[Recording, Camera]
 
 
 def find_sources(paths: list[str]) -> list[str]:
@@ -211,7 +217,7 @@ def open_source(path: str) -> Source:
     raise InputError(f"{printable(path)}: no such folder of frames, video file or camera number")
 
 
-def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:
     """``source.frames(wanted)``. Raises InputError for a frame that cannot be read or is not as large as the first."""
     first = None
     with contextlib.closing(source.frames(wanted)) as frames:
@@ -237,7 +243,8 @@ def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[in
         number of frames read, indices int64 [T] of those kept, and the T frames.
     """
     began, num_frames = time.monotonic(), 0
-    indices, frames = [], []
+    indices: list[int] = []
+    frames: list[np.ndarray] = []
     with contextlib.closing(frames_of_one_size(camera)) as live:
         for index, frame in live:
             passed, num_frames = time.monotonic() - began, index + 1

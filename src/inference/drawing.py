@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from src.data.names import BACKGROUND
-from src.data.video import Source, Span, frames_of_one_size
+from src.data.video import Recording, Source, Span, frames_of_one_size
 from src.data.video_writer import VideoWriter
 
 # Carried by matplotlib; unlike OpenCV's it knows more letters than those of ASCII.
@@ -84,7 +84,7 @@ def palette(categories: list[str]) -> dict[str, Colour]:
     return colours
 
 
-def write_video(path: str, source: Source, spans: list[Span], categories: list[str]) -> None:
+def write_video(path: str, source: Recording, spans: list[Span], categories: list[str]) -> None:
     """Writes a folder or a file as a video with the label and the probability of the span that each frame is in.
 
     Raises:
@@ -121,8 +121,7 @@ def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Cal
     with VideoWriter(path, source.rate) as writer:
 
         def show(frame: np.ndarray, seconds: float, shown: tuple[str, float] | None, spans: Iterable[Span]) -> None:
-            whole = source.num_frames is not None
-            extent = (0.0, source.duration) if whole else (seconds - LIVE_TIMELINE, seconds)
+            extent = (seconds - LIVE_TIMELINE, seconds) if source.duration is None else (0.0, source.duration)
             recent = [span for span in spans if span.end is None or span.end > extent[0]]
             writer.write(draw(frame, shown, recent, seconds, extent, colours))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
-from src.data.video import Source, Span, open_source, printable
+from src.data.video import Camera, Recording, Source, Span, open_source, printable
 from src.inference import timeline
 from src.inference.model import Model
 
@@ -83,9 +83,9 @@ def recogniser(config: Any, model: Model) -> Recognise:
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 
     def recognise(source: Source, result: dict[str, Any]) -> None:
-        if source.num_frames is None and config.stride:
+        if isinstance(source, Camera) and config.stride:
             raise InputError(f"{source.name}: has no end, so --stride does not go with it; expected --stream")
-        if source.num_frames is None or not config.window:
+        if isinstance(source, Camera) or not config.window:
             recognise_clip(config, model, source, result)
         else:
             recognise_windows(config, model, source, result)
@@ -95,7 +95,7 @@ def recogniser(config: Any, model: Model) -> Recognise:
 
 def recognise_clip(config: Any, model: Model, source: Source, result: dict[str, Any]) -> None:
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
-    if source.num_frames is None and config.output:
+    if isinstance(source, Camera) and config.output:
         raise InputError(f"{source.name}: --output of a camera goes with --stream")
     clip = timeline.read_clip(source, model.num_segments, config.window or WINDOW)
     logits = model.clip_logits(clip.frames)
@@ -109,7 +109,7 @@ def recognise_clip(config: Any, model: Model, source: Source, result: dict[str, 
     if config.explain:
         label = model.categories.index(config.explain_class or top[0]["label"])
         _explain(config.explain, model, clip, label, result)
-    if config.output:
+    if config.output and not isinstance(source, Camera):
         from src.inference import drawing
 
         drawing.write_video(config.output, source, [Span(0.0, clip.seconds, **top[0])], model.categories)
@@ -126,7 +126,7 @@ def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: d
     write_bytes(path, report.png_bytes(figure))
 
 
-def recognise_windows(config: Any, model: Model, source: Source, result: dict[str, Any]) -> None:
+def recognise_windows(config: Any, model: Model, source: Recording, result: dict[str, Any]) -> None:
     """A timeline: an answer for each window."""
     stride = config.stride or config.window / 2
     windows = timeline.window_times(source, config.window, stride)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.video import Source, Span, frames_of_one_size, read_frames, record_camera
+from src.data.video import Recording, Source, Span, frames_of_one_size, read_frames, record_camera
 from src.inference.model import Model
 from src.transforms import scale_shorter_side
 
@@ -52,7 +52,7 @@ def _middles(start: float, end: float, num_segments: int) -> np.ndarray:
     return start + (end - start) * (np.arange(num_segments) + 0.5) / num_segments
 
 
-def recognise_windows(model: Model, source: Source, windows: list[tuple[float, float]]) -> Iterator[Span]:
+def recognise_windows(model: Model, source: Recording, windows: list[tuple[float, float]]) -> Iterator[Span]:
     """The likeliest class of each window of a folder or file, see ``window_times``."""
     chosen = [frames_shown(source.times, start, end, model.num_segments) for start, end in windows]
     for (start, end), frames in zip(windows, _window_frames(source, chosen, model.image_size)):
@@ -60,7 +60,7 @@ def recognise_windows(model: Model, source: Source, windows: list[tuple[float, f
         yield Span(start, end, **best)
 
 
-def window_times(source: Source, window: float, stride: float) -> list[tuple[float, float]]:
+def window_times(source: Recording, window: float, stride: float) -> list[tuple[float, float]]:
     """The windows over a folder or file as (start, end) in seconds, each ``window`` long and ``stride`` after the last.
 
     The last one ends with the video, so it may follow sooner. A video shorter than a window is one window. A stride
@@ -73,7 +73,7 @@ def window_times(source: Source, window: float, stride: float) -> list[tuple[flo
     return [(start, start + length) for start in starts]
 
 
-def _window_frames(source: Source, chosen: list[np.ndarray], image_size: int) -> Iterator[list[np.ndarray]]:
+def _window_frames(source: Recording, chosen: list[np.ndarray], image_size: int) -> Iterator[list[np.ndarray]]:
     """The frames of each window, scaled. Each is read once and kept only as long as a window needs it."""
     waiting = deque(indices.tolist() for indices in chosen)
     kept: dict[int, np.ndarray] = {}
