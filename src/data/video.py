@@ -45,6 +45,9 @@ UNREAD_FRAMES, UNREAD_SHARE = 3, 0.01
 LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
 
 
+Frames = Generator[tuple[int, np.ndarray], None, None]  # (index, frame), closed as soon as it is no longer used
+
+
 class Span(NamedTuple):
     """A stretch of a video in seconds (``end`` None: not over yet), the class recognised in it and its probability."""
 
@@ -148,7 +151,9 @@ def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, flo
 class Camera:
     """The frames of a camera, as they come."""
 
-    num_frames = times = duration = None
+    num_frames: None = None
+    times: None = None
+    duration: None = None
     warning = ""
 
     def __init__(self, number: int) -> None:

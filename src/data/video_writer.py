@@ -60,7 +60,7 @@ class VideoWriter:
     def _open(self, height: int, width: int) -> cv2.VideoWriter:
         self.partial = self.stack.enter_context(write_whole(self.path, "video"))
         path = self.stack.enter_context(opencv_path(self.partial))
-        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*OUTPUT_CODEC), self.rate, (width, height))
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*OUTPUT_CODEC), self.rate, (width, height))
         if not writer.isOpened():
             raise InputError(f"{self.name}: cannot write a video of {width}x{height} pixels")
         return writer
