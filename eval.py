@@ -7,25 +7,24 @@ network come from the checkpoint.
 from __future__ import annotations
 
 import hashlib
+import sys
 import time
 from logging import Logger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
+
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
 from model_utils.moxing_adapter import moxing_session
+from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
     from src.evaluation.evaluator import Evaluator, ScoredClips
-
-PROTOCOL = (
-    *("ckpt_file", "consensus_type", "num_segments", "image_size", "width_mult", "split", "test_crops", "flip"),
-    *("relations", "subsample_num", "frame_order", "observe", "seed", "on_error", "device_target"),
-)
 
 
 def evaluate(config: Config) -> None:
@@ -45,11 +44,11 @@ def evaluate(config: Config) -> None:
     images_root, list_file = root / config.images_dir_name, root / list_file_name(config)
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
     records = tsn_dataset.read_video_list(list_file, len(categories), unknown=config.split == "test")
-    network, _ = load_network(config, categories)
-    prepare_for_inference(network)
-
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="eval.log")
+    network, _, config = load_network(config, categories)
+    prepare_for_inference(network)
+
     config.save(output_dir / "config.yaml")
     evaluator = Evaluator(
         network,
@@ -173,7 +172,7 @@ def protocol(config: Config, list_file: Path) -> dict[str, Any]:
     import numpy as np
 
     return {
-        **{key: getattr(config, key) for key in PROTOCOL},
+        **values_for(config, Use.PROTOCOL),
         "ckpt_sha256": hashlib.sha256(Path(config.ckpt_file).read_bytes()).hexdigest(),
         "list_file": str(list_file),
         "mindspore_version": mindspore.__version__,

@@ -7,7 +7,10 @@ network.
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
@@ -26,11 +29,12 @@ def export(config: Config) -> None:
 
     start_device(config)
     listed = Path(config.dataset_root) / config.categories_list_file_name
-    network, categories = load_network(config, tsn_dataset.read_categories(listed) if listed.is_file() else None)
-    prepare_for_inference(network)
-
+    known = tsn_dataset.read_categories(listed) if listed.is_file() else None
     output_dir = Path(config.export_output_dir)
     logger = get_logger(output_dir, file_name="export.log")
+    network, categories, config = load_network(config, known)
+    prepare_for_inference(network)
+
     config.save(output_dir / "config.yaml")
     path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
     export_network(network, config, path)

@@ -1,4 +1,4 @@
-"""Who this process is in a run, on ModelArts or on machines of one's own: a number for its device and its rank."""
+"""Rank and device of this process, on ModelArts or on local machines; MindSpore set up for them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def get_device_num(config: Config) -> int:
 def get_rank_id(config: Config) -> int:
     """Number of this process among those of the run."""
     return _adapter(config).get_rank_id()
+
+
+def local_rank_count(config: Config) -> int:
+    """Number of processes of the run on the node of this process; 1 if it trains alone."""
+    return _adapter(config).local_rank_count() if config.is_train_distributed else 1
 
 
 def get_job_id(config: Config) -> str:
@@ -65,11 +70,11 @@ def start_device(config: Config) -> tuple[int, int]:
 
 
 def leave() -> None:
-    """Ends this process after a distributed run on CPUs that went well.
+    """Ends this process after a distributed run on CPUs without an error.
 
-    MindSpore's own way out, with threads that still serve the other processes, crashes now and then.
+    MindSpore's own exit crashes now and then, because its threads still serve the other processes.
     """
-    if local_adapter.has_own_scheduler:  # that of msrun wants to see every process leave in good order
+    if local_adapter.has_own_scheduler:  # msrun's scheduler waits for the orderly exit of every process
         sys.stdout.flush()
         os._exit(0)
 

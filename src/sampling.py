@@ -114,7 +114,8 @@ def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Gener
     """
     relations = np.full((num_segments - 1, subsample_num), -1, np.int32)
     for row in range(num_segments - 1):
-        num_tuples = comb(num_segments, num_segments - row)
+        # More tuples do not fit an int32. No head reads them: multi-scale TRN takes 16 frames at most.
+        num_tuples = min(comb(num_segments, num_segments - row), 2**31 - 1)
         used = min(subsample_num, num_tuples)
         relations[row, :used] = rng.choice(num_tuples, used, replace=False)
     return relations

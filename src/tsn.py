@@ -14,9 +14,6 @@ from src.bn_inception import BNInception, ConvBN
 from src.transforms import CHANNEL_MEANS_BGR
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
-# What a checkpoint must agree on with the network it is loaded into.
-NETWORK_SETTINGS = ("consensus_type", "num_segments", "img_feature_dim", "subsample_num", "width_mult")
-
 
 class ClipInput(nn.Cell):
     """uint8 frames [..., T, S, S, 3], BGR -> what the network reads, float32 [N, T*3, S, S], channel means subtracted.

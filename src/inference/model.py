@@ -11,6 +11,7 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, keys_for
 from src import sampling
 from src.data.video import Source, Span, frames_of_one_size, read_frames, record
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
@@ -22,7 +23,6 @@ from src.utils import pad_batch, softmax
 
 MODEL_SUFFIXES = (".ckpt", ".mindir", ".onnx")
 TOP = 5
-FOLLOWED_SETTINGS = ("image_size", "num_segments", "subsample_num", "relations", "flip")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def load_model(config: Any, categories: list[str] | None = None) -> Model:
         raise InputError(f"{path}: expected a model, a file whose name ends in {', '.join(MODEL_SUFFIXES)}")
     network = None
     if path.suffix == ".ckpt":
-        network, names = load_network(config, categories)
+        network, names, config = load_network(config, categories)
         prepare_for_inference(network)
         score = ClipScorer(
             network,
@@ -105,7 +105,7 @@ def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
 
 
 def _follow(config: Any, about: dict[str, Any], path: Path) -> None:
-    for key in FOLLOWED_SETTINGS:
+    for key in keys_for(Use.EXPORTED):
         if key not in config.given:
             setattr(config, key, about[key])
         elif key != "flip" and getattr(config, key) != about[key]:
