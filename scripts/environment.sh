@@ -29,7 +29,7 @@ make_environment() {
         if is_made "$1" "$2"; then
             echo "Environment: $1 (there by now)"
         else
-            install_environment "$@" 9>&-
+            install_environment "$@" # what is started here holds the lock, too
         fi
     ) 9> "$1.lock"
 }

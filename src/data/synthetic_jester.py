@@ -32,9 +32,8 @@ import numpy as np
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_bytes
-from src.data.folder_lock import locked
-from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME
+from model_utils.util import locked, write_bytes
+from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
 from src.data.synthetic_clips import contact_sheet, draw_clip
 from src.data.synthetic_gestures import GESTURES
 
@@ -59,8 +58,9 @@ def make_archives(target: Path, labels: list[str], split_sizes: dict[str, int], 
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: is not a folder")
     made_here = [path for path in (target, *target.parents) if not path.exists()]
+    busy = f"{target}: another process writes into this folder; wait until it has ended"
     try:
-        with locked(target):
+        with locked(target / LOCK_NAME, busy):
             held = sorted(target.glob("20bn-jester*"))
             if held:
                 raise InputError(

@@ -24,10 +24,9 @@ from typing import Any
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_bytes
+from model_utils.util import locked, write_bytes
 from src.data.archives import CHUNK, MAX_FILE_SIZE, EndToEnd, Part, check_md5, find_parts, read_labels
-from src.data.folder_lock import locked
-from src.data.names import IMAGES_DIR_NAME, LABELS_DIR_NAME
+from src.data.names import IMAGES_DIR_NAME, LABELS_DIR_NAME, LOCK_NAME
 
 DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 BLOCK = tarfile.BLOCKSIZE
@@ -154,8 +153,9 @@ def unpack(data_path: Path, target_path: Path) -> None:
     if _is_unpacked(target_path):
         return
     made_here = [path for path in (target_path, *target_path.parents) if not path.exists()]
+    busy = f"{target_path}: another process writes into this folder; wait until it has ended"
     try:
-        with locked(target_path):
+        with locked(target_path / LOCK_NAME, busy):
             if not _is_unpacked(target_path):  # by now
                 _unpack(data_path, target_path)
     except (InputError, OSError, KeyboardInterrupt) as error:

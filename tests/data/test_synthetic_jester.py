@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
+from model_utils.util import locked
 from src.data import synthetic_jester
-from src.data.folder_lock import locked
 from src.data.synthetic_clips import draw_clip, draw_frame, draw_scene
 from src.data.synthetic_gestures import GESTURES, POSE, clip_poses
 from src.data.synthetic_jester import main, plan_clips
@@ -273,7 +273,7 @@ def test_failure_leaves_no_archives_and_no_folders(tmp_path, monkeypatch, error)
 
 
 def test_two_at_once_into_one_target_do_not_mix_their_archives(tmp_path):
-    with locked(tmp_path), pytest.raises(InputError, match="another process writes into this folder"):
+    with locked(tmp_path / ".lock", "busy"), pytest.raises(InputError, match="another process writes into this folder"):
         make(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

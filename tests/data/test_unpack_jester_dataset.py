@@ -6,13 +6,11 @@ import gzip
 import hashlib
 import io
 import os
-import signal
 import struct
 import subprocess
 import sys
 import tarfile
 import threading
-import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -22,7 +20,6 @@ import pytest
 
 from model_utils.errors import InputError
 from src.data import archives, unpack_jester_dataset
-from src.data.folder_lock import locked
 from src.data.unpack_jester_dataset import main, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -333,6 +330,26 @@ def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     (stale / "00001.jpg").write_bytes(b"stale")
     unpack(data, target)
     assert contents(target) == unpacked()
+
+
+@pytest.mark.parametrize("left", [0, 5, 9, 12])
+def test_ctrl_c_leaves_nothing(data, tmp_path, monkeypatch, left):
+    countdown = [left]
+
+    def interrupt(write, path, content):
+        countdown[0] -= 1
+        if countdown[0] < 0:
+            raise KeyboardInterrupt
+        return write(path, content)
+
+    each_write_first(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(data, tmp_path / "deep" / "target")
+    left = contents(tmp_path).keys() - {f"data/{path.name}" for path in data.iterdir()}
+    assert all("/labels/" in name for name in left)
+    monkeypatch.undo()
+    unpack(data, tmp_path / "deep" / "target")
+    assert contents(tmp_path / "deep" / "target") == unpacked()
 
 
 @pytest.mark.parametrize("left", [0, 5, 9])
@@ -653,58 +670,11 @@ def test_second_unpack_into_one_target_is_refused_while_the_first_is_at_work(dat
     assert contents(target) == unpacked()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_lock_ends_with_the_process(tmp_path, number):
-    program = "import sys, time; from pathlib import Path; from src.data.folder_lock import locked\n"
-    program += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path / "held")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    assert process.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="another process writes into this folder"), locked(tmp_path / "held"):
-        pass
-    process.send_signal(number)
-    process.wait(60)
-    with locked(tmp_path / "held"):
-        pass
-    assert list((tmp_path / "held").iterdir()) == []
-
-
-def test_no_two_threads_are_ever_inside(tmp_path):
-    """The lock file is removed at the end of each block, which must let nobody in beside the next holder."""
-    inside, most, turns = [], [], []
-
-    def take_turns():
-        end = time.monotonic() + 20
-        while len(turns) < 200 and time.monotonic() < end:
-            try:
-                with locked(tmp_path / "held"):
-                    inside.append(1)
-                    most.append(len(inside))
-                    inside.pop()
-                    turns.append(1)
-            except InputError:
-                continue
-
-    threads = [threading.Thread(target=take_turns) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert max(most) == 1
-    assert len(turns) >= 200
-
-
 def test_file_system_without_locks(data, tmp_path, monkeypatch, capsys):
     def no_locks(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr("src.data.folder_lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("model_utils.util.fcntl.flock", no_locks)
     unpack(data, tmp_path / "target")
-    assert "target: cannot be locked (Function not implemented); let no second process" in capsys.readouterr().out
+    assert "target/.lock: cannot be locked: Function not implemented" in capsys.readouterr().err
     assert contents(tmp_path / "target") == unpacked()
