@@ -57,9 +57,6 @@ class Span(NamedTuple):
     probability: float
 
 
-Frames = Generator[tuple[int, np.ndarray], None, None]
-
-
 class FrameFolder:
     """The images of a folder, in the order of the numbers in their names, at 12 frames a second."""
 
