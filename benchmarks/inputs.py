@@ -24,7 +24,7 @@ STARTS = 3
 PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
     f"-m src.{name}"
     for name in (
-        *("synthetic_jester", "unpack_jester_dataset", "preprocess_jester_dataset"),
+        *("data.synthetic_jester", "data.unpack_jester_dataset", "preprocess_jester_dataset"),
         *("convert_bn_inception", "convert_trn_pytorch"),
     )
 ]
