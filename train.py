@@ -71,6 +71,9 @@ def train(config: Config, stop: StopSignals) -> None:
     workers = tsn_dataset.usable_workers(config.train_workers)
     if workers < config.train_workers:
         logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
+    background = categories.index(config.background_class) if config.background_class in categories else -1
+    if config.sliding_windows and background < 0:
+        logger.info("background_class %s: no such class, all sliding windows are whole", config.background_class)
     logger.info("%d clips, %d classes, %d steps an epoch", len(records), len(categories), steps_per_epoch)
     batches = tsn_dataset.training_batches(
         records,
@@ -89,6 +92,8 @@ def train(config: Config, stop: StopSignals) -> None:
         first_epoch=trainer.progress.epochs_done,
         first_step=trainer.progress.step,
         ranks=ranks,
+        sliding_windows=config.sliding_windows,
+        background=background,
     )
     with closing(batches):
         finished = trainer.run(batches, stop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def training_batches(
     first_epoch: int = 0,
     first_step: int = 0,
     ranks: Ranks = ALONE,
+    sliding_windows: float = 0.0,
+    background: int = -1,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The batches of a whole training run, one after the other, each epoch `steps_per_epoch` of them.
 
@@ -96,6 +99,10 @@ def training_batches(
 
     `flip` is "label_aware" (half of the clips are mirrored and get the class that `mirrored`, from
     `transforms.mirrored_classes`, gives, unless that is -1), "plain" (mirrored, class kept) or "none".
+
+    The share `sliding_windows` of the clips is seen through a window that slides over the clip (see
+    `sampling.sliding_window`). Where it does not hold the whole gesture, the label is `background`; if that is -1, only
+    windows are drawn that do.
 
     Yields (clip uint8 [B, T, S, S, 3] BGR, label int32 [B], relations int32 [B, T - 1, subsample_num], dropout mask
     float32 [B, T, features]).
@@ -113,6 +120,7 @@ def training_batches(
                 yield records[index], index, epoch
 
     load = TrainingLoader(images_root, num_segments, image_size, subsample_num, seed, flip, mirrored, dropout, features)
+    load = replace(load, sliding_windows=sliding_windows, background=background)
     columns = [
         ("clip", np.uint8, (num_segments, image_size, image_size, 3)),
         ("label", np.int32),

@@ -34,7 +34,8 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class TrainingLoader:
-    """Loads clips for training, with `flip` and `mirrored` as in `tsn_dataset.training_batches`."""
+    """Loads clips for training, with `flip`, `mirrored`, `sliding_windows` and `background` as in
+    `tsn_dataset.training_batches`."""
 
     images_root: str | os.PathLike
     num_segments: int
@@ -45,6 +46,8 @@ class TrainingLoader:
     mirrored: np.ndarray
     dropout: float
     features: int
+    sliding_windows: float = 0.0
+    background: int = -1
 
     def __call__(self, clip: np.ndarray, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, ...]:
         """Fill `clip`, uint8 [T, S, S, 3]; returns label, relations, dropout mask and problem.
@@ -53,14 +56,13 @@ class TrainingLoader:
         """
         draw = partial(sampling.generator, self.seed, epoch, index)
 
-        label = record.label
+        indices, label = self.frame_indices(record, draw)
         mirror = self.flip != "none" and sampling.mirror_clip(draw("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
             label = self.mirrored[label] if mirror else label
 
         def load() -> None:
-            indices = sampling.train_segments(record.num_frames, self.num_segments, draw("frames"))
             frames = decode_frames(Path(self.images_root) / record.folder, indices)
             crop = sampling.training_crop(*frames[0].shape[:2], self.image_size, draw("crop"))
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
@@ -69,6 +71,20 @@ class TrainingLoader:
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, draw("relations"))
         mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, draw("dropout"))
         return label, relations, mask, problem
+
+    def frame_indices(self, record: VideoRecord, draw: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, int]:
+        """The frames of a clip, int64 [T], and the class that they show.
+
+        The share ``sliding_windows`` of the clips is seen through a sliding window. One that does not hold the whole
+        gesture shows the class ``background``; if that is -1, all windows hold it.
+        """
+        if self.sliding_windows > 0:
+            rng = draw("window")
+            if rng.random() < self.sliding_windows:
+                parts = self.background >= 0
+                indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, rng, parts)
+                return indices, record.label if whole else self.background
+        return sampling.train_segments(record.num_frames, self.num_segments, draw("frames")), record.label
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from src.tsn import NETWORK_SETTINGS, TSN, build_network
 DESCRIPTION_NAME = "trn_description"
 OPTIMIZER_PREFIX = "optimizer."
 LAST_NAME = "checkpoint_last.ckpt"
+# How a checkpoint was trained that is older than these keys.
+ADDED_RECIPE = {"sliding_windows": 0.0, "background_class": "No gesture"}
 FOLLOWED_SETTINGS = ("image_size", "flip")  # evaluation follows the training in these, but may be told otherwise
 
 
@@ -134,9 +136,10 @@ def resume_training(
     entries, about = _read(path)
     if OPTIMIZER_PREFIX + "global_step" not in entries:
         raise InputError(f"{path}: holds a network only, not the optimiser's state that a training goes on from")
+    recipe = {**ADDED_RECIPE, **about["recipe"]}
     changed = [
         f"{key} {theirs.get(key)} (now {value})"
-        for theirs, ours in ((about["settings"], expected["settings"]), (about["recipe"], expected["recipe"]))
+        for theirs, ours in ((about["settings"], expected["settings"]), (recipe, expected["recipe"]))
         for key, value in ours.items()
         if theirs.get(key) != value
     ]

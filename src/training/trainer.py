@@ -26,6 +26,7 @@ from src.tsn import TSN
 
 # What a run that goes on has in common with the run it continues, besides the network, the data and the classes.
 RECIPE = ("seed", "lr", "update_lr_epochs", "momentum", "weight_decay", "clip_grad_norm", "dropout", "freeze_bn")
+RECIPE += ("sliding_windows", "background_class")  # absent from older checkpoints: checkpoint.ADDED_RECIPE
 
 
 @dataclass
