@@ -143,14 +143,14 @@ def check_writable(path: str) -> None:
 
 def recogniser(config: Config, model: Model) -> Callable[[Source], dict[str, Any]]:
     """The function that looks at a source in the way asked for, prints what it sees and returns it, ready for JSON."""
-    from src.inference.streaming import WINDOW, EventDetector, Recognizer
+    from src.inference.streaming import WINDOW, Recognizer, build_detector
 
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
     window = config.window or WINDOW
     if config.stream:
         recognizer = Recognizer(model.inner_network("--stream"), model.image_size, window)
-        return lambda source: follow(config, recognizer, EventDetector(model.categories), source)
+        return lambda source: follow(config, recognizer, build_detector(config, model.categories), source)
 
     def recognise(source: Source) -> dict[str, Any]:
         if source.num_frames is None and config.stride:

@@ -7,6 +7,7 @@ and the page stream_report.html go to eval_output_dir. Settings of the network c
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 from logging import Logger
@@ -34,6 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("Streams")
     options.add_argument("--videos", required=True, metavar="FOLDER", help="folder of videos")
     options.add_argument("--truth", required=True, metavar="FILE", help="their gestures, .json or .csv")
+    options.add_argument(
+        "--window", type=_seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+    )
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
 
 
 def evaluate(config: Config) -> None:
@@ -44,26 +55,27 @@ def evaluate(config: Config) -> None:
     from src.evaluation.events import measure
     from src.evaluation.stream_page import render
     from src.inference.model import load_model
-    from src.inference.streaming import WINDOW, EventDetector, Recognizer
+    from src.inference.streaming import WINDOW, Recognizer, build_detector
 
     if not Path(config.videos).is_dir():
         raise InputError(f"{config.videos}: no such folder of videos")
     paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
     if not paths:
         raise InputError(f"{config.videos}: no videos in this folder")
+    window = config.window or WINDOW
     start_device(config)
     model = load_model(config)
     truth = read_truth(config.truth, model.categories, list(paths))
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
     config.save(output_dir / "config.yaml")
-    recognizer = Recognizer(model.inner_network("stream evaluation"), model.image_size, WINDOW)
-    detector = EventDetector(model.categories)
+    recognizer = Recognizer(model.inner_network("stream evaluation"), model.image_size, window)
+    detector = build_detector(config, model.categories)
 
     watched, scores = watch_all(paths, truth, recognizer, detector, logger)
     metrics = measure(watched)
     log_metrics(metrics, logger)
-    protocol = {"videos": config.videos, "truth": config.truth, "window": WINDOW, **detector.rules}
+    protocol = {"videos": config.videos, "truth": config.truth, "window": window, **detector.rules}
     protocol.update((key, getattr(config, key)) for key in PROTOCOL)
     document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
     write_text(output_dir / METRICS_FILE, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -124,7 +136,7 @@ def watch(
             ended += [change] if change.end is not None else []
     for change in detector.finish(seconds):
         decided.setdefault((change.start, change.label), seconds)
-        ended.append(change)
+        ended += [change] if change.end is not None else []
     ended.sort()
     when = [decided[event.start, event.label] for event in ended]
     scores = np.array(times), np.array(logits, np.float32).reshape(len(times), len(detector.categories))
