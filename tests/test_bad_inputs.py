@@ -556,6 +556,8 @@ SCRIPTS = [
             ("run_eval_gpu", "data trn.ckpt more", "2 argument(s) expected, 3 given"),
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
+            ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "no arguments expected, given: one"),
@@ -577,6 +579,8 @@ SCRIPTS = [
             ("run_export_gpu", "nowhere trn.ckpt"),
             ("run_export_gpu", "data nowhere.ckpt"),
             ("run_order_ablation", "nowhere out"),
+            ("run_stream_eval", "nowhere truth.json trn.ckpt"),
+            ("run_stream_eval", "data nowhere trn.ckpt"),
         ]
     ),
     Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),
