@@ -53,7 +53,8 @@ def read_truth(path: str | Path, categories: list[str], videos: Collection[str])
             raise InputError(f"{place}: there is no video {video!r}; expected one of {_some(videos)}")
         spans = truth.setdefault(video, [])
         if row != [None, None, None]:
-            spans.append(_span(place, *row, categories))
+            start, end, label = row
+            spans.append(_span(place, start, end, label, categories))
     missing = [video for video in videos if video not in truth]
     if missing:
         raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")

@@ -54,7 +54,7 @@ def match_events(gestures: list[Span], events: list[Span]) -> list[tuple[int, in
 
 def is_right(event: Span, gesture: Span) -> bool:
     """Whether the event names the gesture at its time."""
-    return event.label == gesture.label and event.start < gesture.end + LATE and event.end > gesture.start
+    return event.label == gesture.label and event.start < gesture.ended_at + LATE and event.ended_at > gesture.start
 
 
 def levenshtein(first: list[str], second: list[str]) -> int:
@@ -99,8 +99,8 @@ def measure(videos: list[WatchedVideo]) -> dict[str, Any]:
         "false_alarms_per_minute": _ratio(sum(len(video.events) for video in still), minutes),
         "minutes_without_gestures": minutes,
         "median_start_delay": _median(video.events[e].start - video.gestures[g].start for video, g, e in pairs),
-        "median_end_delay": _median(video.events[e].end - video.gestures[g].end for video, g, e in pairs),
-        "median_decision_delay": _median(video.decided[e] - video.gestures[g].end for video, g, e in pairs),
+        "median_end_delay": _median(video.events[e].ended_at - video.gestures[g].ended_at for video, g, e in pairs),
+        "median_decision_delay": _median(video.decided[e] - video.gestures[g].ended_at for video, g, e in pairs),
         "classes": _classes(videos),
         "confused": [[*names, times] for names, times in Counter(_confused(videos)).most_common()],
     }
@@ -137,7 +137,9 @@ def _confused(videos: list[WatchedVideo]) -> list[tuple[str, str]]:
         missed = [g for i, g in enumerate(video.gestures) if i not in {g for g, _ in pairs}]
         wrong = [event for i, event in enumerate(video.events) if i not in {e for _, e in pairs}]
         for event in wrong:
-            shared = [min(event.end, gesture.end + LATE) - max(event.start, gesture.start) for gesture in missed]
+            shared = [
+                min(event.ended_at, gesture.ended_at + LATE) - max(event.start, gesture.start) for gesture in missed
+            ]
             if shared and max(shared) > 0:
                 confused.append((missed[int(np.argmax(shared))].label, event.label))
     return confused

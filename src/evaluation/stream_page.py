@@ -82,8 +82,8 @@ def timeline(
         return round(WIDTH * min(seconds / video.seconds, 1.0), 1)
 
     def bar(span: Span, is_matched: bool) -> dict[str, Any]:
-        width = max(x(span.end) - x(span.start), 1.0)
-        text = f"{span.label}, {span.start:.2f} to {span.end:.2f} s"
+        width = max(x(span.ended_at) - x(span.start), 1.0)
+        text = f"{span.label}, {span.start:.2f} to {span.ended_at:.2f} s"
         return {"x": x(span.start), "width": width, "colour": colours[span.label], "text": text, "right": is_matched}
 
     lines = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from logging import Logger
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from src.data.video import Source, Span, open_source
+from src.data.video import Recording, Span, VideoFile
 from src.evaluation.events import WatchedVideo
 from src.inference.streaming import EventDetector, Recognizer, stream
 
@@ -26,7 +27,7 @@ def watch_all(
     watched, scores = [], {}
     with progress("Streams", len(paths), "video") as advance:
         for name, path in paths.items():
-            video, scores[name] = watch(name, open_source(path), truth[name], recognizer, detector)
+            video, scores[name] = watch(name, VideoFile(Path(path)), truth[name], recognizer, detector)
             watched.append(video)
             right = len(video.pairs)
             logger.info("%s: %d gestures, %d events, %d right", name, len(video.gestures), len(video.events), right)
@@ -35,7 +36,7 @@ def watch_all(
 
 
 def watch(
-    name: str, source: Source, gestures: list[Span], recognizer: Recognizer, detector: EventDetector
+    name: str, source: Recording, gestures: list[Span], recognizer: Recognizer, detector: EventDetector
 ) -> tuple[WatchedVideo, tuple[np.ndarray, np.ndarray]]:
     """One video: what happens in it, and its scores.
 

@@ -178,6 +178,7 @@ class EventDetector:
         return changes
 
     def _gesture(self, label: int) -> Span:
+        assert self.began is not None
         return Span(self.began, None, self.categories[label], float(self.evidence[label] / self.gathered))
 
 
