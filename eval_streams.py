@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
@@ -40,7 +41,15 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
 
 
-def evaluate(config: Config) -> None:
+class StreamSettings(Config):
+    """The keys of the YAML and the options that this program adds."""
+
+    videos: str
+    truth: str
+    window: float | None
+
+
+def evaluate(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src.data.stream_truth import read_truth
@@ -81,7 +90,7 @@ def evaluate(config: Config) -> None:
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
     with ctrl_c_at_once():
-        evaluate(config)
+        evaluate(cast("StreamSettings", config))
 
 
 if __name__ == "__main__":
