@@ -507,12 +507,14 @@ def test_a_full_disk(models, tmp_path, monkeypatch, option):
         assert (len(found["logits"]), found["explanation"]["label"]) == (4, found["top"][0]["label"])
 
 
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
 @pytest.mark.parametrize("option", ["--json", "--explain"])
-def test_a_device_that_is_full(models, tmp_path, option):
+def test_a_device_that_is_full(models, tmp_path, option, on_error):
+    """An error whatever ``on_error`` says, which is about sources."""
     source = write_folder(tmp_path / "clip", coloured("Red", 3))
     (tmp_path / "full.png").symlink_to("/dev/full")
     with pytest.raises(InputError, match="full.png: cannot write the file: No space left on device"):
-        run(models / "orders.ckpt", source, options=[option, tmp_path / "full.png"])
+        run(models / "orders.ckpt", source, options=["--on_error", on_error, option, tmp_path / "full.png"])
     assert (tmp_path / "full.png").is_symlink()
 
 
