@@ -495,6 +495,18 @@ CASES = [
     ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
+    Case(
+        "target that is the source",
+        nothing,
+        ("src.convert_bn_inception trn.ckpt data/../trn.ckpt", "src.convert_trn_pytorch trn.ckpt data/../trn.ckpt"),
+        "target: data/../trn.ckpt would be written over: trn.ckpt is read",
+    ),
+    Case(
+        "target that is the list of classes",
+        lambda work: (work / "c.ckpt").write_text("A\nB\n"),
+        "src.convert_trn_pytorch in.pth c.ckpt --categories c.ckpt",
+        "target: c.ckpt would be written over: c.ckpt is read",
+    ),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
     Case("out of range", nothing, CONVERTERS, ("--width_mult", "9", "up to 4"), "--width_mult 9"),
     Case("out of range", nothing, CONVERT_TRN, ("--num_segments", "1: expected at least 2"), "--num_segments 1"),

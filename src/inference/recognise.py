@@ -33,10 +33,12 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
     """Recognises the sources one after the other and writes ``config.json``: one answer, or a list of ``several``.
 
     The JSON is written if anything was recognised, also when an error or Ctrl-C ends the work. A source that cannot be
-    used has its "error" there; with ``config.on_error`` "stop" it is the last.
+    used has its "error" there; with ``config.on_error`` "stop" it is the last. "skip" leaves out one of several; the
+    error of a single source may be that its picture or video cannot be written, so it is raised.
 
     Raises:
-        InputError: for a source that cannot be used with ``config.on_error`` "stop", or if none could be used.
+        InputError: for a source that cannot be used if it is the only one or with ``config.on_error`` "stop", or if
+            none could be used.
     """
     recognise = recogniser(config, model)
     results: list[dict[str, Any]] = []
@@ -53,7 +55,7 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
                 recognise(source, results[-1])
             except InputError as error:
                 results[-1]["error"] = str(error)
-                if config.on_error == "stop":
+                if config.on_error == "stop" or not several:
                     raise
                 print(f"left out: {printable(str(error))}")
     finally:
