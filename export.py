@@ -5,7 +5,10 @@ The exported file and its JSON go to ``export_output_dir``. The file is read bac
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
@@ -30,10 +33,11 @@ def export(config: Config) -> None:
     check_outputs(written, [config.ckpt_file, listed, config.config_path])
 
     start_device(config)
-    network, categories = load_network(config, tsn_dataset.read_categories(listed) if listed.is_file() else None)
+    known = tsn_dataset.read_categories(listed) if listed.is_file() else None
+    logger = get_logger(output_dir, file_name="export.log")
+    network, categories, config = load_network(config, known)
     prepare_for_inference(network)
 
-    logger = get_logger(output_dir, file_name="export.log")
     config.save(output_dir / "config.yaml")
     export_network(network, config, categories, path)
     logger.info("exported %s", path)

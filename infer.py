@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
+from pathlib import Path
+from typing import cast
 
-from model_utils.config import Config, load_config
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
+
+from model_utils.config import load_config
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
-from src.inference.options import are_several, check_files, check_options
+from src.inference.options import InferSettings, are_several, check_files, check_options
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 
@@ -67,7 +72,7 @@ def _seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0, up to {LONGEST:.0f}")
 
 
-def infer(config: Config) -> None:
+def infer(config: InferSettings) -> None:
     check_options(config)
     from model_utils.device_adapter import start_device
     from src.data.video import find_sources
@@ -92,7 +97,7 @@ def read_names(path: str) -> list[str] | None:
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
     with ctrl_c_at_once():
-        infer(config)
+        infer(cast("InferSettings", config))
 
 
 if __name__ == "__main__":

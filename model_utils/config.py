@@ -13,27 +13,34 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import yaml
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from model_utils.util import write_text
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "jester_config.yaml"
 BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-class Config(SimpleNamespace):
-    """One attribute for each key of the YAML, `config_path`, and the options an entry point has added.
+class Config(Settings):
+    """One attribute for each key of the YAML, ``config_path``, and the options an entry point has added.
 
-    keys: tuple of the YAML's keys, in its order. given: frozenset of those that were set on the command line or in a
-    file other than the default one.
+    Attributes:
+        keys: the YAML's keys, in its order.
+        given: those that were set on the command line or in a file other than the default one.
     """
+
+    config_path: str
+
+    def __init__(self, keys: Iterable[str], given: Iterable[str], values: Mapping[str, Any]) -> None:
+        self.keys, self.given = tuple(keys), frozenset(given)
+        vars(self).update(values)
 
     def save(self, path: str | Path) -> None:
         """Write the keys with their present values, as a file that `--config_path` takes."""
@@ -111,7 +118,7 @@ def load_config(
         _check_keys(path, documents, rules)
         given.update(_parse_values(path, documents[0], rules))
     given.update((key, rules[key].parse(f"--{key}", arguments[key])) for key in rules if key in arguments)
-    return Config(keys=tuple(defaults), given=frozenset(given), **{**defaults, **arguments, **given})
+    return Config(defaults, given, {**defaults, **arguments, **given})
 
 
 def _read_schema() -> tuple[dict, dict[str, Rule], dict]:
@@ -151,7 +158,7 @@ def _entries(path: str | Path, node: yaml.Node) -> dict:
         return {}
     if not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path}:{node.start_mark.line + 1}: expected lines of the form 'key: value'")
-    entries = {}
+    entries: dict[str, tuple[int, yaml.Node]] = {}
     for key_node, value_node in node.value:
         line, key = key_node.start_mark.line + 1, str(key_node.value)
         if key in entries:

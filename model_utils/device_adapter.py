@@ -1,4 +1,4 @@
-"""Who this process is in a run, on ModelArts or on machines of one's own: a number for its device and its rank."""
+"""Rank and device of this process, on ModelArts or on local machines; MindSpore set up for them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ import sys
 from types import ModuleType
 
 from model_utils import local_adapter, moxing_adapter
-from model_utils.config import Config
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 
 
-def get_device_id(config: Config) -> int:
+def get_device_id(config: Settings) -> int:
     """Number of the device of this process on its node."""
     return _adapter(config).get_device_id()
 
 
-def get_device_num(config: Config) -> int:
+def get_device_num(config: Settings) -> int:
     """Number of processes of the run, one a device."""
     return _adapter(config).get_device_num()
 
 
-def get_rank_id(config: Config) -> int:
+def get_rank_id(config: Settings) -> int:
     """Number of this process among those of the run."""
     return _adapter(config).get_rank_id()
 
 
-def get_job_id(config: Config) -> str:
+def local_rank_count(config: Settings) -> int:
+    """Number of processes of the run on the node of this process; 1 if it trains alone."""
+    return _adapter(config).local_rank_count() if config.is_train_distributed else 1
+
+
+def get_job_id(config: Settings) -> str:
     """Name of the run."""
     return _adapter(config).get_job_id()
 
 
-def _adapter(config: Config) -> ModuleType:
+def _adapter(config: Settings) -> ModuleType:
     return moxing_adapter if config.enable_modelarts else local_adapter
 
 
-def start_device(config: Config) -> tuple[int, int]:
+def start_device(config: Settings) -> tuple[int, int]:
     """Sets MindSpore up for the device of this process, joins a distributed run, seeds what MindSpore draws.
 
     Returns:
@@ -65,20 +70,20 @@ def start_device(config: Config) -> tuple[int, int]:
 
 
 def leave() -> None:
-    """Ends this process after a distributed run on CPUs that went well.
+    """Ends this process after a distributed run on CPUs without an error.
 
-    MindSpore's own way out, with threads that still serve the other processes, crashes now and then.
+    MindSpore's own exit crashes now and then, because its threads still serve the other processes.
     """
-    if local_adapter.has_own_scheduler:  # that of msrun wants to see every process leave in good order
+    if local_adapter.has_own_scheduler:  # msrun's scheduler waits for the orderly exit of every process
         sys.stdout.flush()
         os._exit(0)
 
 
-def _device_id(config: Config) -> int:
+def _device_id(config: Settings) -> int:
     return get_device_id(config) if config.is_train_distributed else config.device_id
 
 
-def _join(config: Config) -> tuple[int, int]:
+def _join(config: Settings) -> tuple[int, int]:
     import mindspore as ms
     from mindspore import communication
 

@@ -1,4 +1,4 @@
-"""Who this process is in a run on machines of one's own, as its launcher (a script, msrun or mpirun) says."""
+"""Rank and device of this process in a run on local machines, from the environment that its launcher sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import sys
 
 from model_utils.errors import InputError
 
-has_own_scheduler = False  # the processes of this run meet at one that its rank 0 has started
+DEVICES_PER_NODE = 8
+LOCAL_SIZE = "LOCAL_WORLD_SIZE"
+
+has_own_scheduler = False  # whether rank 0 has started the scheduler that connects the processes
 
 
 def get_device_id() -> int:
@@ -26,6 +29,18 @@ def get_device_num() -> int:
 def get_rank_id() -> int:
     """Number of this process among those of the run; 0 if nothing says otherwise."""
     return _first_number("RANK_ID", "OMPI_COMM_WORLD_RANK", "MS_NODE_ID", default=0)
+
+
+def local_rank_count() -> int:
+    """Number of processes of the run on this node.
+
+    msrun does not say it: if the processes meet at an address of this machine, all of them are here, and otherwise a
+    node is taken to have DEVICES_PER_NODE devices.
+    """
+    world_size = get_device_num()
+    is_one_node = os.environ.get("MS_SCHED_HOST") in ("127.0.0.1", "localhost")
+    fallback = world_size if is_one_node else min(world_size, DEVICES_PER_NODE)
+    return max(1, _first_number("OMPI_COMM_WORLD_LOCAL_SIZE", LOCAL_SIZE, default=fallback))
 
 
 def get_job_id() -> str:
@@ -50,11 +65,11 @@ def _end_with_parent() -> None:
 
 
 def join_cpu_cluster() -> None:
-    """Gives a process that mpirun started what MindSpore's own CPU collectives need; after msrun it is there already.
+    """Sets the environment that MindSpore's CPU collectives need in a process of mpirun; msrun sets it itself.
 
-    They know no MPI: the processes meet at a scheduler, which rank 0 starts beside itself. Its address is
-    ``MS_SCHED_HOST`` and ``MS_SCHED_PORT`` if set, which runs over several nodes need, else a local port that follows
-    from the launcher's process, so that two runs on a machine do not meet.
+    The collectives know no MPI: the processes meet at a scheduler, which rank 0 starts. Its address is
+    ``MS_SCHED_HOST`` and ``MS_SCHED_PORT`` if set, as runs on several nodes need. Otherwise it is a local port computed
+    from the launcher's process id, so that two runs on one machine do not meet.
     """
     global has_own_scheduler
     if "MS_ROLE" in os.environ:
@@ -67,6 +82,7 @@ def join_cpu_cluster() -> None:
     os.environ["MS_WORKER_NUM"] = str(world_size)
     for name in ("MS_RECEIVE_MSG_TIMEOUT", "MS_CPU_COMM_OP_TIMEOUT"):
         os.environ.setdefault(name, "600")  # seconds; one process may compile for a minute longer than another
+    os.environ[LOCAL_SIZE] = str(local_rank_count())
     for name in [name for name in os.environ if name.startswith(("OMPI_", "PMIX_"))]:
         del os.environ[name]
     if rank == 0:
@@ -75,6 +91,6 @@ def join_cpu_cluster() -> None:
             env={**os.environ, "MS_ROLE": "MS_SCHED"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_end_with_parent,  # by itself it would wait for ever for processes that were killed
+            preexec_fn=_end_with_parent,  # it would wait for ever for processes that were killed
         )
     os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))

@@ -7,6 +7,7 @@ log_plain(logger, "epoch: 1 step: 1800, loss is 1.47")          # as it is, with
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -18,27 +19,31 @@ from model_utils.util import LOGGER_NAME
 
 
 def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: str = "train.log") -> logging.Logger:
-    """The logger of this process, set up anew.
+    """Set up the logger of this process.
 
-    output_dir: folder, made if need be, of the file that the lines are appended to; None for no file.
-    rank: only rank 0 writes to the terminal; rank r > 0 writes to a file of its own, `train_rank<r>.log`.
+    Args:
+        output_dir: folder of the log file, made if it is not there; None for no file. Lines are appended.
+        rank: only rank 0 writes to the terminal; rank r > 0 writes to a file of its own, ``train_rank<r>.log``.
+        file_name: name of the log file.
 
-    Raises InputError naming the file if it cannot be written.
+    Raises:
+        InputError: if the file cannot be written, now or when a line is logged.
     """
     logger = logging.getLogger(LOGGER_NAME)
     logger.setLevel(logging.INFO)
     logger.propagate = False
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
-        handler.close()
-    handlers = [_TerminalHandler(sys.stdout)] if rank == 0 else []
+        with contextlib.suppress(OSError):  # what a full disk did not take
+            handler.close()
+    handlers: list[logging.Handler] = [_TerminalHandler(sys.stdout)] if rank == 0 else []
     if output_dir is not None:
         path = Path(output_dir, file_name)
         if rank:
             path = path.with_name(f"{path.stem}_rank{rank}{path.suffix}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(path, encoding="utf-8"))
+            handlers.append(_FileHandler(path, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise InputError(f"{path}: cannot write the log file: {error.strerror}") from None
     for handler in handlers or [logging.NullHandler()]:
@@ -57,14 +62,24 @@ class _Formatter(logging.Formatter):
         return record.getMessage() if getattr(record, "plain", False) else super().format(record)
 
 
+class _FileHandler(logging.FileHandler):
+    """Raises InputError where the log file cannot be written, instead of printing a traceback for each line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise InputError(f"{self.baseFilename}: cannot write the log file: {error.strerror}") from error
+        super().handleError(record)
+
+
 class _TerminalHandler(logging.StreamHandler):
-    """Writes above the progress bars, and lets the program end when nobody reads its output any more."""
+    """Writes above the progress bars, and lets the program end where its output cannot be written."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             tqdm.write(self.format(record), file=self.stream)
             self.flush()
-        except BrokenPipeError:
+        except OSError:
             raise
         except Exception:
             self.handleError(record)

@@ -18,12 +18,17 @@ from types import ModuleType
 
 from model_utils.config import Config
 from model_utils.errors import InputError
-from model_utils.local_adapter import get_device_id, get_device_num, get_rank_id
+from model_utils.local_adapter import (
+    DEVICES_PER_NODE,
+    get_device_id,
+    get_device_num,
+    get_rank_id,
+    local_rank_count,
+)
+from model_utils.settings import Use, keys_for
 from model_utils.util import log_failure
 
-__all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "moxing_session"]
-
-DEVICES_PER_NODE = 8
+__all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "local_rank_count", "moxing_session"]
 
 
 def get_job_id() -> str:
@@ -64,12 +69,13 @@ def moxing_session(config: Config) -> Iterator[None]:
 
 
 def _use_local_copies(config: Config) -> None:
-    config.dataset_root = os.path.join(config.data_path, config.dataset_root)
-    for key in ("pre_trained_backbone", "ckpt_file", "resume"):
+    for key in keys_for(Use.IN_DATA):
+        setattr(config, key, os.path.join(config.data_path, getattr(config, key)))
+    for key in keys_for(Use.IN_LOAD):
         if getattr(config, key) not in ("", "auto"):
             setattr(config, key, os.path.join(config.load_path, getattr(config, key)))
     output_path = Path(os.path.abspath(config.output_path))
-    for key in ("train_output_dir", "eval_output_dir", "export_output_dir"):
+    for key in keys_for(Use.IN_OUTPUT):
         folder = Path(os.path.abspath(output_path / getattr(config, key)))
         if config.train_url and output_path not in (folder, *folder.parents):
             raise InputError(

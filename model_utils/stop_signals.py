@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in the middle of long work, which wants to save what it has before it ends."""
+"""Ctrl-C, SIGTERM and SIGHUP in the middle of long work, which saves what it has before it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from typing import NoReturn
 
-SIGNALS = {signal.SIGINT, signal.SIGTERM}
+SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 CLOSING_SECONDS = 0.2
 PATIENCE_SECONDS = 3
 
@@ -25,7 +25,9 @@ class Stopped(Exception):
 
 
 class StopSignals:
-    """Notes SIGINT and SIGTERM in ``received`` instead of ending the process; a second one ends it at once.
+    """Notes SIGINT, SIGTERM and SIGHUP in ``received`` instead of ending the process; a second one ends it at once.
+
+    A SIGHUP that is ignored, as under nohup, stays ignored.
 
     with StopSignals("stopped; what is done lies in train-logs") as stop:
         while work and not stop.received:
@@ -40,10 +42,13 @@ class StopSignals:
     def __init__(self, message: str) -> None:
         self.message = message
         self.received = 0
+        self._signals = set(SIGNALS)
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+            self._signals.remove(signal.SIGHUP)
         self._at_once = self._closed = False
 
     def __enter__(self) -> StopSignals:
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         self._thread = Thread(target=self._wait, name="stop signals", daemon=True)
         self._thread.start()
         return self
@@ -51,7 +56,7 @@ class StopSignals:
     def __exit__(self, *_: object) -> None:
         self._closed = True
         self._thread.join()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -72,7 +77,7 @@ class StopSignals:
 
     def _wait(self) -> None:
         while not self._closed:
-            info = signal.sigtimedwait(SIGNALS, CLOSING_SECONDS)
+            info = signal.sigtimedwait(self._signals, CLOSING_SECONDS)
             if info and self.received:
                 os._exit(128 + info.si_signo)
             if info:
@@ -86,9 +91,9 @@ class StopSignals:
 def ctrl_c_at_once() -> Iterator[None]:
     """Inside, Ctrl-C raises KeyboardInterrupt within a few seconds, even where MindSpore compiles or runs a graph.
 
-    Work that saves nothing in the middle needs no StopSignals. By itself MindSpore would comment the interruption of a
-    compilation on fifty lines, and make a silent SIGTERM of it while a graph runs. Like StopSignals it must be entered
-    before other threads start. Where Python is not reached in time, the process ends here with status 130.
+    For work that saves nothing in the middle. Without this MindSpore prints fifty lines about an interrupted
+    compilation, and turns the signal into a SIGTERM while a graph runs. Like StopSignals it must be entered before
+    other threads start. If Python is not reached in time, the process ends here with status 130.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     left, terminal = Event(), os.dup(2)

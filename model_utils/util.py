@@ -1,9 +1,11 @@
-"""What every entry point shares: how it ends, and how it writes a small file."""
+"""What every entry point shares: how it ends, how it writes a file, how it locks a folder."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import io
 import json
 import logging
 import os
@@ -23,24 +25,27 @@ INTERRUPTED = "interrupted"
 
 
 def run_main(main: Callable[[], None]) -> NoReturn:
-    """Run `main()` and end the process.
+    """Run ``main()`` and end the process.
 
-    Exit status 0; 1 after an InputError, which is shown as one line; 130 after Ctrl-C; 128 + N if signal N has Stopped
-    it. Any other exception is a bug and keeps its traceback. What went wrong also goes into the log file, if there is
-    one by then.
+    Exit status 0; 1 after an InputError or on a full disk, which is shown as one line; 130 after Ctrl-C; 128 + N if
+    signal N has Stopped it. Any other exception is a bug and keeps its traceback. The error also goes into the log
+    file, if there is one by then.
 
     Of MindSpore's own log only errors are shown, unless the environment says otherwise.
     """
     os.environ.setdefault("GLOG_v", "3")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names that the terminal cannot show, or that are not UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()
     except BrokenPipeError as error:
-        # Whoever read the output has gone: nothing more can be said there, not even by the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _end(error, "error: the reader of the output has closed it", 1)
+        _end_without_output(error, "error: the reader of the output has closed it")
     except (Exception, KeyboardInterrupt) as error:
         message, status = _known_end(error)
+        if _is_full_disk(error):
+            _end_without_output(error, message)
         if not message:
             log_failure(error)
             raise
@@ -51,12 +56,12 @@ def run_main(main: Callable[[], None]) -> NoReturn:
 
 
 def log_failure(error: BaseException, message: str = "") -> None:
-    """Write what ends the program, by default what `run_main` says about it, into the log file, if there is one.
+    """Write the error that ends the program, by default in the words of ``run_main``, into the log file, if any.
 
-    Once for each error: who knows that the log file is needed earlier than `run_main` may call this earlier.
+    An error is written once: who needs the log file before ``run_main`` writes it may call this earlier.
     """
     if not getattr(error, "is_logged", False):
-        error.is_logged = True
+        vars(error)["is_logged"] = True
         message = message or _known_end(error)[0]
         _log_to_file(message or "unexpected error", exc_info=not message)
 
@@ -100,6 +105,43 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
         raise InputError(f"{path}: cannot write the {what}: {error.strerror}") from error
 
 
+@contextlib.contextmanager
+def locked(path: str | Path, busy: str) -> Iterator[None]:
+    """Hold a lock file; it is removed at the end. A process that is killed holds it no longer.
+
+    Raises InputError with the message ``busy`` if another process holds it, and if the file cannot be written.
+    """
+    path = Path(path)
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "ab")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"{path}: cannot write the lock file: {error.strerror}") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(busy) from None
+            except OSError as error:  # some network file systems know no locks
+                print(f"{path}: cannot be locked: {error.strerror}", file=sys.stderr)
+            if not _is_at(file.fileno(), path):
+                continue  # the process before has just removed it, so that others would lock another file
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file with ``write_whole``."""
     with write_whole(path) as partial:
@@ -107,8 +149,11 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file with ``write_whole``."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 file with ``write_whole``.
+
+    Bytes of file names that are not UTF-8 are written as ``\\udcXX``, so that every program can read the file.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: str | Path, document: Any) -> None:
@@ -134,7 +179,9 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
     Raises InputError that names the option.
     """
     taken: dict[Any, str] = {}
-    for path in filter(None, inputs):
+    for path in inputs:
+        if not path:
+            continue
         for identity in _identities(path):
             taken[identity] = f"{path} is read"
         if os.path.isdir(path):
@@ -171,7 +218,23 @@ def _known_end(error: BaseException) -> tuple[str, int]:
         return f"error: {error}", 1
     if isinstance(error, Stopped):
         return str(error), 128 + error.number
+    if _is_full_disk(error):
+        return (
+            f"error: {getattr(error, 'filename', None) or 'output'}: cannot be written: {os.strerror(_number(error))}",
+            1,
+        )
     return "", 1
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    return _number(error) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _number(error: BaseException | None) -> int:
+    """The system's number of an error, also of one that became an InputError; 0 if it has none."""
+    if isinstance(error, InputError):
+        error = error.__cause__
+    return (error.errno or 0) if isinstance(error, OSError) else 0
 
 
 def _came_from_ctrl_c(error: BaseException | None) -> bool:
@@ -185,6 +248,12 @@ def _end(error: BaseException, message: str, status: int) -> NoReturn:
     log_failure(error, message)
     print(message, file=sys.stderr)
     sys.exit(status)
+
+
+def _end_without_output(error: BaseException, message: str) -> NoReturn:
+    """End where nothing more can be written to stdout, not even by the interpreter's last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _end(error, message, 1)
 
 
 def _end_at_once(error: BaseException, message: str, status: int) -> NoReturn:
@@ -202,4 +271,5 @@ def _log_to_file(message: str, exc_info: bool = False) -> None:
     record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message, (), sys.exc_info() if exc_info else None)
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handle(record)
+            with contextlib.suppress(InputError):  # of a full disk, which is not what ended the program
+                handler.handle(record)

@@ -69,10 +69,15 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: no named tensors in it, expected a PyTorch state dict")
+    return _float_arrays(content, path), about
 
-    prefix = "module." if all(str(name).startswith("module.") for name in content) else ""
+
+def _float_arrays(state: Mapping[Any, Any], path: str | Path) -> dict[str, np.ndarray]:
+    import torch
+
+    prefix = "module." if all(str(name).startswith("module.") for name in state) else ""
     weights = {}
-    for name, value in content.items():
+    for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise InputError(f"{path}: {name!r} is {type(value).__name__}, expected a name and its tensor")
         if value.is_floating_point():
@@ -80,7 +85,7 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
         elif not name.endswith(".num_batches_tracked"):
             raise InputError(f"{path}: {name} is {value.dtype}, expected floating point")
         weights[name[len(prefix) :]] = value.detach().numpy()
-    return weights, about
+    return weights
 
 
 def match_parameters(

@@ -54,7 +54,8 @@ def deduce_settings(weights: Mapping[str, np.ndarray], path: str | Path, num_seg
             raise InputError(f"{path}: no {name} in it, expected a TRN checkpoint of the authors' code")
         if weights[name].ndim != 2:
             raise InputError(f"{path}: {name} is {list(weights[name].shape)}, expected two dimensions")
-        return weights[name].shape
+        rows, columns = weights[name].shape
+        return rows, columns
 
     outputs, _ = matrix("new_fc.weight")
     scales = {match[0] for name in weights if (match := re.match(r"consensus\.fc_fusion_scales\.\d+\.", name))}
@@ -106,14 +107,13 @@ def convert_trn_pytorch(
     network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)
 
-    description = {"settings": settings, "num_classes": num_classes, "source": Path(source).name}
+    description: dict[str, Any] = {"settings": settings, "num_classes": num_classes, "source": Path(source).name}
     if isinstance(about.get("epoch"), int):
         description["epoch"] = about["epoch"]
     if categories is not None:
-        description["categories"] = read_categories(categories)
-        if len(description["categories"]) != num_classes:
-            found = len(description["categories"])
-            raise InputError(f"{categories}: {found} class names, expected the {num_classes} classes of {source}")
+        names = description["categories"] = read_categories(categories)
+        if len(names) != num_classes:
+            raise InputError(f"{categories}: {len(names)} class names, expected the {num_classes} classes of {source}")
     save_checkpoint(target, arrays, description)
 
     print(f"{target}: {count(arrays)} from {source}")

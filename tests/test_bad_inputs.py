@@ -61,6 +61,7 @@ INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/ri
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
+PROGRAMS_WITH_CLASSES = (TRAIN, EVAL, EXPORT, f"{INFER} --categories data/categories.txt")
 
 UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
@@ -260,6 +261,11 @@ CASES = [
     Case("empty row", write(VAL_LIST, "left 3 0\n\n"), (TRAIN, EVAL), "val_videofolder.txt:2: row ''"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
     Case("malformed row", write(VAL_LIST, "left x 0\n"), EVAL, "val_videofolder.txt:1: row 'left x 0'"),
+    Case("NUL byte", write(TRAIN_LIST, "left 3 0\nle\0ft 3 0\n"), TRAIN, "train_videofolder.txt:2: NUL byte"),
+    Case("NUL byte", write(VAL_LIST, "left 3 0\n\0\0\0\0"), (TRAIN, EVAL), "val_videofolder.txt:2: NUL byte"),
+    Case(
+        "Latin-1 row", write(VAL_LIST, b"left 3 0\nd\xe9j\xe0 3 0\n"), (TRAIN, EVAL), "(line 2 is not UTF-8: byte 0xe9)"
+    ),
     Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
     Case(
         "class too high",
@@ -273,6 +279,10 @@ CASES = [
     Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
     Case("class twice", write(CATEGORIES, "a\nb\na\n"), (TRAIN, EVAL, EXPORT), "categories.txt:3: class 'a'"),
+    Case("NUL in a class", write(CATEGORIES, "a\nb\0\nc\n"), PROGRAMS_WITH_CLASSES, "categories.txt:2: NUL byte"),
+    Case(
+        "Latin-1 class", write(CATEGORIES, b"a\nb\n\xe9\n"), PROGRAMS_WITH_CLASSES, "(line 3 is not UTF-8: byte 0xe9)"
+    ),
     Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
@@ -416,8 +426,28 @@ CASES = [
     Case("gap in the frames", remove(FRAME), PREPROCESS, f"{FRAMES}/right: 2 frames, but 00002.jpg is not among them"),
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
+    Case("NUL in a label row", write(TRAIN_LABELS, "le\0ft;Thumb Up\n"), PREPROCESS, "train.csv:1: NUL byte"),
+    Case("NUL in a class", write("data/labels/labels.csv", "a\0\n"), PREPROCESS, "labels.csv:1: NUL byte"),
+    Case(
+        "frame named .JPG",
+        write(f"{FRAMES}/right/00004.JPG", b"\xff"),
+        PREPROCESS,
+        "right/00004.JPG: not the name of a",
+    ),
+    Case(
+        "frame named .png",
+        write(f"{FRAMES}/right/00004.png", b"\xff"),
+        PREPROCESS,
+        "right/00004.png: not the name of a",
+    ),
     Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
-    Case("file as folder of lists", nothing, PREPROCESS, "in.pth: the list files cannot", "--save_labels_path in.pth"),
+    Case(
+        "file as folder of lists",
+        nothing,
+        PREPROCESS,
+        "in.pth/categories.txt: cannot write the list file",
+        "--save_labels_path in.pth",
+    ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),

@@ -15,8 +15,9 @@ import infer as program
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data import video
-from src.data.clips import VideoRecord
+from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Evaluator
+from src.evaluation.scoring import ClipScorer
 from src.inference import export, exported
 from src.ops import compat
 from src.training.checkpoint import describe, save_checkpoint
@@ -31,6 +32,7 @@ from tests.helpers.colours import (
     write_video,
 )
 from tests.helpers.containers import damage, rotate, set_intervals
+from tests.helpers.networks import SIDE
 
 
 @pytest.fixture
@@ -98,12 +100,9 @@ def test_scores_of_a_folder_are_those_of_the_evaluation(models, tmp_path, crops,
         options=["--test_crops", crops, "--flip", flip],
         result=tmp_path / "r.json",
     )
-    settings = colour_settings(frame_order="natural", on_error="stop", eval_workers=1)
-    records = [VideoRecord("clip", 17, 0)]
     mirrored = np.arange(4) if flip == "label_aware" else None
-    evaluate = Evaluator(
-        ordering_network(), records, tmp_path, settings, test_crops=crops, batch_size=1, mirrored=mirrored
-    )
+    scorer = ClipScorer(ordering_network(), test_crops=crops, mirrored=mirrored, subsample_num=2)
+    evaluate = Evaluator(scorer, EvaluationLoader(tmp_path, 3, SIDE, crops), [VideoRecord("clip", 17, 0)])
     np.testing.assert_allclose(result["logits"], evaluate().scores[0], rtol=0, atol=1e-5)
 
 

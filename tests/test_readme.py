@@ -14,7 +14,7 @@ import pytest
 from src.evaluation.scoring import ClipScorer
 from src.inference import export
 from src.ops import compat
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from src.tsn import TSN
 from src.utils import softmax
 from tests.helpers.colours import (
@@ -75,7 +75,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
 
     def percentages(turned):
         chosen = [turned[17 * (2 * i + 1) // 6] for i in range(3)]
-        scores = ClipScorer(network, test_crops=1)(crops_of(chosen, SIDE, 1)[None], np.zeros(1))[0]
+        scores = ClipScorer(network, test_crops=1)(cut_crops(chosen, SIDE, 1)[None], np.zeros(1))[0]
         return {label: 100 * share for label, share in zip(NAMES, softmax(scores))}
 
     found = {label: float(percent) for percent, label in printed}

@@ -34,7 +34,7 @@ def relative_error(ours, theirs):
 def test_scores_of_a_converted_checkpoint(reference, consensus):
     """It knows its own settings: nothing but its path is given."""
     config = default_config(reference / f"{consensus}.ckpt")
-    network, categories = load_network(config)
+    network, categories, config = load_network(config)
     assert (config.consensus_type, config.num_segments, config.flip) == (consensus, 5, "plain")
     assert len(categories) == 5
 
@@ -82,7 +82,7 @@ def test_a_checkpoint_written_by_the_other_package():
         pytest.skip("there is no environment with the other package")
     for path in others:
         numbers = np.load(path.with_suffix(".npz"))
-        network, categories = load_network(default_config(path))
+        network, categories, _ = load_network(default_config(path))
         assert categories == ["Swiping Left", "Swiping Right", "Thumb Up"]
         video, relations = Tensor(numbers["video"]), Tensor(numbers["relations"])
         assert relative_error(network(video), numbers["scores_all"]) <= 1e-4

@@ -179,3 +179,11 @@ def test_dropout_mask(dropout):
     assert set(np.unique(masks)) <= {np.float32(0), np.float32(1 / (1 - dropout))}
     assert np.mean(masks == 0) == pytest.approx(dropout, abs=0.01)
     assert np.all(np.ptp(masks, axis=0) > 0) == (dropout > 0)  # no feature is always kept or always dropped
+
+
+def test_relations_for_heads_that_read_none():
+    """Of 100 frames there are up to 1e29 tuples a scale."""
+    relations = sampling.sample_relations(100, 3, sampling.generator(1, 0, 0, "relations"))
+    assert relations.shape == (99, 3)
+    assert relations[0].tolist() == [0, -1, -1]
+    assert relations.max() < 2**31

@@ -1,4 +1,4 @@
-"""A trained network's scores for clips: batches of crops in, one score for each class out."""
+"""A trained network's scores of clips: batches of crops in, one score for each class out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from mindspore import Tensor
 
 from src.evaluation.protocol import average_crops, drawn_relations
-from src.trn import MultiScaleTRN
+from src.trn import AverageConsensus, SingleScaleTRN
 from src.tsn import TSN, ClipLogits
 from src.utils import pad_batch
 
@@ -17,11 +17,12 @@ class ClipScorer:
     Args:
         network: the TSN; it is put into evaluation mode.
         test_crops: 1, 5 or 10 crops a clip.
-        batch_size: clips the network sees at once; a shorter batch is filled up, so that it is compiled only once.
+        batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
-            mirrored crops back; None if the network was trained to answer the same for a mirrored clip.
-        relations: "all", or "sampled" for draws that depend on ``seed`` and the clip's index alone; a head without
-            relations has nothing to draw.
+            mirrored crops back; None if the network was trained to give a mirrored clip the same class.
+        relations: "all", or "sampled" for tuples that depend on ``seed`` and the clip's index alone.
+        subsample_num: tuples drawn at each scale where relations are sampled.
+        seed: see ``relations``.
     """
 
     def __init__(
@@ -39,7 +40,8 @@ class ClipScorer:
         self.logits.set_train(False)
         self.num_segments, self.batch_size = network.num_segments, batch_size
         self.mirrored, self.subsample_num, self.seed = mirrored, subsample_num, seed
-        self.draws_relations = relations == "sampled" and isinstance(network.consensus, MultiScaleTRN)
+        relates_tuples = not isinstance(getattr(network, "consensus", None), (SingleScaleTRN, AverageConsensus))
+        self.draws_relations = relations == "sampled" and relates_tuples
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""

@@ -113,13 +113,13 @@ def _check_usage(about: Path, says: Any) -> None:
 
 
 def _check_input(about: Path, says: dict[str, Any]) -> None:
-    given = says.get("input")
-    shape = given.get("shape") if isinstance(given, dict) else None
+    given = says["input"] if isinstance(says.get("input"), dict) else {}
+    shape = given.get("shape")
     batch = shape[0] if isinstance(shape, list) and shape else None
     if batch != "batch" and not _is_int(batch, 1, MAX_BATCH):
         wanted = f'"batch" or a whole number, 1 to {MAX_BATCH}, as its first number'
         raise InputError(f"{about}: input: shape {_shown(shape)}, expected {wanted}; {EXPORT_AGAIN}")
-    fed = input_description(says["num_segments"], says["image_size"], 0 if batch == "batch" else batch)
+    fed = input_description(says["num_segments"], says["image_size"], batch if isinstance(batch, int) else 0)
     for key, value in fed.items():
         if given.get(key) != value:
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")
@@ -241,7 +241,7 @@ class ExportedScorer:
                 classes.
         """
         count, crops, segments, side = clips.shape[:4]
-        video = clips.reshape(-1, segments, side, side, 3).astype(np.float32) - np.float32(CHANNEL_MEANS_BGR)
+        video = clips.reshape(-1, segments, side, side, 3).astype(np.float32) - np.array(CHANNEL_MEANS_BGR, np.float32)
         inputs = [video.transpose(0, 1, 4, 2, 3).reshape(-1, segments * 3, side, side)]
         if self.usage["relations"] == "sampled":
             drawn = drawn_relations(segments, self.usage["subsample_num"], self.seed, indices)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, keys_for
 from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, read_usage
-from src.transforms import mirrored_classes, test_crops
+from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
 
 # MindSpore takes seconds to import, and an ONNX file needs none of it.
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 MODEL_SUFFIXES = (".ckpt", *EXPORTED_SUFFIXES)
 TOP = 5
-# An exported file is run as its JSON says; only ``flip`` may be given otherwise.
-FOLLOWED_SETTINGS = ("image_size", "num_segments", "subsample_num", "relations", "flip")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Model:
         Raises:
             InputError: if a score is NaN or infinite.
         """
-        clip = test_crops(frames, self.image_size, self.test_crops)  # [crops, T, S, S, 3]
+        clip = cut_crops(frames, self.image_size, self.test_crops)  # [crops, T, S, S, 3]
         logits = self.score(clip[None], np.zeros(1, np.int64))[0]
         if not np.isfinite(logits).all():
             raise InputError(f"{self.path}: its scores are NaN or infinite")
@@ -88,7 +87,7 @@ def _load_checkpoint(config: Any, categories: list[str] | None) -> Model:
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
-    network, names = load_network(config, categories)
+    network, names, config = load_network(config, categories)
     prepare_for_inference(network)
     score = ClipScorer(
         network,
@@ -121,9 +120,9 @@ def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
 
 
 def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
-    """A copy of ``config`` with the settings that an exported file records, see ``FOLLOWED_SETTINGS``."""
+    """A copy of ``config`` with the settings that an exported file records; only ``flip`` may be given otherwise."""
     config = copy.copy(config)
-    for key in FOLLOWED_SETTINGS:
+    for key in keys_for(Use.EXPORTED):
         given, recorded = getattr(config, key), usage[key]
         if key not in config.given:
             setattr(config, key, recorded)

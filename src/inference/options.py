@@ -5,15 +5,32 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from model_utils.util import check_outputs
+
+
+class InferSettings(Settings):
+    """The keys of the YAML and the options that infer.py adds."""
+
+    config_path: str
+    source: list[str]
+    categories: str
+    json: str
+    window: float | None
+    stride: float | None
+    stream: bool
+    realtime: bool
+    output: str
+    explain: str
+    explain_class: str
+
 
 WRITTEN = ("json", "explain", "output")  # options that name a file to write
 
 
-def check_options(config: Any) -> None:
+def check_options(config: InferSettings) -> None:
     """Raises InputError for options that do not go together, and for files that cannot be written later."""
     together = [
         ("--realtime", config.realtime, "--stream", config.stream),
@@ -32,7 +49,7 @@ def check_options(config: Any) -> None:
         check_video_name(config.output)
 
 
-def check_files(config: Any, sources: list[str]) -> None:
+def check_files(config: InferSettings, sources: list[str]) -> None:
     """Raises InputError for files that cannot be written, or only over what is read or written besides.
 
     Args:
@@ -47,7 +64,7 @@ def check_files(config: Any, sources: list[str]) -> None:
         check_writable(path)
 
 
-def are_several(config: Any, sources: list[str]) -> bool:
+def are_several(config: InferSettings, sources: list[str]) -> bool:
     """Whether several sources were asked for: a folder of videos counts as several, though it may hold one."""
     return len(sources) > 1 or sources != config.source
 
@@ -67,7 +84,7 @@ def check_writable(path: str) -> None:
         raise InputError(f"{path}: cannot write the file: {error.strerror}") from None
 
 
-def _model_files(config: Any) -> list[Path]:
+def _model_files(config: InferSettings) -> list[Path]:
     from src.inference.exported import EXPORTED_SUFFIXES, usage_paths
 
     path = Path(config.ckpt_file)

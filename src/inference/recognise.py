@@ -17,6 +17,7 @@ from model_utils.util import write_bytes, write_json
 from src.data.video import Camera, Recording, Source, Span, open_source, printable
 from src.inference import timeline
 from src.inference.model import Model
+from src.inference.options import InferSettings
 
 # They import MindSpore or matplotlib, which take seconds: functions import what they use.
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ WINDOW = 3.0  # seconds; clips of Jester last about as long
 Recognise = Callable[[Source, "dict[str, Any]"], None]
 
 
-def recognise_sources(config: Any, model: Model, sources: list[str], several: bool) -> None:
+def recognise_sources(config: InferSettings, model: Model, sources: list[str], several: bool) -> None:
     """Recognises the sources one after the other and writes ``config.json``: one answer, or a list of ``several``.
 
     The JSON is written if anything was recognised, also when an error or Ctrl-C ends the work. A source that cannot be
@@ -66,7 +67,7 @@ def _is_recognised(result: dict[str, Any]) -> bool:
     return bool(result.keys() - {"source", "warning", "error"})
 
 
-def recogniser(config: Any, model: Model) -> Recognise:
+def recogniser(config: InferSettings, model: Model) -> Recognise:
     """The function that recognises a source in the way asked for.
 
     Raises:
@@ -88,12 +89,12 @@ def recogniser(config: Any, model: Model) -> Recognise:
         if isinstance(source, Camera) or not config.window:
             recognise_clip(config, model, source, result)
         else:
-            recognise_windows(config, model, source, result)
+            recognise_windows(config, model, source, config.window, result)
 
     return recognise
 
 
-def recognise_clip(config: Any, model: Model, source: Source, result: dict[str, Any]) -> None:
+def recognise_clip(config: InferSettings, model: Model, source: Source, result: dict[str, Any]) -> None:
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
     if isinstance(source, Camera) and config.output:
         raise InputError(f"{source.name}: --output of a camera goes with --stream")
@@ -117,23 +118,26 @@ def recognise_clip(config: Any, model: Model, source: Source, result: dict[str, 
 
 def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: dict[str, Any]) -> None:
     """Which relations and frames speak for a class: in numbers to ``result``, as a picture to ``path``."""
-    from src.evaluation import report
+    from src.evaluation.plots import png_bytes
     from src.inference import explain
+    from src.inference.explanation_picture import draw_explanation
 
     scales = explain.explain_frames(model.inner_network("--explain"), clip.frames, model.image_size)
-    result["explanation"] = explain.describe(scales, label, model.categories, clip.indices)
-    figure = explain.draw(scales, label, model.categories, clip.frames, clip.indices, clip.times)
-    write_bytes(path, report.png_bytes(figure))
+    result["explanation"] = explain.explain_class(scales, label, model.categories, clip.indices)
+    figure = draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times)
+    write_bytes(path, png_bytes(figure))
 
 
-def recognise_windows(config: Any, model: Model, source: Recording, result: dict[str, Any]) -> None:
-    """A timeline: an answer for each window."""
-    stride = config.stride or config.window / 2
-    windows = timeline.window_times(source, config.window, stride)
+def recognise_windows(
+    config: InferSettings, model: Model, source: Recording, window: float, result: dict[str, Any]
+) -> None:
+    """A timeline: an answer for each window of so many seconds."""
+    stride = config.stride or window / 2
+    windows = timeline.window_times(source, window, stride)
     print(f"{source.name}: {source.num_frames} frames, {source.duration:.1f} s")
     spans: list[Span] = []
     rows: list[dict[str, Any]] = []
-    about = {"num_frames": source.num_frames, "rate": source.rate, "window": config.window, "stride": stride}
+    about = {"num_frames": source.num_frames, "rate": source.rate, "window": window, "stride": stride}
     with progress("Recognise", len(windows), "window") as advance:
         for span in timeline.recognise_windows(model, source, windows):
             spans.append(span)
@@ -149,7 +153,7 @@ def recognise_windows(config: Any, model: Model, source: Recording, result: dict
 
 
 def recognise_stream(
-    config: Any, recognizer: Recognizer, detector: EventDetector, source: Source, result: dict[str, Any]
+    config: InferSettings, recognizer: Recognizer, detector: EventDetector, source: Source, result: dict[str, Any]
 ) -> None:
     """Gestures that start and end, printed as they do, until the source ends or Ctrl-C."""
     from src.inference import drawing, streaming

@@ -24,7 +24,7 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
-from src.transforms import test_crops
+from src.transforms import cut_crops
 from src.tsn import TSN, FrameFeatures
 from src.utils import softmax
 
@@ -77,7 +77,7 @@ class Recognizer:
                 return None
             late = seconds - self.due > self.interval
             self.due = (seconds if late else self.due) + self.interval
-        crop = test_crops([frame], self.image_size, 1)[0]  # [1, S, S, 3]
+        crop = cut_crops([frame], self.image_size, 1)[0]  # [1, S, S, 3]
         self.features.append(self.frame_features(Tensor(crop)).asnumpy()[0])
         if len(self.features) < self.num_segments:
             return None
@@ -134,7 +134,8 @@ class EventDetector:
             self.current = self.current._replace(probability=max(now, self.current.probability))
             if now < self.off:
                 changes += self.finish(seconds)
-        label, probability = self.best
+        best = int(self.smoothed.argmax())
+        label, probability = self.categories[best], float(self.smoothed[best])
         if probability < self.on or label in BACKGROUND:
             self.candidate = None
         elif not self.candidate or self.candidate[0] != label:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from src.data.video import Recording, Source, Span, frames_of_one_size, read_frames, record_camera
+from src.data.video import Camera, Recording, Source, Span, frames_of_one_size, read_frames, record_camera
 from src.inference.model import Model
 from src.transforms import scale_shorter_side
 
@@ -31,7 +31,7 @@ class Clip:
 
 def read_clip(source: Source, num_segments: int, seconds: float) -> Clip:
     """The T frames in the middle of T equal stretches of a source; of a camera, of its next ``seconds``."""
-    if source.num_frames is None:
+    if isinstance(source, Camera):
         num_frames, indices, frames = record_camera(source, seconds, num_segments)
         return Clip(num_frames, seconds, indices, _middles(0.0, seconds, num_segments), frames)
     indices = frames_shown(source.times, 0.0, source.duration, num_segments)

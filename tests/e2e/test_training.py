@@ -88,10 +88,12 @@ needs_two_ranks = pytest.mark.skipif(
 
 
 @needs_two_ranks
-def test_two_ranks_compute_what_one_does(dataset, tmp_path):
-    """The gradients are clipped in every step, which after the ranks' average gives what one process gets, and before
-    it does not."""
-    options = ["--max_steps", "4", "--clip_grad_norm", "0.5", "--eval_interval", "9"]
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["0.5", "1e9"])
+def test_two_ranks_compute_what_one_does(dataset, tmp_path, limit):
+    """A limit that every step exceeds shows gradients that are clipped before the ranks' average; a limit that none
+    exceeds shows gradients that are summed instead."""
+    options = ["--max_steps", "4", "--clip_grad_norm", limit, "--eval_interval", "9"]
     one, two = tmp_path / "one", tmp_path / "two"
     process = standalone(dataset, one, *options)
     assert process.wait(DEADLINE) == 0, Path(f"{one}.log").read_text()

@@ -12,7 +12,7 @@ from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, streaming
 from src.inference.streaming import EventDetector, Recognizer, stream
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from tests.helpers.colours import (
     NAMES,
     changing_frames,
@@ -27,7 +27,7 @@ from tests.helpers.networks import SIDE, seeing_network
 
 
 def clip_score(network, frames):
-    return ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    return ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
 
 
 @pytest.mark.parametrize("consensus_type", ["TRNmultiscale", "TRN", "avg"])

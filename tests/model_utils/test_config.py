@@ -53,6 +53,101 @@ def test_defaults_are_those_of_the_default_file():
     assert config.config_path == str(DEFAULT_CONFIG)
 
 
+# The published recipe, from the paper and the authors' code, and what the project adds to it.
+RECIPE = {
+    "consensus_type": "TRNmultiscale",
+    "num_segments": 8,
+    "subsample_num": 3,
+    "img_feature_dim": 256,
+    "width_mult": 1.0,
+    "dropout": 0.8,
+    "freeze_bn": True,
+    "dataset_root": ".",
+    "images_dir_name": "20bn-jester-v1",
+    "categories_list_file_name": "categories.txt",
+    "train_list_file_name": "train_videofolder.txt",
+    "eval_list_file_name": "val_videofolder.txt",
+    "image_size": 224,
+    "flip": "label_aware",
+    "pre_trained_backbone": "",
+    "lr": 0.001,
+    "update_lr_epochs": 50,
+    "epochs_num": 120,
+    "max_steps": 0,
+    "train_batch_size": 24,
+    "train_workers": 8,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "clip_grad_norm": 20.0,
+    "train_output_dir": "./train-logs",
+    "log_interval": 100,
+    "ckpt_save_interval": 5,
+    "ckpt_save_steps": 1000,
+    "keep_checkpoint_max": 10,
+    "ckpt_save_on_master_only": True,
+    "resume": "",
+    "eval_interval": 1,
+    "patience": 0,
+    "ckpt_file": "",
+    "split": "val",
+    "relations": "all",
+    "test_crops": 10,
+    "frame_order": "natural",
+    "observe": "1.0",
+    "on_error": "stop",
+    "eval_batch_size": 1,
+    "eval_workers": 8,
+    "eval_output_dir": "./eval-logs",
+    "export_output_dir": "./export-logs",
+    "model_name": "trn",
+    "file_format": "MINDIR",
+    "export_batch_size": 0,
+    "device_target": "GPU",
+    "device_id": 0,
+    "is_train_distributed": False,
+    "group_size": 0,
+    "seed": 0,
+    "enable_modelarts": False,
+    "data_url": "",
+    "train_url": "",
+    "checkpoint_url": "",
+    "data_path": "/cache/data",
+    "output_path": "/cache/train",
+    "load_path": "/cache/checkpoint_path",
+}
+QUICKSTART = {
+    "width_mult": 0.25,
+    "dropout": 0.0,
+    "freeze_bn": False,
+    "image_size": 64,
+    "lr": 0.002,
+    "update_lr_epochs": 11,
+    "epochs_num": 14,
+    "train_batch_size": 8,
+    "train_workers": 1,
+    "eval_batch_size": 4,
+    "eval_workers": 1,
+    "log_interval": 20,
+    "eval_interval": 2,
+    "keep_checkpoint_max": 2,
+    "device_target": "CPU",
+}
+
+
+@pytest.mark.parametrize("key", RECIPE)
+def test_the_published_recipe(key):
+    assert getattr(load_config([]), key) == RECIPE[key]
+
+
+def test_the_recipe_has_every_key():
+    assert list(RECIPE) == list(VALUES)
+
+
+def test_the_recipe_of_the_quickstart():
+    config = load_config(["--config_path", str(ROOT / "configs" / "synthetic_config.yaml")])
+    assert {key: getattr(config, key) for key in config.given} == QUICKSTART
+
+
 def test_default_file_is_given_only_what_the_command_line_adds():
     config = load_config(["--config_path", os.path.relpath(DEFAULT_CONFIG), "--flip", "plain"])
     assert config.given == {"flip"}

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 import train as training_program
-from model_utils import device_adapter
+from model_utils import device_adapter, local_adapter
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.logging import get_logger
@@ -21,7 +21,8 @@ from model_utils.util import run_main
 from tests.helpers.clips import write_clip
 
 LAUNCHERS = ["DEVICE_ID", "RANK_ID", "RANK_SIZE", "JOB_ID", "MS_NODE_ID", "MS_WORKER_NUM", "OMPI_COMM_WORLD_RANK"]
-LAUNCHERS += ["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"]
+LAUNCHERS += ["OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "LOCAL_WORLD_SIZE"]
+LAUNCHERS += ["MS_SCHED_HOST", "MS_SCHED_PORT", "MS_ROLE", "MS_RECEIVE_MSG_TIMEOUT", "MS_CPU_COMM_OP_TIMEOUT"]
 
 
 @pytest.fixture(autouse=True)
@@ -213,9 +214,34 @@ def test_missing_remote_folder(config, copies):
     assert copies == []
 
 
-def test_output_that_would_be_lost(config, copies, tmp_path):
-    config.eval_output_dir = str(tmp_path / "elsewhere")
-    message = f"^eval_output_dir: {re.escape(config.eval_output_dir)} is not inside output_path"
+@pytest.mark.parametrize(
+    ("keys", "folder"),
+    [
+        (["dataset_root"], "data"),
+        (["pre_trained_backbone", "ckpt_file", "resume"], "load"),
+        (["train_output_dir", "eval_output_dir", "export_output_dir"], "train"),
+    ],
+)
+def test_where_relative_paths_start(config, copies, tmp_path, keys, folder):
+    for key in keys:
+        setattr(config, key, f"my/{key}")
+    with moxing_session(config):
+        for key in keys:
+            assert getattr(config, key) == str(tmp_path / "cache" / folder / "my" / key)
+
+
+@pytest.mark.parametrize("key", ["pre_trained_backbone", "ckpt_file", "resume"])
+@pytest.mark.parametrize("value", ["", "auto"])
+def test_what_is_no_path_stays(config, copies, key, value):
+    setattr(config, key, value)
+    with moxing_session(config):
+        assert getattr(config, key) == value
+
+
+@pytest.mark.parametrize("key", ["train_output_dir", "eval_output_dir", "export_output_dir"])
+def test_output_that_would_be_lost(config, copies, tmp_path, key):
+    setattr(config, key, str(tmp_path / "elsewhere"))
+    message = f"^{key}: {re.escape(str(tmp_path / 'elsewhere'))} is not inside output_path"
     with pytest.raises(InputError, match=message), moxing_session(config):
         pytest.fail("the run must not start")
 
@@ -326,3 +352,89 @@ def test_environment_that_is_no_number(monkeypatch):
     monkeypatch.setenv("RANK_ID", "first")
     with pytest.raises(InputError, match="^environment variable RANK_ID: 'first' is not allowed, expected a number$"):
         device_adapter.get_rank_id(load_config([]))
+
+
+# ------------------------------------------------------------------------------------------------- several processes
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_SIZE": "8"}, 8),
+        ({"OMPI_COMM_WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "4"}, 4),
+        ({"MS_WORKER_NUM": "16", "MS_SCHED_HOST": "127.0.0.1"}, 16),
+        ({"MS_WORKER_NUM": "16", "MS_SCHED_HOST": "10.0.0.7"}, 8),
+        ({"RANK_SIZE": "32"}, 8),
+        ({"RANK_SIZE": "2"}, 2),
+    ],
+)
+@pytest.mark.parametrize("enable_modelarts", ["true", "false"])
+def test_processes_of_a_node(environment, expected, enable_modelarts, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    argv = ["--enable_modelarts", enable_modelarts, "--is_train_distributed"]
+    assert device_adapter.local_rank_count(load_config([*argv, "true"])) == expected
+    assert device_adapter.local_rank_count(load_config([*argv, "false"])) == 1
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Processes that are started, as (arguments, options)."""
+    made = []
+    monkeypatch.setattr(local_adapter.subprocess, "Popen", lambda *command, **options: made.append((command, options)))
+    monkeypatch.setattr(local_adapter, "has_own_scheduler", False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return made
+
+
+def join(rank, launcher, monkeypatch, **environment):
+    """What join_cpu_cluster makes of the environment of a rank of two, which mpirun with this process id started."""
+    monkeypatch.setattr(os, "getppid", lambda: launcher)
+    mpirun = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": str(rank), "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}
+    os.environ.update({**mpirun, "PMIX_RANK": str(rank), **environment})
+    local_adapter.join_cpu_cluster()
+    return os.environ
+
+
+def test_a_process_of_mpirun_joins_a_cluster(started, monkeypatch):
+    environment = join(1, 7, monkeypatch)
+    assert started == []
+    assert local_adapter.has_own_scheduler
+    expected = {"MS_ROLE": "MS_WORKER", "MS_NODE_ID": "1", "MS_WORKER_NUM": "2"}
+    expected.update(MS_SCHED_HOST="127.0.0.1", MS_RECEIVE_MSG_TIMEOUT="600", MS_CPU_COMM_OP_TIMEOUT="600")
+    assert {name: environment[name] for name in expected} == expected
+    assert not [name for name in environment if name.startswith(("OMPI_", "PMIX_"))]
+    assert local_adapter.local_rank_count() == 2  # the variable that said so is gone
+
+
+def test_rank_0_starts_the_scheduler(started, monkeypatch):
+    environment = join(0, 7, monkeypatch)
+    [(_, options)] = started
+    assert options["env"]["MS_ROLE"] == "MS_SCHED"
+    assert options["env"]["MS_SCHED_PORT"] == environment["MS_SCHED_PORT"]
+    assert options["env"]["MS_WORKER_NUM"] == "2"
+
+
+def test_two_runs_on_a_machine_do_not_meet(started, monkeypatch):
+    ports = set()
+    for launcher in (7, 8, 30007):
+        for rank in (0, 1):
+            for name in ("MS_ROLE", "MS_SCHED_PORT"):
+                os.environ.pop(name, None)
+            ports.add(join(rank, launcher, monkeypatch)["MS_SCHED_PORT"])
+    assert len(ports) == 3  # the ranks of one launcher meet
+    assert all(1024 < int(port) < 65536 for port in ports)
+
+
+def test_an_address_that_is_given_is_kept(started, monkeypatch):
+    environment = join(0, 7, monkeypatch, MS_SCHED_HOST="10.0.0.7", MS_SCHED_PORT="9000", MS_RECEIVE_MSG_TIMEOUT="5")
+    names = ("MS_SCHED_HOST", "MS_SCHED_PORT", "MS_RECEIVE_MSG_TIMEOUT")
+    assert [environment[name] for name in names] == ["10.0.0.7", "9000", "5"]
+
+
+def test_a_process_of_msrun_is_left_as_it_is(started, monkeypatch):
+    monkeypatch.setenv("MS_ROLE", "MS_WORKER")
+    before = dict(os.environ)
+    local_adapter.join_cpu_cluster()
+    assert (dict(os.environ), started, local_adapter.has_own_scheduler) == (before, [], False)

@@ -1,5 +1,6 @@
-"""Ctrl-C where Python is not reached at once: one line, status 130, nobody else's comments."""
+"""Signals: what they end and when, Ctrl-C where Python is not reached at once."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,9 +22,26 @@ def main():
 """
 
 
+def interruptible():
+    """SIGINT, SIGTERM and SIGHUP as a terminal's shell gives them, even where the tests run under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def start(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=options.get("before", interruptible),
+    )
+
+
 def run(body):
     code = BEGIN + "".join(f"        {line}\n" for line in body.splitlines()) + "run_main(main)\n"
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return start(code)
 
 
 @pytest.mark.parametrize(
@@ -54,5 +72,41 @@ try:
 except KeyboardInterrupt:
     print("as usual")
 """
-    done = subprocess.run([sys.executable, "-c", body], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = start(body)
     assert (done.returncode, done.stdout, done.stderr) == (0, "as usual\n", "shown\n")
+
+
+WORK = """
+import os, signal, sys, time
+from model_utils.stop_signals import StopSignals
+from model_utils.util import run_main
+
+def main():
+    with StopSignals("stopped; saved") as stop:
+        os.kill(os.getpid(), {signal})
+        for step in range(100):
+            time.sleep(0.05)
+            if stop.received:
+                print("saves")
+                stop.end()
+        print("works on")
+run_main(main)
+"""
+NOTICE = "stopping after this step; once more ends it at once\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_work_saves_before_it_ends(name):
+    """A closed terminal sends SIGHUP."""
+    done = start(WORK.format(signal=f"signal.{name}"))
+    number = getattr(signal, name)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "saves\n", f"{NOTICE}stopped; saved\n")
+
+
+def test_under_nohup_a_closed_terminal_changes_nothing():
+    def nohup():
+        interruptible()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    done = start(WORK.format(signal="signal.SIGHUP").replace("range(100)", "range(10)"), before=nohup)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "works on\n", "")

@@ -1,7 +1,9 @@
 """How a program ends, and how small files are written."""
 
+import fcntl
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -10,12 +12,17 @@ from pathlib import Path
 import pytest
 
 from model_utils.errors import InputError
-from model_utils.util import write_text, write_whole
+from model_utils.util import locked, write_text, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(body, *, log_dir=None, pipe=""):
+def interruptible():
+    """SIGINT as a terminal's shell gives it, even where the tests run under nohup."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def run(body, *, log_dir=None, pipe="", **variables):
     """Run a program whose `main` is `body`, with a log file if `log_dir` is given."""
     lines = ["from model_utils.logging import get_logger", "from model_utils.util import run_main"]
     lines += ["from model_utils.errors import InputError", "def main():"]
@@ -24,7 +31,10 @@ def run(body, *, log_dir=None, pipe=""):
     shell = f'set -o pipefail; "$0" -c "$1" {pipe}'
     command = ["bash", "-c", shell, sys.executable, "\n".join(lines)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    environment.update(variables)
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=interruptible
+    )
 
 
 def test_success():
@@ -147,3 +157,125 @@ def test_an_exception_in_the_block_leaves_the_old_file(tmp_path):
         fail_half_way()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["result.json"]
+
+
+def test_names_that_are_not_utf8_are_written_as_utf8(tmp_path):
+    write_text(tmp_path / "a.json", os.fsdecode(b"caf\xe9"))
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "caf\\udce9"
+
+
+# ------------------------------------------------------------------------------------------------------- full disk
+
+FULL = "cannot be written: No space left on device"
+
+
+def test_a_log_file_on_a_full_disk_is_one_line(tmp_path):
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    done = run("logger.info('start')\nprint('never reached')", log_dir=tmp_path)
+    said = f"error: {tmp_path}/train.log: cannot write the log file: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert "never reached" not in done.stdout
+
+
+def test_a_full_disk_does_not_hide_what_ended_the_program(tmp_path):
+    (tmp_path / "train.log").symlink_to("/dev/full")
+    done = run("raise InputError('lr 9: too large')", log_dir=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "error: lr 9: too large\n")
+
+
+@pytest.mark.parametrize("body", ["print('a result')", "logger.info('a line')", "print('x' * 100000, flush=True)"])
+def test_output_on_a_full_disk_is_one_line(tmp_path, body):
+    done = run(body, log_dir=tmp_path, pipe="> /dev/full")
+    assert (done.returncode, done.stderr) == (1, f"error: output: {FULL}\n")
+
+
+def test_any_file_on_a_full_disk_is_one_line():
+    done = run("with open('/dev/full', 'w') as file:\n    file.write('x')")
+    assert (done.returncode, done.stderr) == (1, f"error: output: {FULL}\n")
+
+
+# -------------------------------------------------------------------------------------------- terminals and encodings
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["latin-1", "C"],
+)
+def test_names_that_the_terminal_cannot_show(tmp_path, variables):
+    body = r"""
+name = "\u624b\u52bf \udcff"
+print(name)
+logger.info(name)
+raise InputError(name)
+"""
+    done = run(body, log_dir=tmp_path, **variables)
+    escaped = r"\u624b\u52bf \udcff"
+    assert done.returncode == 1
+    assert done.stderr == f"error: {escaped}\n"
+    assert [line.rsplit(":", 1)[-1] for line in done.stdout.splitlines()] == [escaped, escaped]
+    first, last = (tmp_path / "train.log").read_text(encoding="utf-8").splitlines()
+    assert first.endswith("\u624b\u52bf " + r"\udcff")
+    assert last.endswith("error: \u624b\u52bf " + r"\udcff")
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "export.py", "infer.py"])
+def test_programs_start_with_a_safe_path(program, tmp_path):
+    """PYTHONSAFEPATH leaves a program's own folder out of the places where imports are looked for."""
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, str(ROOT / program), "--trian", "1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: command line: ")
+
+
+# ------------------------------------------------------------------------------------------------------------ locks
+
+
+def test_a_lock(tmp_path):
+    path = tmp_path / "new" / "lock"
+    with locked(path, "busy"):
+        with pytest.raises(InputError, match="^busy$"), locked(path, "busy"):
+            pytest.fail("it is held")
+        assert path.exists()
+    assert not path.exists()
+    with pytest.raises(KeyError), locked(path, "busy"):
+        raise KeyError
+    with locked(path, "busy"):
+        pass
+
+
+def test_a_lock_that_was_removed_by_its_holder_is_taken_anew(tmp_path, monkeypatch):
+    """Between opening the file and locking it, the process before removes it and a third one makes another."""
+    path, flock, calls = tmp_path / "lock", fcntl.flock, []
+
+    def late(file, operation):
+        if not calls:
+            path.unlink()
+            path.touch()
+        calls.append(operation)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with locked(path, "busy"):
+        monkeypatch.undo()
+        assert len(calls) == 2
+        with pytest.raises(InputError, match="busy"), locked(path, "busy"):
+            pytest.fail("it is held")
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked(tmp_path / "lock", "busy"):
+        pass
+    assert capsys.readouterr().err == f"{tmp_path}/lock: cannot be locked: Operation not supported\n"
+
+
+def test_a_lock_in_an_impossible_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/lock: cannot write the lock file: "), locked(tmp_path / "file/lock", ""):
+        pytest.fail("it cannot be held")

@@ -1,5 +1,8 @@
+import json
+import logging
 import os
 import resource
+from contextlib import contextmanager
 
 import mindspore as ms
 import numpy as np
@@ -19,6 +22,15 @@ def saved(tmp_path):
     return network, checkpoint.save_checkpoint(tmp_path / "trn.ckpt", network.parameters_dict(), about)
 
 
+@contextmanager
+def own_log(caplog):
+    """What the entry points' logger, which tells its parents nothing, is told."""
+    logger = logging.getLogger("trn")
+    logger.addHandler(caplog.handler)
+    yield
+    logger.removeHandler(caplog.handler)
+
+
 def values(network):
     return {parameter.name: parameter.asnumpy().copy() for parameter in network.get_parameters()}
 
@@ -36,16 +48,20 @@ def test_a_checkpoint_gives_back_every_value_and_what_it_is(saved):
 
 def test_load_network_follows_the_checkpoint(saved):
     network, path = saved
-    config = settings(ckpt_file=str(path), num_segments=8, width_mult=1.0, image_size=224)
-    loaded, categories = checkpoint.load_network(config)
+    given = settings(ckpt_file=str(path), num_segments=8, width_mult=1.0, image_size=224, flip="none")
+    before = dict(vars(given))
+    loaded, categories, config = checkpoint.load_network(given)
     assert categories == CLASSES
     assert (config.num_segments, config.width_mult, config.image_size) == (3, 0.0625, 32)
+    assert config.flip == "label_aware"
+    assert vars(given) == before  # load_network changes nobody's config
     for name, value in values(network).items():
         np.testing.assert_array_equal(values(loaded)[name], value)
 
 
-def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path):
-    """It has the port's names and says nothing about itself."""
+@pytest.mark.parametrize(("changes", "flip"), [({}, "plain"), ({"flip": "none", "given": {"flip"}}, "none")])
+def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path, caplog, changes, flip):
+    """It has the port's names and no description; it is trained with plain mirroring."""
     shapes = {parameter.name: parameter.shape for parameter in tiny_network(num_segments=8).get_parameters()}
     assert sorted(shapes) == sorted(parameter_names(num_segments=8))
     rng = np.random.default_rng(1)
@@ -53,8 +69,13 @@ def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path):
     entries = [{"name": name, "data": Tensor(array)} for name, array in arrays.items()]
     ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
 
-    network, categories = checkpoint.load_network(settings(ckpt_file=str(tmp_path / "port.ckpt"), num_segments=8))
+    given = settings(ckpt_file=str(tmp_path / "port.ckpt"), num_segments=8, **changes)
+    with own_log(caplog):
+        network, categories, config = checkpoint.load_network(given)
     assert categories == ["0", "1", "2"]
+    assert config.flip == flip
+    said = {f"{tmp_path}/port.ckpt: has no description, so flip is plain"} if flip == "plain" else set()
+    assert set(caplog.messages) == said
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, arrays[name], err_msg=name)
 
@@ -62,14 +83,22 @@ def test_a_checkpoint_of_the_model_zoo_port_loads_unchanged(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_segments": 8, "given": {"num_segments"}}, "trained with num_segments 3, but num_segments 8"),
-        ({"width_mult": 1.0, "given": {"width_mult"}}, "trained with width_mult 0.0625, but width_mult 1.0"),
-        ({"consensus_type": "avg", "given": {"consensus_type"}}, "trained with consensus_type TRNmultiscale"),
+        ({"num_segments": 8}, "trained with num_segments 3, but num_segments 8"),
+        ({"width_mult": 1.0}, "trained with width_mult 0.0625, but width_mult 1.0"),
+        ({"consensus_type": "avg"}, "trained with consensus_type TRNmultiscale"),
+        ({"subsample_num": 3}, "trained with subsample_num 2, but subsample_num 3"),
+        ({"img_feature_dim": 9}, "trained with img_feature_dim 8, but img_feature_dim 9"),
     ],
 )
 def test_a_checkpoint_that_contradicts_the_given_settings(saved, changes, message):
     with pytest.raises(InputError, match=message):
-        checkpoint.load_network(settings(ckpt_file=str(saved[1]), **changes))
+        checkpoint.load_network(settings(ckpt_file=str(saved[1]), given=set(changes), **changes))
+
+
+@pytest.mark.parametrize(("key", "value"), [("image_size", 64), ("flip", "none")])
+def test_what_evaluation_follows_may_be_given_otherwise(saved, key, value):
+    _, _, config = checkpoint.load_network(settings(ckpt_file=str(saved[1]), given={key}, **{key: value}))
+    assert getattr(config, key) == value
 
 
 def test_a_checkpoint_for_other_classes(saved):
@@ -155,14 +184,111 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
     assert checkpoint.read_checkpoint(path)[1]["again"] == 1
 
 
-def test_keep_newest(tmp_path):
-    for age, name in enumerate(["checkpoint_trn-10_4.ckpt", "checkpoint_trn-5_4.ckpt", "checkpoint_trn-15_4.ckpt"]):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (age, age))
-    (tmp_path / "checkpoint_best.ckpt").touch()
-    checkpoint.keep_newest(tmp_path, 2)
-    assert sorted(os.listdir(tmp_path)) == [
-        "checkpoint_best.ckpt",
-        "checkpoint_trn-15_4.ckpt",
-        "checkpoint_trn-5_4.ckpt",
-    ]
+def test_the_content_is_on_the_disk_before_the_checkpoint_has_its_name(saved, monkeypatch):
+    network, path = saved
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (calls.append("fsync"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(f"replace {b}"), replace(a, b)))
+    checkpoint.save_checkpoint(path, network.parameters_dict(), {})
+    assert calls[-2:] == ["fsync", f"replace {path}"]
+
+
+# ------------------------------------------------------------------------------------------------------- damaged files
+
+
+def test_eighty_flipped_bits_are_all_noticed(saved, tmp_path):
+    """Anywhere in the file: in values, names, shapes, the description, the digest."""
+    content = bytearray(saved[1].read_bytes())
+    rng = np.random.default_rng(1)
+    places = [*rng.integers(0, len(content), 60), *rng.integers(len(content) - 900, len(content), 20)]
+    path = tmp_path / "damaged.ckpt"
+    unnoticed = []
+    for place in places:
+        bit = 1 << int(rng.integers(8))
+        content[place] ^= bit
+        path.write_bytes(content)
+        content[place] ^= bit
+        try:
+            checkpoint.load_network(settings(ckpt_file=str(path)), CLASSES)
+            unnoticed.append((int(place), bit))
+        except InputError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("part", ["value", "name", "type", "shape", "description"])
+def test_a_digest_of_every_part(part):
+    arrays = {"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 3), np.float32), "trn_description": np.zeros(4)}
+    other = {
+        "value": {**arrays, "a": np.array([0, 1, 2, 3, 4, 6], np.float32)},
+        "name": {"c": arrays["a"], "b": arrays["b"], "trn_description": np.zeros(4)},
+        "type": {**arrays, "b": np.zeros((2, 3), np.int32)},
+        "shape": {**arrays, "b": np.zeros((3, 2), np.float32)},
+        "description": {**arrays, "trn_description": np.array([0.0, 0, 1, 0])},
+    }[part]
+    assert (checkpoint._digest(arrays) != checkpoint._digest(other)).any()
+    assert (checkpoint._digest(arrays) == checkpoint._digest(dict(reversed(arrays.items())))).all()
+
+
+def test_a_file_without_a_digest_loads_as_before(saved, tmp_path):
+    """Files of earlier versions have a description and no digest."""
+    network, path = saved
+    entries = [{"name": name, "data": Tensor(value)} for name, value in values(network).items()]
+    about = {"settings": {"num_segments": 3}, "categories": CLASSES, "epoch": 4}
+    encoded = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    ms.save_checkpoint([*entries, {"name": "trn_description", "data": Tensor(encoded)}], str(tmp_path / "old.ckpt"))
+    loaded, found = checkpoint.read_checkpoint(tmp_path / "old.ckpt")
+    assert found == about
+    assert loaded.keys() == values(network).keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": [1]}, r"settings \[1\], expected a JSON object"),
+        ({"settings": {"num_segments": "3"}}, "num_segments '3'"),
+        ({"settings": {"num_segments": 0}}, "num_segments 0"),
+        ({"settings": {"num_segments": True}}, "num_segments True"),
+        ({"settings": {"width_mult": float("nan")}}, "width_mult nan"),
+        ({"settings": {"image_size": None}}, "image_size None"),
+        ({"settings": {"colour": "red"}}, "colour 'red'"),
+        ({"settings": {"consensus_type": "mean"}}, "expected TRNmultiscale, TRN or avg"),
+        ({"categories": "abc"}, "categories 'abc', expected a list of names"),
+        ({"categories": [1, 2, 3]}, "expected a list of names"),
+        ({"categories": ["a", "b"]}, "num_classes 3, but names 2 classes"),
+        ({"num_classes": "3"}, "num_classes '3', expected a number"),
+        ({"num_classes": 4, "categories": []}, "of another shape .*3,. instead of .4,"),
+    ],
+)
+def test_an_edited_description(saved, change, message):
+    network, path = saved
+    about = {**checkpoint.describe(settings(), CLASSES), **change}
+    checkpoint.save_checkpoint(path, network.parameters_dict(), about)
+    with pytest.raises(InputError, match=f"trn.ckpt: .*{message}"):
+        checkpoint.load_network(settings(ckpt_file=str(path)))
+
+
+@pytest.mark.parametrize("encoded", [b"{", b"[1]", b"null", b"\xff", b"\0\0"])
+def test_a_description_that_is_no_json_object(saved, tmp_path, encoded):
+    entries = [{"name": name, "data": Tensor(value)} for name, value in values(saved[0]).items()]
+    entries.append({"name": "trn_description", "data": Tensor(np.frombuffer(encoded, np.uint8))})
+    ms.save_checkpoint(entries, str(tmp_path / "edited.ckpt"))
+    with pytest.raises(InputError, match="edited.ckpt: .*(not JSON|expected a JSON object)"):
+        checkpoint.read_checkpoint(tmp_path / "edited.ckpt")
+
+
+def test_a_backbone_of_the_model_zoo_port(tmp_path):
+    """Converted from ImageNet: no ``base_model.`` before the names, and a last layer for 1000 classes."""
+    rng = np.random.default_rng(2)
+    network = tiny_network()
+    before = values(network)
+    backbone = {name for name in before if name.startswith("base_model.") and not name.startswith("base_model.fc.")}
+    arrays = {name: rng.uniform(size=before[name].shape).astype(np.float32) for name in backbone}
+    port = {name[len("base_model.") :]: array for name, array in arrays.items()}
+    port.update({"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000, np.float32)})
+    entries = [{"name": name, "data": Tensor(array)} for name, array in port.items()]
+    ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
+    checkpoint.load_backbone(network, tmp_path / "port.ckpt")
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, arrays.get(name, before[name]), err_msg=name)

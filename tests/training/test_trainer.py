@@ -1,8 +1,9 @@
-"""The training loop: what it saves and when, and that a run stopped anywhere goes on as if it had not been."""
+"""The training loop: what it saves and when, and that a resumed run ends like one that was never stopped."""
 
 import json
 import logging
-import os
+import re
+import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -12,11 +13,14 @@ import pytest
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, keys_for
 from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import ALONE
 from src.train_cell import build_optimizer
-from src.training import checkpoint
-from src.training.trainer import Progress, Trainer, find_checkpoint
+from src.training import checkpoint, state
+from src.training.run_folder import find_checkpoint
+from src.training.state import Progress
+from src.training.trainer import Trainer, TrainingSet
 from src.trn import MultiScaleTRN
 from tests.helpers.networks import CLASSES, settings
 
@@ -24,7 +28,7 @@ EPOCHS, STEPS = 3, 4
 
 
 class SmallNetwork(nn.Cell):
-    """One layer before a real head: compiled in two seconds."""
+    """One layer before a real head: it compiles in two seconds."""
 
     def __init__(self):
         super().__init__()
@@ -34,6 +38,33 @@ class SmallNetwork(nn.Cell):
     def construct(self, video, relations=None, dropout_mask=None):
         colours = video.reshape((-1, 3, 3, 16)).mean(3) / 64  # [B, T, 3]
         return self.consensus(self.fc(colours * dropout_mask), relations)
+
+
+class InstantStep:
+    """Takes the place of TrainStep, which takes seconds to compile: all of the state changes with each batch."""
+
+    def __init__(self, network, optimizer, _clip_grad_norm):
+        self.network, self.optimizer = network, optimizer
+
+    def set_train(self):
+        self.network.set_train()
+
+    def __call__(self, clips, *_):
+        assert self.network.training
+        shift = float(clips.asnumpy().mean()) / 255
+        total = 0.0
+        for parameter in state.training_state(self.network, self.optimizer).values():
+            value = parameter.asnumpy()
+            moved = value + 1 if value.dtype == np.int32 else 0.9 * value + np.float32(shift)
+            parameter.set_data(Tensor(moved.astype(value.dtype)))
+            total += float(moved.sum())
+        return Tensor(np.float32(total))
+
+
+@pytest.fixture(autouse=True)
+def _instant(request, monkeypatch):
+    if "compiled" not in request.fixturenames:
+        monkeypatch.setattr("src.training.trainer.TrainStep", InstantStep)
 
 
 class ScriptedValidation:
@@ -81,7 +112,7 @@ def batches(first):
         )
 
 
-def make_trainer(folder, validate=None, **changes):
+def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     """A run with new, always equal initial weights."""
     ms.set_seed(7)
     network = SmallNetwork()
@@ -112,11 +143,9 @@ def make_trainer(folder, validate=None, **changes):
         optimizer,
         validate,
         config,
-        CLASSES,
-        num_clips=9,
-        steps_per_epoch=STEPS,
-        ranks=ALONE,
-        logger=logging.getLogger("test"),
+        TrainingSet(CLASSES, 9, STEPS),
+        ranks,
+        logging.getLogger("test"),
     )
 
 
@@ -129,22 +158,37 @@ def last_file(folder):
     return (folder / f"checkpoint_trn-{EPOCHS}_{STEPS}.ckpt").read_bytes()
 
 
-@pytest.fixture
-def whole(tmp_path, compiled):
-    """Folder of a run that nothing stopped."""
-    assert run(make_trainer(tmp_path / "whole", ScriptedValidation(0.2, 0.6, 0.4)))
-    return tmp_path / "whole"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Folder of a run that nothing stopped. Tests read it."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.training.trainer.TrainStep", InstantStep)
+        assert run(make_trainer(folder, ScriptedValidation(0.2, 0.6, 0.4)))
+    return folder
+
+
+def rows(folder):
+    """metrics.csv as {column: values}."""
+    header, *lines = (line.split(",") for line in (folder / "metrics.csv").read_text().splitlines())
+    return {name: [line[i] for line in lines] for i, name in enumerate(header)}
 
 
 def test_a_run_leaves_checkpoints_and_curves(whole):
     names = {path.name for path in whole.iterdir()}
     numbered = {f"checkpoint_trn-{epoch}_{STEPS}.ckpt" for epoch in (1, 2, 3)}
     assert names == numbered | {"checkpoint_last.ckpt", "checkpoint_best.ckpt", "metrics.csv", "curves.png"}
-    header, *rows = (line.split(",") for line in (whole / "metrics.csv").read_text().splitlines())
-    assert [row[header.index("top1")] for row in rows] == ["0.2", "0.6", "0.4"]
-    assert [float(row[header.index("lr")]) for row in rows] == pytest.approx([0.05, 0.05, 0.005])
+    assert rows(whole)["top1"] == ["0.2", "0.6", "0.4"]
+    assert [float(rate) for rate in rows(whole)["lr"]] == pytest.approx([0.05, 0.05, 0.005])
     _, about = checkpoint.read_checkpoint(whole / f"checkpoint_trn-{EPOCHS}_{STEPS}.ckpt")
-    assert about["progress"] == {"epochs_done": 3, "step": 0, "loss_sum": 0.0, "best": [0.6, 1.0, 6], "since_best": 1}
+    assert about["progress"] == {
+        "epochs_done": 3,
+        "step": 0,
+        "loss_sum": 0.0,
+        "best": [0.6, 1.0, 6],
+        "since_best": 1,
+        "rewinds": 0,
+    }
     assert about["recipe"]["clips_per_step"] == 2
     assert about["categories"] == CLASSES
     _, best = checkpoint.read_checkpoint(whole / "checkpoint_best.ckpt")
@@ -152,7 +196,7 @@ def test_a_run_leaves_checkpoints_and_curves(whole):
 
 
 @pytest.mark.parametrize("after", [1, 4, 6])
-def test_a_stopped_run_goes_on_bit_by_bit(whole, tmp_path, after):
+def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, after):
     """Stopped in the first step, in the last of an epoch (whose validation then waits), in the middle of one."""
     folder = tmp_path / "stopped"
     trainer = make_trainer(folder, ScriptedValidation(0.2))
@@ -170,15 +214,140 @@ def test_a_stopped_run_goes_on_bit_by_bit(whole, tmp_path, after):
     assert resumed.total_steps == after
     assert run(resumed)
     assert last_file(folder) == last_file(whole)
-    for column in range(5):  # all but the seconds
-        values = [
-            [line.split(",")[column] for line in (path / "metrics.csv").read_text().splitlines()]
-            for path in (whole, folder)
-        ]
-        assert values[0] == values[1]
+    for column in ("epoch", "lr", "loss", "top1", "top5"):  # all but the seconds
+        assert rows(folder)[column] == rows(whole)[column]
 
 
-def test_a_killed_run_goes_on_from_its_last_save(whole, tmp_path):
+def test_the_real_step_is_resumed_bit_by_bit(tmp_path, compiled):
+    """Momentum, the step that the learning rate follows from, parameters: all are in the file."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert run(make_trainer(whole))
+    assert not run(make_trainer(stopped), Stop(6))
+    resumed = make_trainer(stopped)
+    resumed.resume(find_checkpoint("auto", stopped))
+    assert run(resumed)
+    assert last_file(stopped) == last_file(whole)
+    assert rows(stopped)["loss"] == rows(whole)["loss"]
+
+
+def test_the_best_validation_is_remembered(tmp_path):
+    """A worse one after the stop does not replace it, and counts for patience."""
+    assert not run(make_trainer(tmp_path, ScriptedValidation(0.6)), Stop(6))
+    best = (tmp_path / "checkpoint_best.ckpt").read_bytes()
+    resumed = make_trainer(tmp_path, ScriptedValidation(0.2, 0.4), patience=2)
+    resumed.resume(find_checkpoint("auto", tmp_path))
+    assert run(resumed)
+    assert (tmp_path / "checkpoint_best.ckpt").read_bytes() == best
+    assert (resumed.progress.best, resumed.progress.since_best) == ((0.6, 1.0, 6), 2)
+
+
+def test_a_run_that_goes_back(whole, tmp_path):
+    """Its curves have each epoch once, and it is resumed from where it is, not from what it left."""
+    folder = tmp_path / "back"
+    shutil.copytree(whole, folder)
+    trainer = make_trainer(folder, ScriptedValidation(0.3))
+    trainer.resume(folder / f"checkpoint_trn-1_{STEPS}.ckpt")
+    assert trainer.progress.rewinds == 1
+    assert not run(trainer, Stop(STEPS + 1))
+    assert rows(folder)["epoch"] == ["1", "2"]
+    assert rows(folder)["top1"] == ["0.2", "0.3"]
+    again = make_trainer(folder, ScriptedValidation(0.4))
+    again.resume(find_checkpoint("auto", folder))
+    assert again.total_steps == 2 * STEPS + 1
+    assert run(again)
+    assert rows(folder)["epoch"] == ["1", "2", "3"]
+    assert rows(folder)["loss"] == rows(whole)["loss"]
+
+
+def test_the_loss_of_a_part_of_an_epoch(tmp_path, caplog):
+    """It is the mean over the steps that were made."""
+    trainer = make_trainer(tmp_path, max_steps=6)
+    trainer.logger.setLevel(logging.INFO)
+    trainer.logger.addHandler(caplog.handler)
+    assert run(trainer)
+    trainer.logger.removeHandler(caplog.handler)
+    losses = [float(line.split("loss is ")[1]) for line in dict.fromkeys(caplog.messages) if "loss is" in line]
+    assert len(losses) == 6
+    expected = [np.mean(losses[:4]), np.mean(losses[4:])]
+    assert [float(loss) for loss in rows(tmp_path)["loss"]] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_network_is_in_training_mode_in_every_step(tmp_path):
+    """Validation puts it into evaluation mode; InstantStep looks."""
+    validate = ScriptedValidation(0.2, 0.6, 0.4)
+    trainer = make_trainer(tmp_path, lambda: (trainer.network.set_train(False), validate())[1])
+    trainer.validate.best, trainer.validate.since_best = None, 0
+    assert run(trainer)
+    assert not trainer.network.training
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.ckpt"))
+
+
+@pytest.mark.parametrize(("interval", "epochs"), [(1, [1, 2, 3]), (2, [2, 3]), (5, [3])])
+def test_checkpoints_every_so_many_epochs(tmp_path, interval, epochs):
+    assert run(make_trainer(tmp_path, ckpt_save_interval=interval))
+    numbered = [name for name in names(tmp_path) if "trn" in name]
+    assert numbered == [f"checkpoint_trn-{epoch}_{STEPS}.ckpt" for epoch in epochs]
+
+
+def test_the_newest_are_kept(tmp_path):
+    assert run(make_trainer(tmp_path, keep_checkpoint_max=2))
+    assert names(tmp_path) == ["checkpoint_trn-2_4.ckpt", "checkpoint_trn-3_4.ckpt"]
+
+
+class TwoRanks:
+    """Rank ``rank`` of two; the other one is always as far, but for ``ahead`` steps."""
+
+    size = 2
+
+    def __init__(self, rank, ahead=0):
+        self.rank, self.ahead = rank, ahead
+
+    def sum(self, values):
+        return np.array([2 * value + self.ahead for value in values], np.float64)
+
+
+@pytest.mark.parametrize(
+    ("rank", "master_only", "saves"), [(0, True, True), (1, True, False), (0, False, True), (1, False, True)]
+)
+def test_who_saves(tmp_path, rank, master_only, saves):
+    validate = ScriptedValidation(0.2)
+    trainer = make_trainer(tmp_path, validate, TwoRanks(rank), max_steps=4, ckpt_save_on_master_only=master_only)
+    assert run(trainer)
+    checkpoints = ["checkpoint_best.ckpt", "checkpoint_last.ckpt", "checkpoint_trn-1_4.ckpt"]
+    assert names(tmp_path) == (checkpoints if saves else [])
+    assert (tmp_path / "metrics.csv").exists() == (rank == 0)
+
+
+def test_ranks_at_different_steps(start, tmp_path):
+    trainer = make_trainer(tmp_path, ranks=TwoRanks(0, ahead=3), train_batch_size=1)
+    with pytest.raises(InputError, match="checkpoint_last.ckpt: the ranks have checkpoints of different steps"):
+        trainer.resume(start)
+
+
+def test_two_ranks_resume_what_one_began(start, tmp_path):
+    """With half the clips each; not with as many as the one had."""
+    make_trainer(tmp_path, ranks=TwoRanks(0), train_batch_size=1).resume(start)
+    with pytest.raises(InputError, match=r"clips_per_step 2 \(now 4\)"):
+        make_trainer(tmp_path, ranks=TwoRanks(0), train_batch_size=2).resume(start)
+
+
+def test_the_loss_is_the_mean_over_the_ranks(tmp_path):
+    one, two = make_trainer(tmp_path / "one"), make_trainer(tmp_path / "two", ranks=TwoRanks(0, ahead=4))
+    for trainer in (one, two):
+        batch = next(batches(0))
+        trainer.make_step(batch, SimpleNamespace(received=0))
+    assert two.progress.loss_sum == pytest.approx(one.progress.loss_sum + 2)
+
+
+def test_one_rank_that_is_stopped_stops_all(tmp_path):
+    trainer = make_trainer(tmp_path, ranks=TwoRanks(0, ahead=1))
+    assert trainer.make_step(next(batches(0)), SimpleNamespace(received=0))
+
+
+def test_a_killed_run_is_resumed_from_its_last_save(whole, tmp_path):
     """Killed: nothing is saved at the moment; the steps since the last save are made again."""
 
     def killed(batches):
@@ -226,38 +395,125 @@ def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path):
     validate = ScriptedValidation(0.6, 0.4)
     resumed = make_trainer(folder, validate)
     resumed.resume(find_checkpoint("auto", folder))
-    assert resumed.progress == Progress(1, STEPS, resumed.progress.loss_sum, [0.2, 1.0, 6], 0)
+    assert resumed.progress == Progress(1, STEPS, resumed.progress.loss_sum, (0.2, 1.0, 6), 0)
     assert run(resumed)
     assert last_file(folder) == last_file(whole)
 
 
-def test_patience(tmp_path, compiled):
+def test_patience(tmp_path):
     trainer = make_trainer(tmp_path, ScriptedValidation(0.5, 0.4, 0.9), patience=1)
     assert run(trainer)
     assert trainer.progress.epochs_done == 2
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
 
 
+# Written out, with another value for each setting that must not change on resume.
+CHANGED = {
+    "consensus_type": "TRN",
+    "num_segments": 4,
+    "subsample_num": 1,
+    "img_feature_dim": 9,
+    "width_mult": 0.5,
+    "dropout": 0.6,
+    "freeze_bn": False,
+    "image_size": 64,
+    "flip": "none",
+    "lr": 0.1,
+    "update_lr_epochs": 3,
+    "momentum": 0.8,
+    "weight_decay": 0.02,
+    "clip_grad_norm": 9.0,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """A checkpoint of a run that has made no step."""
+    folder = tmp_path_factory.mktemp("start")
+    make_trainer(folder).save("checkpoint_last.ckpt")
+    return folder / "checkpoint_last.ckpt"
+
+
+def test_every_fixed_key_is_tried():
+    assert set(CHANGED) == set(keys_for(Use.FIXED))
+
+
+@pytest.mark.parametrize("key", CHANGED)
+def test_a_resumed_run_must_not_change(start, tmp_path, key):
+    before, now = getattr(make_trainer(tmp_path).config, key), CHANGED[key]
+    trainer = make_trainer(tmp_path, **{key: now})
+    values = {parameter.name: parameter.asnumpy().copy() for parameter in trainer.network.get_parameters()}
+    message = re.escape(f"{start}: a resumed training must not change: {key} {before} (now {now})")
+    with pytest.raises(InputError, match=f"^{message}$"):
+        trainer.resume(start)
+    for parameter in trainer.network.get_parameters():
+        np.testing.assert_array_equal(parameter.asnumpy(), values[parameter.name])
+
+
+def test_all_changes_are_named(start, tmp_path):
+    with pytest.raises(InputError, match=r"change: flip label_aware \(now none\), seed 0 \(now 3\)"):
+        make_trainer(tmp_path, seed=3, flip="none").resume(start)
+
+
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "clips", "message"),
     [
-        ({"lr": 0.1}, r"lr 0.05 \(now 0.1\)"),
-        ({"train_batch_size": 4}, r"clips_per_step 2 \(now 4\)"),
-        ({"seed": 3, "flip": "none"}, r"flip label_aware \(now none\), seed 0 \(now 3\)"),
+        ({"train_batch_size": 4}, 9, r"clips_per_step 2 \(now 4\)"),
+        ({}, 10, r"clips 9 \(now 10\)"),
     ],
 )
-def test_a_run_goes_on_as_it_began(tmp_path, changes, message):
-    make_trainer(tmp_path).save("checkpoint_last.ckpt")
-    with pytest.raises(InputError, match=message):
-        make_trainer(tmp_path, **changes).resume(tmp_path / "checkpoint_last.ckpt")
+def test_a_resumed_run_sees_the_same_batches(start, tmp_path, changes, clips, message):
+    trainer = make_trainer(tmp_path, **changes)
+    trainer.clips = trainer.clips._replace(num_clips=clips)
+    with pytest.raises(InputError, match=f"must not change: {message}$"):
+        trainer.resume(start)
 
 
-def test_a_run_does_not_go_on_with_other_classes(tmp_path):
-    make_trainer(tmp_path).save("checkpoint_last.ckpt")
+def test_keys_that_may_change_on_resume(start, tmp_path):
+    make_trainer(tmp_path, epochs_num=9, max_steps=7, eval_interval=2, keep_checkpoint_max=1, train_workers=3).resume(
+        start
+    )
+
+
+def test_a_resumed_run_has_the_same_classes(start, tmp_path):
     trainer = make_trainer(tmp_path)
-    trainer.categories = CLASSES[::-1]
-    with pytest.raises(InputError, match="checkpoint_last.ckpt: cannot go on otherwise than it began: other classes"):
-        trainer.resume(tmp_path / "checkpoint_last.ckpt")
+    trainer.clips = trainer.clips._replace(categories=CLASSES[::-1])
+    with pytest.raises(InputError, match="checkpoint_last.ckpt: a resumed training must not change: other classes"):
+        trainer.resume(start)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": None}, "settings None, expected a JSON object"),
+        ({"recipe": None}, "recipe None, expected a JSON object"),
+        ({"recipe": [1]}, r"recipe \[1\]"),
+        ({"recipe": {}}, "does not say dropout"),
+        ({"categories": None}, "other classes"),
+        ({"progress": None}, "progress None"),
+        ({"progress": {}}, "progress without "),
+        ({"progress": {"colour": 1}}, "progress with colour"),
+        ({"progress": {"epochs_done": "1"}}, "epochs_done '1'"),
+        ({"progress": {"epochs_done": True}}, "epochs_done True"),
+        ({"progress": {"step": -1}}, "step -1"),
+        ({"progress": {"step": 5}}, "has made 5 steps of an epoch of 4"),
+        ({"progress": {"loss_sum": float("nan")}}, "loss_sum nan"),
+        ({"progress": {"best": [1]}}, r"best \[1\]"),
+        ({"progress": {"best": ["a", 1.0, 6]}}, "best "),
+        ({"progress": {"since_best": None}}, "since_best None"),
+    ],
+)
+def test_an_edited_description(start, tmp_path, change, message):
+    entries, about = checkpoint.read_all(start)
+    for part, value in change.items():
+        whole = {**about[part], **value} if part == "progress" and value else value
+        about = {**about, part: whole}
+        if value is None:
+            about.pop(part)
+    checkpoint.save_checkpoint(tmp_path / "edited.ckpt", entries, about)
+    with pytest.raises(InputError, match=f"edited.ckpt: .*{message}"):
+        make_trainer(tmp_path).resume(tmp_path / "edited.ckpt")
 
 
 def test_a_network_without_the_optimisers_state_is_no_run(tmp_path):
@@ -267,19 +523,7 @@ def test_a_network_without_the_optimisers_state_is_no_run(tmp_path):
         trainer.resume(tmp_path / "trn.ckpt")
 
 
-def test_find_checkpoint(tmp_path):
-    assert find_checkpoint("", tmp_path) is None
-    assert find_checkpoint("auto", tmp_path / "not there") is None
-    assert find_checkpoint(str(tmp_path / "some.ckpt"), tmp_path) == tmp_path / "some.ckpt"
-    for name in ("checkpoint_best.ckpt", "checkpoint_last.ckpt", "checkpoint_trn-10_4.ckpt"):
-        (tmp_path / name).touch()
-    os.utime(tmp_path / "checkpoint_last.ckpt", (5, 5))
-    assert find_checkpoint("auto", tmp_path).name == "checkpoint_trn-10_4.ckpt"
-    os.utime(tmp_path / "checkpoint_trn-10_4.ckpt", (4, 4))
-    assert find_checkpoint("auto", tmp_path).name == "checkpoint_last.ckpt"
-
-
-def test_a_loss_that_is_no_number_ends_the_run(tmp_path, compiled):
+def test_a_loss_that_is_nan_ends_the_run(tmp_path):
     trainer = make_trainer(tmp_path, lr=0.05)
     trainer.network.consensus.fc_fusion_scales[0][3].bias.set_data(Tensor(np.full(3, np.nan, np.float32)))
     with pytest.raises(InputError, match="lr 0.05: the loss became nan in epoch: 1 step: 1"):

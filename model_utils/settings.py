@@ -1,0 +1,132 @@
+"""What each key of ``configs/jester_config.yaml`` is for: one row a key, with its type and its uses.
+
+    seed: Annotated[int, Use.FIXED, Use.PROTOCOL]
+
+Whoever needs the keys of one use asks ``keys_for``; nobody keeps a list. A new key needs a row here and its three lines
+in the YAML. A type checker reads the rows as the attributes of a config, so that it finds a misspelt key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
+
+
+class Use(Enum):
+    """One use of a key. Each key is FIXED or FREE, and may have other uses besides."""
+
+    NETWORK = "builds the network: a given value must be the checkpoint's"
+    FOLLOWED = "does not build the network: evaluation takes the checkpoint's value unless one is given"
+    EXPORTED = "stands in the JSON of an exported file: who runs the file follows it"
+    FIXED = "must not change when a training is resumed"
+    FREE = "may change when a training is resumed"
+    PROTOCOL = "scores depend on it: an evaluation records it"
+    IN_DATA = "on ModelArts a relative path starts in data_path"
+    IN_LOAD = "on ModelArts a relative path starts in load_path"
+    IN_OUTPUT = "on ModelArts a relative path starts in output_path"
+
+
+class Settings:
+    """The keys of the YAML as typed attributes, in its order; and ``given``, those that the user gave a value."""
+
+    given: frozenset[str]
+
+    # Model
+    consensus_type: Annotated[str, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
+    num_segments: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    subsample_num: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    img_feature_dim: Annotated[int, Use.NETWORK, Use.FIXED]
+    width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
+    dropout: Annotated[float, Use.FIXED]
+    freeze_bn: Annotated[bool, Use.FIXED]
+
+    # Dataset
+    dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]
+    images_dir_name: Annotated[str, Use.FREE]
+    categories_list_file_name: Annotated[str, Use.FREE]
+    train_list_file_name: Annotated[str, Use.FREE]
+    eval_list_file_name: Annotated[str, Use.FREE]
+    image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+
+    # Training
+    pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
+    lr: Annotated[float, Use.FIXED]
+    update_lr_epochs: Annotated[int, Use.FIXED]
+    epochs_num: Annotated[int, Use.FREE]
+    max_steps: Annotated[int, Use.FREE]
+    train_batch_size: Annotated[int, Use.FREE]  # its product with the number of ranks is fixed
+    train_workers: Annotated[int, Use.FREE]
+    momentum: Annotated[float, Use.FIXED]
+    weight_decay: Annotated[float, Use.FIXED]
+    clip_grad_norm: Annotated[float, Use.FIXED]
+    train_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
+    log_interval: Annotated[int, Use.FREE]
+    ckpt_save_interval: Annotated[int, Use.FREE]
+    ckpt_save_steps: Annotated[int, Use.FREE]
+    keep_checkpoint_max: Annotated[int, Use.FREE]
+    ckpt_save_on_master_only: Annotated[bool, Use.FREE]
+    resume: Annotated[str, Use.FREE, Use.IN_LOAD]
+    eval_interval: Annotated[int, Use.FREE]
+    patience: Annotated[int, Use.FREE]
+
+    # Evaluation and export
+    ckpt_file: Annotated[str, Use.FREE, Use.PROTOCOL, Use.IN_LOAD]
+    split: Annotated[str, Use.FREE, Use.PROTOCOL]
+    relations: Annotated[str, Use.EXPORTED, Use.FREE, Use.PROTOCOL]
+    test_crops: Annotated[int, Use.FREE, Use.PROTOCOL]
+    frame_order: Annotated[str, Use.FREE, Use.PROTOCOL]
+    observe: Annotated[str, Use.FREE, Use.PROTOCOL]
+    on_error: Annotated[str, Use.FREE, Use.PROTOCOL]
+    eval_batch_size: Annotated[int, Use.FREE]
+    eval_workers: Annotated[int, Use.FREE]
+    eval_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
+    export_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
+    model_name: Annotated[str, Use.FREE]
+    file_format: Annotated[str, Use.FREE]
+    export_batch_size: Annotated[int, Use.FREE]
+
+    # Device
+    device_target: Annotated[str, Use.FREE, Use.PROTOCOL]
+    device_id: Annotated[int, Use.FREE]
+    is_train_distributed: Annotated[bool, Use.FREE]
+    group_size: Annotated[int, Use.FREE]
+    seed: Annotated[int, Use.FIXED, Use.PROTOCOL]
+
+    # ModelArts
+    enable_modelarts: Annotated[bool, Use.FREE]
+    data_url: Annotated[str, Use.FREE]
+    train_url: Annotated[str, Use.FREE]
+    checkpoint_url: Annotated[str, Use.FREE]
+    data_path: Annotated[str, Use.FREE]
+    output_path: Annotated[str, Use.FREE]
+    load_path: Annotated[str, Use.FREE]
+
+
+@cache
+def table() -> Mapping[str, tuple[type, frozenset[Use]]]:
+    """The rows as {key: (type, uses)}, in the order of the YAML."""
+    rows = {}
+    for key, hint in get_type_hints(Settings, include_extras=True).items():
+        kind, *uses = get_args(hint) or (hint,)
+        if key != "given":
+            rows[key] = kind, frozenset(uses)
+    return rows
+
+
+def keys_for(*uses: Use) -> tuple[str, ...]:
+    """The keys that have one of these uses, in the order of the YAML."""
+    return tuple(key for key, (_, its_uses) in table().items() if its_uses & set(uses))
+
+
+def values_for(settings: Any, *uses: Use) -> dict[str, Any]:
+    """The present values of the keys that have one of these uses."""
+    return {key: getattr(settings, key) for key in keys_for(*uses)}
+
+
+def is_of_type(key: str, value: Any) -> bool:
+    """Whether a value, read from a file, has the type of a key; an int counts as a float."""
+    kind, _ = table()[key]
+    return type(value) in ((int, float) if kind is float else (kind,))
