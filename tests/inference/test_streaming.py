@@ -52,6 +52,13 @@ def test_the_real_backbone_sees_one_frame_as_it_sees_many():
     assert np.abs(scores).max() > 0.1
 
 
+def test_a_network_in_training_mode_is_put_into_evaluation_mode():
+    network = ordering_network().set_train(True)
+    recognizer = Recognizer(network, SIDE)
+    assert not any(cell.training for _, cell in network.cells_and_names())
+    assert not any(cell.training for _, cell in recognizer.frame_features.cells_and_names())
+
+
 def test_compiled(compiled):
     network = ordering_network()
     frames = changing_frames(4)
@@ -265,7 +272,10 @@ def test_times_that_are_due_but_for_rounding_go_in():
 
 
 def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
-    """Due at 0, 1, 2, 3: what comes at 1.9 is taken for 1, so the next is due at 2; 4.5 is late by 1.5, so the next is due at 5.5."""
+    """Due at 0, 1, 2, 3: what comes at 1.9 is taken for 1, so the next is due at 2.
+
+    What comes at 4.5 is late by more than an interval, so the next is due at 5.5.
+    """
     recognizer = Recognizer(colour_network(), SIDE, window=3.0)
     frame = coloured("Red", 1)[0]
     taken = []
