@@ -32,7 +32,7 @@ from model_utils.logging import get_logger
 from model_utils.util import run_main
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from tests.data.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+from tests.data.test_unpack_jester_dataset import cut, edit_zip, tar_of, write_data, write_labels
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
@@ -180,15 +180,36 @@ def other_part(name: str, *members: tuple[str, bytes]) -> Damage:
     return damage
 
 
-def archive_with(member: str | tarfile.TarInfo) -> Damage:
-    """Replaces the archives by one part, with this member in it."""
+def stream(packed: bytes) -> Damage:
+    """Replaces the archives by one part with this content."""
 
     def damage(work: Path) -> None:
         shutil.rmtree(work / "archives")
-        write_data(work / "archives", [tar_of([(member, b"x") if isinstance(member, str) else member])])
+        write_data(work / "archives", [packed])
         write_labels(work / "archives")
 
     return damage
+
+
+def archive_with(members: str | tarfile.TarInfo | tuple[str, ...]) -> Damage:
+    """Replaces the archives by one part, with these members in it."""
+    members = members if isinstance(members, tuple) else (members,)
+    return stream(tar_of([(member, b"x") if isinstance(member, str) else member for member in members]))
+
+
+def edit(name: str, offset: int, value: int) -> Damage:
+    """Sets a field in the headers of a zip archive."""
+    return lambda work: edit_zip(work / name, offset, value)
+
+
+def make(name: str) -> Damage:
+    return lambda work: (work / name).mkdir(parents=True)
+
+
+def claims_200_gb() -> tarfile.TarInfo:
+    info = tarfile.TarInfo("20bn-jester-v1/1/00001.jpg")
+    info.pax_headers = {"size": str(200 * 10**9)}
+    return info
 
 
 def link(name: str, target: str) -> tarfile.TarInfo:
@@ -414,6 +435,30 @@ CASES = [
     Case(
         "link", archive_with(link("20bn-jester-v1/1", "/tmp")), UNPACK, ("archive member '20bn-jester-v1/1'", "refused")
     ),
+    Case("empty archive", stream(tar_of([])), UNPACK, "-00.zip: no files in the archive"),
+    Case(
+        "second archive that is damaged",
+        stream(tar_of([("20bn-jester-v1/1/00001.jpg", b"x")]) + tar_of([("20bn-jester-v1/2/00001.jpg", b"x")])[:-9]),
+        UNPACK,
+        "-00.zip: the archive does not end with this part",
+    ),
+    Case(
+        "frame twice",
+        archive_with(("20bn-jester-v1/1/00001.jpg", "20bn-jester-v1/1/00001.jpg")),
+        UNPACK,
+        ("archive member '20bn-jester-v1/1/00001.jpg': there twice", "refused"),
+    ),
+    Case("huge member", archive_with(claims_200_gb()), UNPACK, ("200000000000 bytes, more than", "refused")),
+    Case("name that is not UTF-8", archive_with("20bn-jester-v1/\udcff/1.jpg"), UNPACK, ("not a file name", "refused")),
+    *(
+        Case(name, edit(path, offset, value), UNPACK, f"{path}: {named}")
+        for path in (FIRST, LABELS)
+        for name, offset, value, named in (
+            ("encrypted zip", 6, 1, "cannot be read without a password"),
+            ("Deflate64 zip", 8, 9, "zipped in a way that Python cannot read"),
+        )
+    ),
+    Case("folder as label list", both(remove(LABELS), make("archives/labels/a.csv")), UNPACK, "a.csv: cannot be read"),
     Case("no labels", remove(LABELS), UNPACK, "package-labels.zip: no such file"),
     Case("truncated labels", cut_off(LABELS), UNPACK, "package-labels.zip: damaged"),
     Case("file as target", write("target", ""), (UNPACK, SYNTHETIC), "target"),
@@ -511,8 +556,10 @@ SCRIPTS = [
             ("run_eval_gpu", "data trn.ckpt more", "2 argument(s) expected, 3 given"),
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
+            ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
-            ("quickstart", "--help", "at most one folder expected, given: --help"),
+            ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "no arguments expected, given: one"),
         ]
     ),
@@ -532,6 +579,8 @@ SCRIPTS = [
             ("run_export_gpu", "nowhere trn.ckpt"),
             ("run_export_gpu", "data nowhere.ckpt"),
             ("run_order_ablation", "nowhere out"),
+            ("run_stream_eval", "nowhere truth.json trn.ckpt"),
+            ("run_stream_eval", "data nowhere trn.ckpt"),
         ]
     ),
     Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),
@@ -558,6 +607,18 @@ SCRIPTS = [
         f"{OUT} --config_path nowhere.yaml",
     ),
     Case("file as folder", nothing, "quickstart.sh in.pth", "in.pth: is not a folder"),
+    *(
+        Case(
+            "folder of the user's own", write(f"work/{name}/mine", "x"), "quickstart.sh work", f"work/{name}: would be"
+        )
+        for name in ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
+    ),
+    *(
+        Case(
+            "folder of the user's own", write(f"out/{name}/mine", ""), "run_order_ablation.sh data out", f"out/{name}:"
+        )
+        for name in ("TRNmultiscale", "TRN", "avg")
+    ),
     Case("no archives", nothing, "unpack_jester_dataset.sh data target", "data: no archives here"),
     Case("no labels", remove("data/labels"), "preprocess_jester_dataset.sh data", "labels.csv: no such file"),
     Case("no Python", nothing, "PATH={bin} HOME=data quickstart.sh work", "no Python among 3.11 3.12 3.10 found"),
@@ -685,7 +746,7 @@ def repository(tmp_path_factory):
     for path in (*ROOT.glob("*.py"), *ROOT.glob("*.txt"), ROOT / "src", ROOT / "model_utils", ROOT / "configs"):
         (folder / path.name).symlink_to(path)
     (folder / "bin").mkdir()
-    for tool in ("bash", "dirname", "cat", "mkdir", "rm"):
+    for tool in ("bash", "dirname", "cat", "mkdir", "rm", "flock", "ls"):
         (folder / "bin" / tool).symlink_to(shutil.which(tool))
     return folder
 

@@ -77,10 +77,10 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
     window = config.window or WINDOW
     if config.stream:
-        from src.inference.streaming import EventDetector, Recognizer
+        from src.inference.streaming import Recognizer, build_detector
 
         recognizer = Recognizer(model.inner_network("--stream"), model.image_size, window)
-        detector = EventDetector(model.categories)
+        detector = build_detector(config, model.categories)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 
     def recognise(source: Source, result: dict[str, Any]) -> None:
