@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from src.inference.streaming import EventDetector, Recognizer
 
 LONG = 10.0  # seconds
-WINDOW = 3.0  # seconds; clips of Jester last about as long
 
 Recognise = Callable[[Source, "dict[str, Any]"], None]
 
@@ -77,7 +76,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
     """
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
-    window = config.window or WINDOW
+    window = config.window or timeline.WINDOW
     if config.stream:
         from src.inference.streaming import Recognizer, build_detector
 
@@ -100,7 +99,7 @@ def recognise_clip(config: InferSettings, model: Model, source: Source, result: 
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
     if isinstance(source, Camera) and config.output:
         raise InputError(f"{source.name}: --output of a camera goes with --stream")
-    clip = timeline.read_clip(source, model.num_segments, config.window or WINDOW)
+    clip = timeline.read_clip(source, model.num_segments, config.window or timeline.WINDOW)
     logits = model.clip_logits(clip.frames)
     top = model.top(logits)
     result.update(num_frames=clip.num_frames, frame_indices=clip.indices.tolist(), logits=logits.tolist(), top=top)

@@ -24,13 +24,12 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
+from src.inference.timeline import TOLERANCE, WINDOW
 from src.transforms import cut_crops
 from src.tsn import TSN, FrameFeatures
 from src.utils import softmax
 
-WINDOW = 3.0  # seconds; clips of Jester last about as long
 FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring stands for: the first, and after a gap
-TOLERANCE = 1e-6  # seconds, because times are rounded sums
 
 
 class Recognizer:

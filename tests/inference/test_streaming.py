@@ -337,6 +337,10 @@ def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
     assert taken == [0.0, 1.9, 2.1, 4.5, 5.6]
 
 
+def test_by_default_frames_span_three_seconds():
+    assert Recognizer(colour_network(), SIDE).interval == pytest.approx(3 / 3)  # of three frames
+
+
 @pytest.mark.parametrize("window", [1e308, 1e-308])
 def test_windows_of_any_length(window):
     recognizer = Recognizer(colour_network(), SIDE, window=window)
