@@ -1,10 +1,15 @@
 # shellcheck shell=bash
-# What the scripts in this folder share: argument checks, paths, the interpreter. To be sourced, not run.
+# What the scripts in this folder share: argument checks, the interpreter, folders that a script may empty. To be
+# sourced, not run.
 #
-# A script sets USAGE, checks its arguments with the functions below and ends with run_python. Python runs in the
-# repository root, but a path that a user gives means what it means in the folder where the user stands.
+# A script sets USAGE, checks its arguments with the functions below and ends with run_python. Python runs in the folder
+# where the user stands, so a relative path means the same to the script, in a config file and in an option.
 
+unset CDPATH # cd would print where it went
+SCRIPT="${0##*/}"
 REPO_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Python finds src and model_utils here and nowhere else: not in a folder of the user's that has the same name.
+export PYTHONPATH="$REPO_ROOT${PYTHONPATH:+:$PYTHONPATH}" PYTHONSAFEPATH=1
 
 fail() {
     echo "error: $1" >&2
@@ -17,10 +22,22 @@ usage_error() {
     exit 1
 }
 
-# require_arguments COUNT "$@": COUNT arguments, and after them nothing but options.
+# answer_help "$@": print the usage and stop if one of the arguments asks for it.
+answer_help() {
+    local argument
+    for argument in "$@"; do
+        if [ "$argument" = --help ] || [ "$argument" = -h ]; then
+            printf '%s\n' "$USAGE"
+            exit 0
+        fi
+    done
+}
+
+# require_arguments COUNT "$@": COUNT arguments, and after them nothing but options; or a request for help.
 require_arguments() {
     local count=$1 given=0
     shift
+    answer_help "$@"
     while [ "$given" -lt $# ] && [[ "${*:given + 1:1}" != --* ]]; do
         given=$((given + 1))
     done
@@ -29,66 +46,81 @@ require_arguments() {
     fi
 }
 
-# absolute PATH: the path as it is seen from any folder; an empty one stays empty, and "auto" (--resume) what it is.
-absolute() {
-    case "$1" in
-        "" | /* | auto) printf '%s\n' "$1" ;;
-        *) printf '%s\n' "$PWD/$1" ;;
-    esac
-}
-
 require_file() {
-    [ -f "$1" ] || fail "$1: no such file"
+    [ -f "$1" ] || fail "${1:-"''"}: no such file"
 }
 
 require_dir() {
-    [ -d "$1" ] || fail "$1: no such folder"
+    [ -d "$1" ] || fail "${1:-"''"}: no such folder"
 }
 
-# resolve_options "NAME NAME..." "$@": fill the array OPTIONS with the options given; the values of those named are
-# paths and become absolute (--name value and --name=value).
-resolve_options() {
-    local names=" $1 " previous="" option
-    shift
-    OPTIONS=()
+# gives_config "$@": whether a config file of the user's own is among the options.
+gives_config() {
+    local option
     for option in "$@"; do
-        if [[ "$previous" == --* && "$names" == *" ${previous#--} "* ]]; then
-            option="$(absolute "$option")"
-        elif [[ "$option" == --*=* && "$names" == *" $(option_name "$option") "* ]]; then
-            option="${option%%=*}=$(absolute "${option#*=}")"
+        [[ "$option" != --config_path && "$option" != --config_path=* ]] || return 0
+    done
+    return 1
+}
+
+# choose_device: fill the array DEVICE with the option that the environment variable DEVICE_TARGET stands for. Without
+# it the config decides.
+# shellcheck disable=SC2034
+choose_device() {
+    DEVICE=()
+    [ -z "${DEVICE_TARGET:-}" ] || DEVICE=(--device_target "$DEVICE_TARGET")
+}
+
+# hold_folder FOLDER: make this folder, and keep every other script that holds it out until this script has ended.
+hold_folder() {
+    local message
+    message="$(mkdir -p -- "$1" 2>&1)" || fail "$message"
+    exec 8< "$1"
+    # Where locks do not work flock ends with another status.
+    flock --nonblock --conflict-exit-code 75 8 || [ $? -ne 75 ] || fail "$1: another $SCRIPT works in this folder"
+}
+
+# A script may empty a folder that has its marker, a file of this name.
+MARKER=".made-by-${SCRIPT%.sh}"
+
+# check_own FOLDER...: stop if one of these folders has content, but not the marker.
+check_own() {
+    local folder
+    for folder in "$@"; do
+        if [ -e "$folder" ] && [ ! -d "$folder" ]; then
+            fail "$folder: is not a folder"
+        elif [ -d "$folder" ] && [ ! -e "$folder/$MARKER" ] && [ -n "$(ls -A -- "$folder")" ]; then
+            fail "$folder: would be emptied, but $SCRIPT did not make it; move it away, or give another folder"
         fi
-        OPTIONS+=("$option")
-        previous="$option"
     done
 }
 
-# option_name --NAME=VALUE: only the name.
-option_name() {
-    local name="${1%%=*}"
-    printf '%s\n' "${name#--}"
+# empty_own FOLDER...: make these folders, with the marker, and remove what is in them.
+empty_own() {
+    local folder
+    check_own "$@"
+    for folder in "$@"; do
+        mkdir -p -- "$folder"
+        : > "$folder/$MARKER"
+        find "$folder/" -mindepth 1 -not -name "$MARKER" -delete
+    done
 }
 
-# The options whose values are paths: config_path, and the keys that model_utils/settings.py says are.
-# shellcheck disable=SC2034
-CONFIG_PATHS="config_path dataset_root pre_trained_backbone train_output_dir resume ckpt_file eval_output_dir \
-export_output_dir data_path output_path load_path"
-
 # choose_python: set PYTHON, unless the environment does, to the repository's own .venv, unless another virtual
-# environment is active, or else to the python on PATH; and go to the repository root, where it is to run.
+# environment is active, or else to the python on PATH.
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
-        [[ "$PYTHON" != */* ]] || PYTHON="$(absolute "$PYTHON")"
+        : # the user's choice
     elif [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$REPO_ROOT/.venv/bin/python" ]; then
         PYTHON="$REPO_ROOT/.venv/bin/python"
     else
         PYTHON=python
     fi
     command -v "$PYTHON" > /dev/null || fail "$PYTHON: no such interpreter; name one in the environment variable PYTHON"
-    cd "$REPO_ROOT" || exit
 }
 
-# run_python ARGUMENTS...: become that Python program.
+# run_python PROGRAM ARGUMENTS...: become that program of the repository.
 run_python() {
     choose_python
-    exec "$PYTHON" "$@"
+    exec "$PYTHON" "$REPO_ROOT/$1" "${@:2}"
 }

@@ -11,4 +11,4 @@ USAGE="usage: bash scripts/convert_bn_inception.sh IN.pth OUT.ckpt [--width_mult
 
 require_arguments 2 "$@"
 require_file "$1"
-run_python -m src.convert_bn_inception "$(absolute "$1")" "$(absolute "$2")" "${@:3}"
+run_python src/convert_bn_inception.py "$@"

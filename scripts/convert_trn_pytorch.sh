@@ -13,5 +13,4 @@ USAGE="usage: bash scripts/convert_trn_pytorch.sh IN.pth.tar OUT.ckpt [--categor
 
 require_arguments 2 "$@"
 require_file "$1"
-resolve_options "categories" "${@:3}"
-run_python -m src.convert_trn_pytorch "$(absolute "$1")" "$(absolute "$2")" "${OPTIONS[@]}"
+run_python src/convert_trn_pytorch.py "$@"

@@ -5,7 +5,7 @@
 find_interpreter() {
     local version candidate
     for version in "$@"; do
-        for candidate in "python$version" "$HOME/.pyenv/versions/$version".*/bin/python; do
+        for candidate in "python$version" ~/.pyenv/versions/"$version".*/bin/python; do
             if "$candidate" -c "import sys, venv; sys.exit('%d.%d' % sys.version_info[:2] != '$version')" 2> /dev/null; then
                 echo "$candidate"
                 return
@@ -16,15 +16,33 @@ find_interpreter() {
 }
 
 # make_environment FOLDER REQUIREMENTS VERSION...: make the environment unless it was made from the same requirements
-# before. It is complete only when the copy of the requirements lies in it.
+# before. Of two that begin at once the second waits, and then finds it. FOLDER.lock stays behind: another process may
+# wait for it.
 make_environment() {
-    local folder=$1 requirements=$2 interpreter wanted
-    shift 2
-    wanted="$(cat requirements.txt "$requirements")"
-    if [ "$wanted" = "$(cat "$folder/requirements" 2> /dev/null)" ]; then
-        echo "Environment: $folder (there already)"
+    if is_made "$1" "$2"; then
+        echo "Environment: $1 (there already)"
         return
     fi
+    # With `set -e`, what fails in the parentheses ends them and, with the same status, the script.
+    (
+        flock --nonblock 9 || { echo "Environment: $1 is being made by another process; waiting" && flock 9; }
+        if is_made "$1" "$2"; then
+            echo "Environment: $1 (there by now)"
+        else
+            install_environment "$@" # what is started here holds the lock, too
+        fi
+    ) 9> "$1.lock"
+}
+
+# is_made FOLDER REQUIREMENTS: whether the environment is complete, which is when the copy of the requirements lies in
+# it, and its Python still runs.
+is_made() {
+    [ "$(cat requirements.txt "$2")" = "$(cat "$1/requirements" 2> /dev/null)" ] && "$1/bin/python" -c "" 2> /dev/null
+}
+
+install_environment() {
+    local folder=$1 requirements=$2 interpreter
+    shift 2
     if ! interpreter="$(find_interpreter "$@")"; then
         echo "error: no Python among $* found that can make a virtual environment (Debian: apt-get install python3-venv)" >&2
         return 1
@@ -33,5 +51,5 @@ make_environment() {
     rm -rf "$folder"
     "$interpreter" -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-    echo "$wanted" > "$folder/requirements"
+    cat requirements.txt "$requirements" > "$folder/requirements"
 }

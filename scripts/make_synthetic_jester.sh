@@ -13,7 +13,4 @@ USAGE="usage: bash scripts/make_synthetic_jester.sh TARGET [--option value ...]
   --contact_sheet PNG       also write a picture with six frames of every gesture"
 
 require_arguments 1 "$@"
-target="$(absolute "$1")"
-resolve_options "contact_sheet" "${@:2}"
-
-run_python -m src.data.synthetic_jester "$target" "${OPTIONS[@]}"
+run_python src/data/synthetic_jester.py "$@"

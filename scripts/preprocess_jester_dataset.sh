@@ -12,7 +12,4 @@ USAGE="usage: bash scripts/preprocess_jester_dataset.sh DATASET_ROOT [--option v
 
 require_arguments 1 "$@"
 require_dir "$1"
-dataset_root="$(absolute "$1")"
-resolve_options "labels_path save_labels_path" "${@:2}"
-
-run_python -m src.preprocess_jester_dataset "$dataset_root" "${OPTIONS[@]}"
+run_python src/preprocess_jester_dataset.py "$@"

@@ -7,27 +7,26 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="usage: bash scripts/run_distributed_train_gpu.sh DATASET_ROOT PRETRAINED [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
   PRETRAINED    checkpoint of the backbone, or \"\" to train from scratch
-environment: DEVICE_NUM (default 8), HOSTFILE (mpirun's, none by default), DEVICE_TARGET (GPU, CPU or Ascend; default GPU).
-The logs and the checkpoints go to ./train-logs."
+  --key value   any key of the configuration; python train.py --help lists them. Without --config_path a device gets
+                8 clips a step, which is the published recipe on 8 devices; with it, as many as that config says
+environment: DEVICE_NUM (default 8), HOSTFILE (mpirun's, none by default), DEVICE_TARGET (GPU, CPU or Ascend; the
+config's device_target, which is GPU, by default).
+The logs and the checkpoints go to ./train-logs unless --train_output_dir or the file of --config_path says otherwise."
 
 require_arguments 2 "$@"
-dataset_root="$(absolute "$1")"
-pretrained="$(absolute "$2")"
 device_num="${DEVICE_NUM:-8}"
 [[ "$device_num" =~ ^[1-9][0-9]*$ ]] || usage_error "DEVICE_NUM=$device_num: not a number of devices"
-require_dir "$dataset_root"
-[ -z "$pretrained" ] || require_file "$pretrained"
+require_dir "$1"
+[ -z "$2" ] || require_file "$2"
 # When it is stopped mpirun gives the processes one second, and they need a step and a save.
-launch=(mpirun -n "$device_num" --allow-run-as-root --mca odls_base_sigkill_timeout 10)
+launch=(mpirun -n "$device_num" --allow-run-as-root --mca odls_base_sigkill_timeout 10 -x PYTHONPATH)
 if [ -n "${HOSTFILE:-}" ]; then
     require_file "$HOSTFILE"
-    launch+=(--hostfile "$(absolute "$HOSTFILE")")
+    launch+=(--hostfile "$HOSTFILE")
 fi
 command -v mpirun > /dev/null || fail "mpirun: not found; install Open MPI (Debian: apt-get install openmpi-bin)"
-resolve_options "$CONFIG_PATHS" "${@:3}"
-# Eight devices with 8 clips each is the published recipe; a config of the user's own says itself how many.
-[[ " ${OPTIONS[*]} " == *" --config_path"* ]] || OPTIONS=(--train_batch_size 8 "${OPTIONS[@]}")
+choose_device
 choose_python
-exec "${launch[@]}" "$PYTHON" train.py --is_train_distributed true --group_size "$device_num" \
-    --device_target "${DEVICE_TARGET:-GPU}" --dataset_root "$dataset_root" --pre_trained_backbone "$pretrained" \
-    --train_output_dir ./train-logs "${OPTIONS[@]}"
+gives_config "${@:3}" || set -- "$1" "$2" --train_batch_size 8 "${@:3}"
+exec "${launch[@]}" "$PYTHON" "$REPO_ROOT/train.py" --is_train_distributed true --group_size "$device_num" \
+    "${DEVICE[@]}" --dataset_root "$1" --pre_trained_backbone "$2" "${@:3}"

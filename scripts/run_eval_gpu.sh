@@ -7,13 +7,12 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="usage: bash scripts/run_eval_gpu.sh DATASET_ROOT CKPT [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
   CKPT          checkpoint of the trained network
-environment: DEVICE_TARGET (GPU, CPU or Ascend; default GPU). The log and the results go to ./eval-logs."
+  --key value   any key of the configuration; python eval.py --help lists them
+environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target, which is GPU, by default).
+The log and the results go to ./eval-logs unless --eval_output_dir or the file of --config_path says otherwise."
 
 require_arguments 2 "$@"
-dataset_root="$(absolute "$1")"
-ckpt="$(absolute "$2")"
-require_dir "$dataset_root"
-require_file "$ckpt"
-resolve_options "$CONFIG_PATHS" "${@:3}"
-run_python eval.py --device_target "${DEVICE_TARGET:-GPU}" --dataset_root "$dataset_root" --ckpt_file "$ckpt" \
-    --eval_output_dir ./eval-logs "${OPTIONS[@]}"
+require_dir "$1"
+require_file "$2"
+choose_device
+run_python eval.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$2" "${@:3}"

@@ -7,13 +7,13 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="usage: bash scripts/run_export_gpu.sh DATASET_ROOT CKPT [--key value ...]
   DATASET_ROOT  folder of the dataset, for its list of classes
   CKPT          checkpoint of the trained network
-environment: DEVICE_TARGET (GPU, CPU or Ascend; default GPU). The log and the exported file go to ./export-logs."
+  --key value   any key of the configuration; python export.py --help lists them
+environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target, which is GPU, by default).
+The log and the exported file go to ./export-logs unless --export_output_dir or the file of --config_path says
+otherwise."
 
 require_arguments 2 "$@"
-dataset_root="$(absolute "$1")"
-ckpt="$(absolute "$2")"
-require_dir "$dataset_root"
-require_file "$ckpt"
-resolve_options "$CONFIG_PATHS" "${@:3}"
-run_python export.py --device_target "${DEVICE_TARGET:-GPU}" --dataset_root "$dataset_root" --ckpt_file "$ckpt" \
-    --export_output_dir ./export-logs "${OPTIONS[@]}"
+require_dir "$1"
+require_file "$2"
+choose_device
+run_python export.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$2" "${@:3}"

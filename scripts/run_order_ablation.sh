@@ -6,25 +6,30 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_order_ablation.sh DATASET_ROOT OUT_DIR [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
-  OUT_DIR       folder for the logs, the checkpoints and order_ablation.{md,csv,png}; what a run left there is replaced
-Trains with configs/synthetic_config.yaml unless --config_path says otherwise; the keys given go to training and
-evaluation alike. environment: DEVICE_TARGET (GPU, CPU or Ascend; default CPU)."
+  OUT_DIR       folder for the logs, the checkpoints and order_ablation.{md,csv,png}; what this script left there before
+                is replaced
+  --key value   any key of the configuration, for training and evaluation alike; python train.py --help lists them.
+                Without --config_path it is configs/synthetic_config.yaml, on the CPU
+environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target by default)."
 
 require_arguments 2 "$@"
-dataset_root="$(absolute "$1")"
-out_dir="$(absolute "$2")"
+dataset_root="$1" out_dir="$2"
 require_dir "$dataset_root"
-resolve_options "$CONFIG_PATHS" "${@:3}"
+options=("${@:3}")
+gives_config "${options[@]}" || options=(--config_path "$REPO_ROOT/configs/synthetic_config.yaml" "${options[@]}")
+choose_device
 choose_python
+heads=(TRNmultiscale TRN avg)
 
 run_entry() {
-    "$PYTHON" "$1" --config_path configs/synthetic_config.yaml --device_target "${DEVICE_TARGET:-CPU}" \
-        "${OPTIONS[@]}" --dataset_root "$dataset_root" --consensus_type "$head" "${@:2}"
+    "$PYTHON" "$REPO_ROOT/$1" "${DEVICE[@]}" "${options[@]}" --dataset_root "$dataset_root" --consensus_type "$head" \
+        "${@:2}"
 }
 
-for head in TRNmultiscale TRN avg; do
+hold_folder "$out_dir"
+empty_own "${heads[@]/#/"$out_dir/"}"
+for head in "${heads[@]}"; do
     echo "== $head: training ($SECONDS s)"
-    rm -rf "${out_dir:?}/$head"
     run_entry train.py --train_output_dir "$out_dir/$head/train" --keep_checkpoint_max 1
     checkpoints=("$out_dir/$head"/train/checkpoint_trn-*.ckpt)
     for order in natural reversed shuffled; do
@@ -32,4 +37,4 @@ for head in TRNmultiscale TRN avg; do
         run_entry eval.py --ckpt_file "${checkpoints[0]}" --frame_order "$order" --eval_output_dir "$out_dir/$head/$order"
     done
 done
-"$PYTHON" -m src.evaluation.order_ablation "$out_dir"
+run_python src/evaluation/order_ablation.py "$out_dir"

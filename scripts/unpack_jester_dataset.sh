@@ -10,5 +10,4 @@ USAGE="usage: bash scripts/unpack_jester_dataset.sh DATA_PATH TARGET_PATH
 
 require_arguments 2 "$@"
 require_dir "$1"
-
-run_python -m src.data.unpack_jester_dataset "$(absolute "$1")" "$(absolute "$2")" "${@:3}"
+run_python src/data/unpack_jester_dataset.py "$@"

@@ -32,7 +32,7 @@ from model_utils.logging import get_logger
 from model_utils.util import run_main
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from tests.data.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+from tests.data.test_unpack_jester_dataset import cut, edit_zip, tar_of, write_data, write_labels
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
@@ -61,6 +61,7 @@ INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/ri
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
+PROGRAMS_WITH_CLASSES = (TRAIN, EVAL, EXPORT, f"{INFER} --categories data/categories.txt")
 
 UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
@@ -179,15 +180,36 @@ def other_part(name: str, *members: tuple[str, bytes]) -> Damage:
     return damage
 
 
-def archive_with(member: str | tarfile.TarInfo) -> Damage:
-    """Replaces the archives by one part, with this member in it."""
+def stream(packed: bytes) -> Damage:
+    """Replaces the archives by one part with this content."""
 
     def damage(work: Path) -> None:
         shutil.rmtree(work / "archives")
-        write_data(work / "archives", [tar_of([(member, b"x") if isinstance(member, str) else member])])
+        write_data(work / "archives", [packed])
         write_labels(work / "archives")
 
     return damage
+
+
+def archive_with(members: str | tarfile.TarInfo | tuple[str, ...]) -> Damage:
+    """Replaces the archives by one part, with these members in it."""
+    members = members if isinstance(members, tuple) else (members,)
+    return stream(tar_of([(member, b"x") if isinstance(member, str) else member for member in members]))
+
+
+def edit(name: str, offset: int, value: int) -> Damage:
+    """Sets a field in the headers of a zip archive."""
+    return lambda work: edit_zip(work / name, offset, value)
+
+
+def make(name: str) -> Damage:
+    return lambda work: (work / name).mkdir(parents=True)
+
+
+def claims_200_gb() -> tarfile.TarInfo:
+    info = tarfile.TarInfo("20bn-jester-v1/1/00001.jpg")
+    info.pax_headers = {"size": str(200 * 10**9)}
+    return info
 
 
 def link(name: str, target: str) -> tarfile.TarInfo:
@@ -260,6 +282,11 @@ CASES = [
     Case("empty row", write(VAL_LIST, "left 3 0\n\n"), (TRAIN, EVAL), "val_videofolder.txt:2: row ''"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
     Case("malformed row", write(VAL_LIST, "left x 0\n"), EVAL, "val_videofolder.txt:1: row 'left x 0'"),
+    Case("NUL byte", write(TRAIN_LIST, "left 3 0\nle\0ft 3 0\n"), TRAIN, "train_videofolder.txt:2: NUL byte"),
+    Case("NUL byte", write(VAL_LIST, "left 3 0\n\0\0\0\0"), (TRAIN, EVAL), "val_videofolder.txt:2: NUL byte"),
+    Case(
+        "Latin-1 row", write(VAL_LIST, b"left 3 0\nd\xe9j\xe0 3 0\n"), (TRAIN, EVAL), "(line 2 is not UTF-8: byte 0xe9)"
+    ),
     Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
     Case(
         "class too high",
@@ -273,6 +300,10 @@ CASES = [
     Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
     Case("class twice", write(CATEGORIES, "a\nb\na\n"), (TRAIN, EVAL, EXPORT), "categories.txt:3: class 'a'"),
+    Case("NUL in a class", write(CATEGORIES, "a\nb\0\nc\n"), PROGRAMS_WITH_CLASSES, "categories.txt:2: NUL byte"),
+    Case(
+        "Latin-1 class", write(CATEGORIES, b"a\nb\n\xe9\n"), PROGRAMS_WITH_CLASSES, "(line 3 is not UTF-8: byte 0xe9)"
+    ),
     Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
@@ -280,7 +311,11 @@ CASES = [
     Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
     Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
     Case(
-        "model without its JSON", write("trn.mindir", "x"), INFER, "trn.mindir: trn.json is not", "--model trn.mindir"
+        "model without its JSON",
+        write("trn.mindir", "x"),
+        INFER,
+        "trn.mindir: trn.mindir.json is not",
+        "--model trn.mindir",
     ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
@@ -400,6 +435,30 @@ CASES = [
     Case(
         "link", archive_with(link("20bn-jester-v1/1", "/tmp")), UNPACK, ("archive member '20bn-jester-v1/1'", "refused")
     ),
+    Case("empty archive", stream(tar_of([])), UNPACK, "-00.zip: no files in the archive"),
+    Case(
+        "second archive that is damaged",
+        stream(tar_of([("20bn-jester-v1/1/00001.jpg", b"x")]) + tar_of([("20bn-jester-v1/2/00001.jpg", b"x")])[:-9]),
+        UNPACK,
+        "-00.zip: the archive does not end with this part",
+    ),
+    Case(
+        "frame twice",
+        archive_with(("20bn-jester-v1/1/00001.jpg", "20bn-jester-v1/1/00001.jpg")),
+        UNPACK,
+        ("archive member '20bn-jester-v1/1/00001.jpg': there twice", "refused"),
+    ),
+    Case("huge member", archive_with(claims_200_gb()), UNPACK, ("200000000000 bytes, more than", "refused")),
+    Case("name that is not UTF-8", archive_with("20bn-jester-v1/\udcff/1.jpg"), UNPACK, ("not a file name", "refused")),
+    *(
+        Case(name, edit(path, offset, value), UNPACK, f"{path}: {named}")
+        for path in (FIRST, LABELS)
+        for name, offset, value, named in (
+            ("encrypted zip", 6, 1, "cannot be read without a password"),
+            ("Deflate64 zip", 8, 9, "zipped in a way that Python cannot read"),
+        )
+    ),
+    Case("folder as label list", both(remove(LABELS), make("archives/labels/a.csv")), UNPACK, "a.csv: cannot be read"),
     Case("no labels", remove(LABELS), UNPACK, "package-labels.zip: no such file"),
     Case("truncated labels", cut_off(LABELS), UNPACK, "package-labels.zip: damaged"),
     Case("file as target", write("target", ""), (UNPACK, SYNTHETIC), "target"),
@@ -412,8 +471,28 @@ CASES = [
     Case("gap in the frames", remove(FRAME), PREPROCESS, f"{FRAMES}/right: 2 frames, but 00002.jpg is not among them"),
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
+    Case("NUL in a label row", write(TRAIN_LABELS, "le\0ft;Thumb Up\n"), PREPROCESS, "train.csv:1: NUL byte"),
+    Case("NUL in a class", write("data/labels/labels.csv", "a\0\n"), PREPROCESS, "labels.csv:1: NUL byte"),
+    Case(
+        "frame named .JPG",
+        write(f"{FRAMES}/right/00004.JPG", b"\xff"),
+        PREPROCESS,
+        "right/00004.JPG: not the name of a",
+    ),
+    Case(
+        "frame named .png",
+        write(f"{FRAMES}/right/00004.png", b"\xff"),
+        PREPROCESS,
+        "right/00004.png: not the name of a",
+    ),
     Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
-    Case("file as folder of lists", nothing, PREPROCESS, "in.pth: the list files cannot", "--save_labels_path in.pth"),
+    Case(
+        "file as folder of lists",
+        nothing,
+        PREPROCESS,
+        "in.pth/categories.txt: cannot write the list file",
+        "--save_labels_path in.pth",
+    ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
@@ -478,7 +557,7 @@ SCRIPTS = [
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
-            ("quickstart", "--help", "at most one folder expected, given: --help"),
+            ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "no arguments expected, given: one"),
         ]
     ),
@@ -524,6 +603,18 @@ SCRIPTS = [
         f"{OUT} --config_path nowhere.yaml",
     ),
     Case("file as folder", nothing, "quickstart.sh in.pth", "in.pth: is not a folder"),
+    *(
+        Case(
+            "folder of the user's own", write(f"work/{name}/mine", "x"), "quickstart.sh work", f"work/{name}: would be"
+        )
+        for name in ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
+    ),
+    *(
+        Case(
+            "folder of the user's own", write(f"out/{name}/mine", ""), "run_order_ablation.sh data out", f"out/{name}:"
+        )
+        for name in ("TRNmultiscale", "TRN", "avg")
+    ),
     Case("no archives", nothing, "unpack_jester_dataset.sh data target", "data: no archives here"),
     Case("no labels", remove("data/labels"), "preprocess_jester_dataset.sh data", "labels.csv: no such file"),
     Case("no Python", nothing, "PATH={bin} HOME=data quickstart.sh work", "no Python among 3.11 3.12 3.10 found"),
@@ -651,7 +742,7 @@ def repository(tmp_path_factory):
     for path in (*ROOT.glob("*.py"), *ROOT.glob("*.txt"), ROOT / "src", ROOT / "model_utils", ROOT / "configs"):
         (folder / path.name).symlink_to(path)
     (folder / "bin").mkdir()
-    for tool in ("bash", "dirname", "cat", "mkdir", "rm"):
+    for tool in ("bash", "dirname", "cat", "mkdir", "rm", "flock", "ls"):
         (folder / "bin" / tool).symlink_to(shutil.which(tool))
     return folder
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 
 import cv2
 import numpy as np
@@ -13,9 +15,10 @@ import infer as program
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data import video
-from src.data.clips import VideoRecord
+from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Evaluator
-from src.inference import export
+from src.evaluation.scoring import ClipScorer
+from src.inference import export, exported
 from src.ops import compat
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import (
@@ -28,6 +31,8 @@ from tests.helpers.colours import (
     write_folder,
     write_video,
 )
+from tests.helpers.containers import damage, rotate, set_intervals
+from tests.helpers.networks import SIDE
 
 
 @pytest.fixture
@@ -52,6 +57,13 @@ def run(model, *sources, options=(), result=None):
     )
     program.infer(config)
     return json.loads(result.read_text()) if result else None
+
+
+def write_exported(path, content, config, names):
+    """Any content as an exported network, with the JSON that belongs to it."""
+    path.write_text(content)
+    about = export.usage(config, names, path.name, hashlib.sha256(content.encode()).hexdigest())
+    path.with_name(f"{path.name}.json").write_text(json.dumps(about))
 
 
 # ------------------------------------------------------------------------------------------------- the whole at once
@@ -88,12 +100,9 @@ def test_scores_of_a_folder_are_those_of_the_evaluation(models, tmp_path, crops,
         options=["--test_crops", crops, "--flip", flip],
         result=tmp_path / "r.json",
     )
-    settings = colour_settings(frame_order="natural", on_error="stop", eval_workers=1)
-    records = [VideoRecord("clip", 17, 0)]
     mirrored = np.arange(4) if flip == "label_aware" else None
-    evaluate = Evaluator(
-        ordering_network(), records, tmp_path, settings, test_crops=crops, batch_size=1, mirrored=mirrored
-    )
+    scorer = ClipScorer(ordering_network(), test_crops=crops, mirrored=mirrored, subsample_num=2)
+    evaluate = Evaluator(scorer, EvaluationLoader(tmp_path, 3, SIDE, crops), [VideoRecord("clip", 17, 0)])
     np.testing.assert_allclose(result["logits"], evaluate().scores[0], rtol=0, atol=1e-5)
 
 
@@ -133,8 +142,7 @@ def test_an_exported_network_gives_the_checkpoints_scores(
     config = colour_settings(relations=relations, file_format=file_format, export_batch_size=batch)
     path = tmp_path / f"trn.{file_format.lower()}"
     network = ordering_network()
-    export.export_network(network, config, path)
-    path.with_suffix(".json").write_text(json.dumps(export.usage(config, NAMES, path.name)))
+    export.export_network(network, config, NAMES, path)
     write_folder(tmp_path / "clip", changing_frames(17))
     options = ["--test_crops", 5]
     found = run(path, tmp_path / "clip", options=options, result=tmp_path / "r.json")
@@ -222,6 +230,93 @@ def test_the_video_that_is_written(models, tmp_path, five_gestures, options):
         assert after[:4].mean() < before[:4].mean()
 
 
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_video_with_a_rotation_is_written_upright(models, tmp_path, options, degrees):
+    """Blue at the left of the picture that is stored; a frame of 40x52 pixels becomes one of 52x40."""
+    frame = np.full((40, 52, 3), 60, np.uint8)
+    frame[:, :26, 0] = 220
+    path = rotate(write_video(tmp_path / "phone.mp4", [frame] * 24), degrees)
+    run(models / "colours.ckpt", path, options=[*options, "--output", tmp_path / "out.mp4"])
+    expected = np.rot90(frame, -degrees // 90)
+    written = [frame for _, frame in video.open_source(str(tmp_path / "out.mp4")).frames()]
+    assert {frame.shape for frame in written} == {expected.shape}
+    height, width = expected.shape[:2]
+    for y, x in (
+        (height // 2 - 4, 8),
+        (height // 2 - 4, width - 8),
+        (height // 2 + 4, 8),
+        (height // 2 + 4, width - 8),
+    ):
+        assert int(written[12][y, x, 0]) == pytest.approx(int(expected[y, x, 0]), abs=30)
+
+
+def test_an_uneven_video(models, tmp_path, capsys):
+    """Red for 1 min, blue 1, green 3, red 1, green 1: as a whole, on a timeline and in a stream."""
+    frames = [coloured(name, 1)[0] for name in GESTURES]
+    path = set_intervals(write_video(tmp_path / "v.mp4", frames), [60.0, 60.0, 180.0, 60.0, 60.0])
+    whole = run(models / "colours.ckpt", path, result=tmp_path / "r.json")
+    assert whole["frame_indices"] == [1, 2, 3]  # at 70, 210 and 350 s of 420
+    assert "420 s in one answer" in capsys.readouterr().out
+    options = ["--window", 30, "--stride", 90, "--output", tmp_path / "out.mp4"]
+    result = run(models / "colours.ckpt", path, options=options, result=tmp_path / "r.json")
+    assert [row["label"] for row in result["timeline"]] == ["Red", "Blue", "Green", "Green", "Green", "Green"]
+    assert [row["start"] for row in result["timeline"]] == pytest.approx([0, 90, 180, 270, 360, 390])
+    assert f"{path}: 5 frames, 420.0 s" in capsys.readouterr().out
+    assert video.open_source(str(tmp_path / "out.mp4")).num_frames == 5
+    followed = run(models / "colours.ckpt", path, options=["--stream"], result=tmp_path / "r.json")
+    assert followed["seconds"] == pytest.approx(360)
+
+
+def test_a_damaged_video_is_warned_of(models, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(256, size=(60, 48, 96, 3), dtype=np.uint8)
+    path = damage(write_video(tmp_path / "v.mp4", list(noise)), 0.4, 0.6)
+    for options in ([], ["--window", "1"], ["--stream"]):
+        result = run(models / "colours.ckpt", path, options=options, result=tmp_path / "r.json")
+        said = capsys.readouterr().err
+        assert said.count("frames could be decoded") == 1
+        assert f"warning: {result['warning']}\n" in said
+    whole = write_video(tmp_path / "whole.mp4", list(noise))
+    assert "warning" not in run(models / "colours.ckpt", whole, result=tmp_path / "r.json")
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_names_that_are_not_utf8(models, tmp_path, capsys, monkeypatch):
+    """Read, written, printed on a terminal that takes UTF-8 only, and in the JSON; several, and one that is broken."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    write_video(tmp_path / "v.mp4", coloured("Red", 24)).rename(folder / "v.mp4")
+    for options in ([], ["--window", "1"], ["--stream"]):
+        options = [*options, "--output", folder / f"{folder.name}.mp4"]
+        result = run(models / "colours.ckpt", folder / "v.mp4", options=options, result=folder / "r.json")
+        assert result["source"] == str(folder / "v.mp4")
+        assert video.open_source(str(folder / f"{folder.name}.mp4")).num_frames == 24
+        (folder / f"{folder.name}.mp4").unlink()
+    (folder / "r.json").unlink()
+    (folder / "broken.mp4").touch()
+    _, good = run(models / "colours.ckpt", folder, options=["--on_error", "skip"], result=tmp_path / "r.json")
+    assert good["top"][0]["label"] == "Red"
+    capsys.readouterr().out.encode()
+
+
+@pytest.mark.parametrize("options", [["--window", "1e-300", "--stride", "1e-300"], ["--window", "1e-300"]])
+def test_windows_and_strides_next_to_nothing(models, tmp_path, options):
+    write_folder(tmp_path / "clip", coloured("Red", 24))
+    result = run(models / "colours.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
+    assert len(result["timeline"]) == 25
+    assert {row["label"] for row in result["timeline"]} == {"Red"}
+
+
+def test_an_output_that_exists_and_a_camera(models, tmp_path):
+    (tmp_path / "out.mp4").write_text("old")
+    with pytest.raises(InputError, match="camera 97: cannot be opened"):
+        run(models / "colours.ckpt", "97", options=["--stream", "--output", tmp_path / "out.mp4"])
+    assert (tmp_path / "out.mp4").read_text() == "old"
+
+
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -233,7 +328,7 @@ def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
     about = describe(colour_settings(), NAMES, epoch=1, step=1)
     save_checkpoint(tmp_path / "nan.ckpt", network.parameters_dict(), about)
     write_folder(tmp_path / "clip", coloured("Red", 24))
-    with pytest.raises(InputError, match="no finite numbers"):
+    with pytest.raises(InputError, match="NaN or infinite|no finite numbers"):
         run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
 
 
@@ -287,7 +382,7 @@ def test_options_that_cannot_be_followed(models, tmp_path, options, message):
 def test_a_source_is_not_written_over(models, tmp_path):
     clip = write_video(tmp_path / "clip.mp4", coloured("Red", 5))
     before = clip.read_bytes()
-    with pytest.raises(InputError, match="clip.mp4 is the source itself"):
+    with pytest.raises(InputError, match="--output: .*clip.mp4 would be written over: .* is read"):
         run(models / "orders.ckpt", clip, options=["--output", tmp_path / "." / "clip.mp4"])
     assert clip.read_bytes() == before
 
@@ -309,9 +404,8 @@ def test_one_picture_of_several_sources(models, tmp_path):
 def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, option):
     write_folder(tmp_path / "clip", coloured("Red", 3))
     config = colour_settings(file_format="MINDIR", export_batch_size=1)
-    (tmp_path / "trn.json").write_text(json.dumps(export.usage(config, NAMES, "trn.mindir")))
-    (tmp_path / "trn.mindir").touch()
-    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
+    write_exported(tmp_path / "trn.mindir", "", config, NAMES)
+    monkeypatch.setattr(exported, "load_exported", lambda path: lambda inputs: np.zeros((1, 4), np.float32))
     options = ["--stream"] if option == "--stream" else ["--explain", tmp_path / "e.png"]
     with pytest.raises(InputError, match=rf"{option}: needs a checkpoint \(.ckpt\)"):
         run(tmp_path / "trn.mindir", tmp_path / "clip", options=options)
@@ -321,16 +415,20 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
     ("files", "message"),
     [
         ({}, "trn.onnx: no such exported network"),
-        ({"trn.onnx": "junk"}, "trn.onnx: trn.json is not beside it, which says its classes"),
-        ({"trn.json": "[]"}, "trn.json: expected the JSON that export.py writes"),
-        ({"trn.json": "{"}, "trn.json: expected the JSON that export.py writes"),
-        ({"trn.json": None}, "trn.onnx: no such exported network"),
-        ({"trn.json": None, "trn.onnx": "junk"}, "trn.onnx: (not a whole ONNX file|the package onnxruntime is not)"),
+        ({"trn.onnx": "junk"}, "trn.onnx: trn.onnx.json is not beside it, which says its classes"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: expected the JSON that export.py writes"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: not JSON"),
+        ({"trn.onnx.json": None}, "trn.onnx: no such exported network"),
+        (
+            {"trn.onnx.json": None, "trn.onnx": "junk"},
+            "trn.onnx: (not a whole ONNX file|the package onnx)",
+        ),
     ],
 )
 def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx")
+    sha256 = hashlib.sha256(b"junk").hexdigest()
+    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx", sha256)
     for name, text in files.items():
         (tmp_path / name).write_text(json.dumps(about) if text is None else text)
     with pytest.raises(InputError, match=message):
@@ -339,19 +437,18 @@ def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message)
 
 def test_a_mindir_that_is_not_whole(models, tmp_path):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="MINDIR", export_batch_size=0), NAMES, "trn.mindir")
-    (tmp_path / "trn.json").write_text(json.dumps(about))
-    (tmp_path / "trn.mindir").write_text("junk")
+    config = colour_settings(file_format="MINDIR", export_batch_size=0)
+    write_exported(tmp_path / "trn.mindir", "junk", config, NAMES)
     with pytest.raises(InputError, match="trn.mindir: MindSpore .* cannot read it as MINDIR"):
         run(tmp_path / "trn.mindir", tmp_path / "clip")
 
 
 def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch):
     write_folder(tmp_path / "clip", coloured("Red", 3))
-    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES[:3], "trn.onnx")
-    (tmp_path / "trn.json").write_text(json.dumps(about))
-    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
-    with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in trn.json"):
+    config = colour_settings(file_format="ONNX", export_batch_size=0)
+    write_exported(tmp_path / "trn.onnx", "", config, NAMES[:3])
+    monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
+    with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in its JSON"):
         run(tmp_path / "trn.onnx", tmp_path / "clip")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
+LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there
 
 # Below the dataset root.
 CATEGORIES_FILE = "categories.txt"

@@ -4,265 +4,191 @@ The data archives hold the parts of one split tar.gz:
 
     20bn-jester-v1-00.zip, -01.zip ... -> parts, end to end -> gzip -> tar -> 20bn-jester-v1/<clip>/00001.jpg ...
 
-All of that is one stream: nothing but the frames is written to disk. There have been releases with 23 parts, with 3,
-and with parts that are not zipped; all of them are read. What can be checked beforehand is checked beforehand: that no
-part is missing, and the md5 of those parts that come with one.
-
-The frames are written into `20bn-jester-v1.partial`, which gets its real name when it is complete.
+All of that is one stream: nothing but the frames is written to disk. Before the first frame is written, the parts are
+checked: that none is missing, and the md5 of those that come with one. The frames go into ``20bn-jester-v1.partial``,
+which gets its real name when as many files are in it as in the archive.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import io
 import os
-import re
 import shutil
 import tarfile
-import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Callable
+from typing import Any
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_bytes
-from src.data.names import IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME
+from model_utils.util import locked, write_bytes
+from src.data.archives import CHUNK, MAX_FILE_SIZE, EndToEnd, Part, check_md5, find_parts, read_labels
+from src.data.names import IMAGES_DIR_NAME, LABELS_DIR_NAME, LOCK_NAME
 
-CHUNK = 1 << 20  # bytes read at a time
+DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
+BLOCK = tarfile.BLOCKSIZE
 
 
-# --- Parts ------------------------------------------------------------------------------------------------------------
+class _Header(tarfile.TarInfo):
+    """A header that is damaged is an error, where `tarfile` takes it for the end of the archive."""
 
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the split tar.gz: a file of its own, or the file `member` of a zip archive."""
-
-    path: Path
-    member: str | None
-    size: int
-    md5: str | None
-
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        if self.member is None:
-            with self.path.open("rb") as file:
-                yield file
-        else:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-                yield file
-
-    def chunks(self) -> Iterator[bytes]:
-        """The content piece by piece; an error while reading names the part."""
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
         try:
-            with self.open() as file:
-                while chunk := file.read(CHUNK):
-                    yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # the last if it is encrypted
-            raise InputError(f"{self.path}: damaged ({error}); download it again") from error
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be read: {error.strerror}") from error
+            return super().fromtarfile(archive)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError(str(error)) from error
 
 
-def find_parts(data_path: Path) -> list[Part]:
-    """The parts in a folder, in order. Raises `InputError` if there are none, or one is missing or unreadable."""
-    found: dict[int, Path] = {}
-    for path in sorted(data_path.iterdir()):  # a zip comes after the raw part of the same number, and is preferred
-        match = re.fullmatch(rf"{IMAGES_DIR_NAME}-(\d+)(\.zip)?", path.name)
-        if match:
-            found[int(match[1])] = path
-    if not found:
-        raise InputError(f"{data_path}: no archives here; expected {IMAGES_DIR_NAME}-00.zip and so on")
-    for number in range(max(found)):
-        if number not in found:
-            missing = data_path / f"{IMAGES_DIR_NAME}-{number:02d}.zip"
-            raise InputError(f"{missing}: this part is missing, but later ones are here")
-    return [_describe_part(found[number]) for number in sorted(found)]
+class _Tape(gzip.GzipFile):
+    """The unpacked stream: it only runs forwards, and gives no more at a time than a file may have.
 
-
-def _describe_part(path: Path) -> Part:
-    if path.suffix != ".zip":
-        return Part(path, None, path.stat().st_size, _md5_in_file(path.with_name(f"{path.name}.md5")))
-    name = path.stem
-    with _open_zip(path) as archive:
-        members = {PurePosixPath(info.filename).name: info for info in archive.infolist()}
-        if name not in members:
-            raise InputError(f"{path}: holds {', '.join(sorted(members)) or 'nothing'}; expected the part {name}")
-        if f"{name}.md5" in members:
-            md5 = _parse_md5(archive.read(members[f"{name}.md5"]), path)
-        else:
-            md5 = _md5_in_file(path.with_name(f"{name}.md5"))
-        return Part(path, members[name].filename, members[name].file_size, md5)
-
-
-@contextlib.contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise InputError(f"{path}: damaged or not a zip archive ({error}); download it again") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _md5_in_file(path: Path) -> str | None:
-    return _parse_md5(path.read_bytes(), path) if path.is_file() else None
-
-
-def _parse_md5(content: bytes, path: Path) -> str:
-    match = re.search(rb"\b[0-9a-fA-F]{32}\b", content)
-    if not match:
-        raise InputError(f"{path}: no md5 checksum in the .md5 file")
-    return match[0].decode().lower()
-
-
-def check_md5(parts: list[Part]) -> None:
-    """Read every part that comes with a checksum. Raises `InputError` naming the first part that differs."""
-    checkable = [part for part in parts if part.md5]
-    with progress("Check md5", sum(part.size for part in checkable), "B") as update:
-        for part in checkable:
-            md5 = hashlib.md5()
-            for chunk in part.chunks():
-                md5.update(chunk)
-                update(len(chunk))
-            if md5.hexdigest() != part.md5:
-                raise InputError(f"{part.path}: md5 is {md5.hexdigest()}, expected {part.md5}; download it again")
-
-
-class _EndToEnd(io.RawIOBase):
-    """Parts read as one file. `part` is the one being read; `update` is called with every number of bytes given."""
-
-    def __init__(self, parts: list[Part], update: Callable[[int], None]) -> None:
-        self.part = parts[0]
-        self._chunks = self._read(parts)
-        self._rest = memoryview(b"")
-        self._update = update
-
-    def _read(self, parts: list[Part]) -> Iterator[bytes]:
-        for self.part in parts:
-            yield from self.part.chunks()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        count = min(len(buffer), len(self._rest))
-        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
-        self._update(count)
-        return count
-
-
-# --- Unpacking --------------------------------------------------------------------------------------------------------
-
-
-def extract_frames(parts: list[Part], folder: Path) -> None:
-    """Unpack the tar.gz that the parts make up; what it keeps in `20bn-jester-v1/` goes into `folder`.
-
-    Raises `InputError` if the stream is damaged or ends early, if a member is a link or lies elsewhere, or if a file
-    cannot be written.
+    `tarfile` reads into memory whatever size a header claims.
     """
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MAX_FILE_SIZE + BLOCK:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return super().read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_SET and offset < self.tell():
+            raise tarfile.ReadError("a header points backwards")
+        return super().seek(offset, whence)
+
+    def skip_zeros(self) -> bool:
+        """Skip the zeros that end an archive. Returns whether anything follows; a header never begins with a zero."""
+        while window := self.peek(BLOCK):
+            zeros = len(window) - len(window.lstrip(b"\0"))
+            self.read(zeros)
+            if zeros < len(window):
+                return True
+        return False
+
+
+def extract_frames(parts: list[Part], folder: Path) -> int:
+    """Unpack the tar.gz that the parts make up; what it keeps in ``20bn-jester-v1/`` goes into ``folder``.
+
+    Further archives behind the first one are unpacked too.
+
+    Returns:
+        The number of files in the archives.
+
+    Raises InputError if the stream is damaged, ends early or has no files, or if a member cannot be a frame.
+    """
+    count = 0
     with progress("Extract", sum(part.size for part in parts), "B") as update:
-        packed = _EndToEnd(parts, update)
-        stream = gzip.GzipFile(fileobj=io.BufferedReader(packed, CHUNK))
+        packed = EndToEnd(parts, update)
+        tape = _Tape(fileobj=io.BufferedReader(packed, CHUNK))
         try:
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
-                while (member := tar.next()) is not None:
-                    _extract_member(tar, member, folder, packed.part.path)
-                    tar.members.clear()  # it remembers every member, and there are millions
-            while stream.read(CHUNK):  # gzip compares its checksum at the very end
-                pass
+            while tape.skip_zeros():
+                with tarfile.open(fileobj=tape, mode="r:", tarinfo=_Header) as tar:
+                    while (member := tar.next()) is not None:
+                        count += _extract_member(tar, member, folder, packed.part.path)
+                        tar.members.clear()  # type: ignore[attr-defined]  # it remembers every member; there are millions
+        except InputError:
+            raise
         except EOFError as error:
             raise InputError(
                 f"{packed.part.path}: the archive does not end with this part; a later one is missing"
             ) from error
-        except (tarfile.TarError, zlib.error, gzip.BadGzipFile) as error:
+        except DAMAGED as error:
             raise InputError(f"{packed.part.path}: the archive is damaged in or before this part: {error}") from error
+    if not count:
+        raise InputError(f"{parts[0].path}: no files in the archive; expected {IMAGES_DIR_NAME}/<clip>/00001.jpg ...")
+    return count
 
 
-def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, part: Path) -> None:
-    inside = _path_inside(member.name, part)
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, part: Path) -> int:
+    """Write a member; returns the number of files that it is, 0 or 1."""
+    path = folder / _path_inside(member.name, part)
     if member.isdir():
-        (folder / inside).mkdir(parents=True, exist_ok=True)
-    elif member.isfile():
-        content = tar.extractfile(member).read()
-        path = folder / inside
-        try:
-            path.write_bytes(content)
-        except FileNotFoundError:  # archives need not list folders
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    else:
+        path.mkdir(parents=True, exist_ok=True)
+        return 0
+    if not member.isfile():
         raise InputError(f"{part}: archive member {member.name!r}: neither a file nor a folder, refused")
+    if member.size > MAX_FILE_SIZE:
+        raise InputError(
+            f"{part}: archive member {member.name!r}: {member.size} bytes, more than any frame has, refused"
+        )
+    source = tar.extractfile(member)
+    assert source is not None  # only of what is no file
+    content = source.read()
+    try:
+        _write_new(path, content)
+    except FileNotFoundError:  # archives need not list folders
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_new(path, content)
+    except FileExistsError:
+        raise InputError(f"{part}: archive member {member.name!r}: there twice, refused") from None
+    return 1
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
 
 
 def _path_inside(name: str, part: Path) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or path.parts[:1] != (IMAGES_DIR_NAME,):
         raise InputError(f"{part}: archive member {name!r}: not inside {IMAGES_DIR_NAME}/, refused")
+    if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
+        raise InputError(f"{part}: archive member {name!r}: not a file name in UTF-8, refused")
     return path.relative_to(IMAGES_DIR_NAME)
 
 
-def read_labels(data_path: Path) -> dict[str, bytes]:
-    """The label lists, {file name: content}, from the labels archive or from an unpacked `labels` folder beside it."""
-    archive_path, folder = data_path / LABELS_ARCHIVE, data_path / LABELS_DIR_NAME
-    if archive_path.is_file():
-        source = archive_path
-        with _open_zip(archive_path) as archive:
-            lists = {}
-            for info in archive.infolist():
-                path = PurePosixPath(info.filename.replace("\\", "/"))
-                if path.is_absolute() or ".." in path.parts:
-                    raise InputError(f"{archive_path}: member {info.filename!r} would leave the target, refused")
-                if path.suffix == ".csv" and "__MACOSX" not in path.parts:
-                    lists[path.name] = archive.read(info)
-    elif folder.is_dir():
-        source = folder
-        lists = {path.name: path.read_bytes() for path in sorted(folder.glob("*.csv"))}
-    else:
-        raise InputError(f"{archive_path}: no such file, and no folder {folder} either")
-    if not lists:
-        raise InputError(f"{source}: no label lists (*.csv) in it")
-    return lists
-
-
 def unpack(data_path: Path, target_path: Path) -> None:
-    """Unpack the archives in `data_path` into `target_path`. Does nothing where that has been done before.
+    """Unpack the archives in ``data_path`` into ``target_path``. Does nothing where that has been done before.
 
-    Raises `InputError` for inputs that are missing or damaged and for a target that cannot be written; nothing of
-    what was extracted stays behind then, or after Ctrl-C. A run that was killed leaves `20bn-jester-v1.partial` to the
-    next run.
+    Raises InputError for inputs that are missing or damaged, and for a target that cannot be written or into which
+    another process writes. Nothing of what was extracted stays behind then, or after Ctrl-C. A run that was killed
+    leaves ``20bn-jester-v1.partial``, which the next run removes.
     """
-    frames, partial = target_path / IMAGES_DIR_NAME, target_path / f"{IMAGES_DIR_NAME}.partial"
-    labels = target_path / LABELS_DIR_NAME
-    if frames.is_dir() and labels.is_dir():
-        print(f"{frames} is already unpacked; remove it to unpack again")
+    if target_path.exists() and not target_path.is_dir():
+        raise InputError(f"{target_path}: is not a folder")
+    if _is_unpacked(target_path):
         return
     made_here = [path for path in (target_path, *target_path.parents) if not path.exists()]
+    busy = f"{target_path}: another process writes into this folder; wait until it has ended"
     try:
-        print("Unzip...", flush=True)
-        lists = read_labels(data_path)
-        if not frames.is_dir():
-            _unpack_frames(data_path, partial)
-        _write_labels(lists, labels)
-        if partial.is_dir():
-            os.replace(partial, frames)
+        with locked(target_path / LOCK_NAME, busy):
+            if not _is_unpacked(target_path):  # by now
+                _unpack(data_path, target_path)
     except (InputError, OSError, KeyboardInterrupt) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):
             for path in made_here:
                 path.rmdir()
         if not isinstance(error, OSError):
             raise
         raise InputError(f"{error.filename or target_path}: cannot be written: {error.strerror}") from error
+
+
+def _is_unpacked(target_path: Path) -> bool:
+    frames = target_path / IMAGES_DIR_NAME
+    if frames.is_dir() and (target_path / LABELS_DIR_NAME).is_dir():
+        print(f"{frames} is already unpacked; remove it to unpack again")
+        return True
+    return False
+
+
+def _unpack(data_path: Path, target_path: Path) -> None:
+    frames, partial = target_path / IMAGES_DIR_NAME, target_path / f"{IMAGES_DIR_NAME}.partial"
+    print("Unzip...", flush=True)
+    lists = read_labels(data_path)
+    try:
+        if not frames.is_dir():
+            _unpack_frames(data_path, partial)
+        for name, content in lists.items():
+            write_bytes(target_path / LABELS_DIR_NAME / name, content)
+        if partial.is_dir():
+            os.replace(partial, frames)
+    except (Exception, KeyboardInterrupt):
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _unpack_frames(data_path: Path, partial: Path) -> None:
@@ -276,14 +202,13 @@ def _unpack_frames(data_path: Path, partial: Path) -> None:
     partial.mkdir(parents=True)
     needed, free = sum(part.size for part in parts), shutil.disk_usage(partial).free
     if needed > free:  # JPEG files do not shrink when packed, so that the parts are as large as the frames
-        raise InputError(f"{partial}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB expected")
+        raise InputError(f"{partial}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB expected")
     print("Extract tar archives...", flush=True)
-    extract_frames(parts, partial)
-
-
-def _write_labels(lists: dict[str, bytes], folder: Path) -> None:
-    for name, content in lists.items():
-        write_bytes(folder / name, content)
+    in_archive = extract_frames(parts, partial)
+    on_disk = sum(len(names) for _, _, names in os.walk(partial))
+    if on_disk != in_archive:
+        raise InputError(f"{partial}: {on_disk} files on the disk, {in_archive} in the archive; unpack again")
+    print(f"{on_disk} files in the archive, as many on the disk", flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A video as it comes, frame by frame: each frame passes the backbone once, the head looks at the last T features.
+"""Recognition frame by frame: each frame passes the backbone once, the head scores the features of the last T.
 
     recognizer = Recognizer(network, image_size=224)
     detector = EventDetector(categories)
@@ -8,7 +8,7 @@
             for gesture in detector.update(seconds, softmax(logits)):
                 ...                                   # it has started (gesture.end is None) or ended
 
-Nothing here grows with the length of the video but the list of events that a caller may keep.
+Memory does not grow with the length of the video.
 """
 
 from __future__ import annotations
@@ -24,25 +24,24 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
-from src.transforms import test_crops
+from src.transforms import cut_crops
 from src.tsn import TSN, FrameFeatures
 from src.utils import softmax
 
 WINDOW = 3.0  # seconds; clips of Jester last about as long
-TOLERANCE = 1e-6  # seconds, of times that are sums of fractions
+TOLERANCE = 1e-6  # seconds, because times are rounded sums
 
 
 class Recognizer:
-    """Scores of the last T frames after every frame.
+    """Scores the last T frames, after every frame that it takes.
 
-    The network learnt from T frames spread over a clip, so frames must come in at that pace and not at the camera's.
-    ``push`` with the frame's time sees to it: a frame goes in once ``window`` / T seconds have passed since the one
-    before was due; the others are left out, at no cost. T frames then span ``window`` seconds. Of a source slower
-    than that every frame goes in, and T of them span longer.
+    The network was trained on T frames spread over a clip, so ``push`` spaces frames in time: it takes a frame once
+    ``window`` / T seconds have passed since the previous one was due, and leaves the others out at no cost. T frames
+    then span ``window`` seconds. Of a source with fewer frames a second it takes every frame, and T of them span more.
 
     Args:
-        network: the TSN; it is put into evaluation mode. Scores are those of the centre crop and of all relations.
-        image_size: side S of the picture that the network sees.
+        network: the TSN; it is put into evaluation mode. Scores are those of the centre crop and all relations.
+        image_size: side S of the crop.
         window: seconds that T frames span.
     """
 
@@ -54,27 +53,31 @@ class Recognizer:
         self.head = network.consensus
         self.features: deque[np.ndarray] = deque(maxlen=network.num_segments)
         black = np.zeros((image_size, image_size, 3), np.uint8)
-        for _ in range(network.num_segments):  # compiles both parts, so that no frame of a live video has to wait
+        for _ in range(network.num_segments):  # compiles both parts before the first frame of a live video
             self.push(black)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all frames: what comes next is another video."""
+        """Forgets all frames, before another video."""
         self.features.clear()
         self.due = -np.inf
 
     def push(self, frame: np.ndarray, seconds: float | None = None) -> np.ndarray | None:
-        """Takes the next frame, uint8 [height, width, 3] BGR, with its time or, without one, in any case.
+        """Takes or leaves out the next frame.
+
+        Args:
+            frame: uint8 [height, width, 3] BGR.
+            seconds: its time; None takes the frame whenever it comes.
 
         Returns:
-            Logits float32 [C] of the last T frames; None if the frame was left out, or if there are no T yet.
+            Logits float32 [C] of the last T frames; None if the frame was left out, or fewer than T were taken.
         """
         if seconds is not None:
             if seconds < self.due - TOLERANCE:
                 return None
             late = seconds - self.due > self.interval
             self.due = (seconds if late else self.due) + self.interval
-        crop = test_crops([frame], self.image_size, 1)[0]  # [1, S, S, 3]
+        crop = cut_crops([frame], self.image_size, 1)[0]  # [1, S, S, 3]
         self.features.append(self.frame_features(Tensor(crop)).asnumpy()[0])
         if len(self.features) < self.num_segments:
             return None
@@ -131,7 +134,8 @@ class EventDetector:
             self.current = self.current._replace(probability=max(now, self.current.probability))
             if now < self.off:
                 changes += self.finish(seconds)
-        label, probability = self.best
+        best = int(self.smoothed.argmax())
+        label, probability = self.categories[best], float(self.smoothed[best])
         if probability < self.on or label in BACKGROUND:
             self.candidate = None
         elif not self.candidate or self.candidate[0] != label:
@@ -149,7 +153,10 @@ class EventDetector:
 
 
 class Moment(NamedTuple):
-    """One frame of a stream: its time, itself, the logits if it was scored, and the gestures that started or ended."""
+    """One frame of a stream: its time, its pixels, its logits if it was scored, and the gestures that started or ended.
+
+    ``logits`` [C] is None for a frame that was left out and before there are T features.
+    """
 
     seconds: float
     frame: np.ndarray
@@ -158,30 +165,37 @@ class Moment(NamedTuple):
 
 
 def stream(recognizer: Recognizer, detector: EventDetector, source: Source, realtime: bool) -> Iterator[Moment]:
-    """All frames of a source with what is recognised in them.
+    """All frames of a source, with the gestures that start or end at each.
 
-    A camera's frames have the time they came at, those of a folder or a file the time they are shown at. ``realtime``
-    plays a file at its own rate and, like a camera, does not wait: frames that are late are not looked at.
+    Args:
+        recognizer: is reset first, as is ``detector``.
+        source: a camera's frames have the time since the start of the stream, those of a folder or file their own.
+        realtime: whether a folder or file is played at its own pace. A frame that comes after the next one is due is
+            then left out, as a camera would leave it out.
+
+    Raises:
+        InputError: if a frame cannot be read, or its scores are NaN or infinite.
     """
     recognizer.reset()
     detector.reset()
     for seconds, frame, late in _timed(source, realtime):
         logits = None if late else recognizer.push(frame, seconds)
         if logits is not None and not np.isfinite(logits).all():
-            raise InputError(f"{source.name}: the network's scores of it are no finite numbers")
+            raise InputError(f"{source.name}: the network's scores at {seconds:.2f} s are NaN or infinite")
         changes = [] if logits is None else detector.update(seconds, softmax(logits))
         yield Moment(seconds, frame, logits, changes)
 
 
 def _timed(source: Source, realtime: bool) -> Iterator[tuple[float, np.ndarray, bool]]:
-    """(seconds, frame, whether it is more than one frame late)."""
+    """(seconds, frame, whether the next frame was due before this one came)."""
     began = time.monotonic()
+    if source.num_frames is None:
+        for _, frame in frames_of_one_size(source):
+            yield time.monotonic() - began, frame, False
+        return
+    ends = [*source.times[1:].tolist(), source.duration]
     for index, frame in frames_of_one_size(source):
-        passed = time.monotonic() - began
-        if source.num_frames is None:
-            yield passed, frame, False
-            continue
-        seconds = index / source.rate
+        passed, seconds = time.monotonic() - began, float(source.times[index])
         if realtime and seconds > passed:
             time.sleep(seconds - passed)
-        yield seconds, frame, realtime and passed - seconds > 1 / source.rate
+        yield seconds, frame, realtime and passed > ends[index]

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -26,6 +26,8 @@ from model_utils.settings import Settings, Use, is_of_type, keys_for, table, val
 from model_utils.util import LOGGER_NAME, write_whole
 from src.bn_inception import check_image_size
 from src.tsn import TSN, build_network
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
@@ -144,7 +146,7 @@ def describe(config: Any, categories: list[str], **more: Any) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- networks
 
 
-def load_network(config: Settings, categories: list[str] | None = None) -> tuple[TSN, list[str], Settings]:
+def load_network(config: AnySettings, categories: list[str] | None = None) -> tuple[TSN, list[str], AnySettings]:
     """The network in ``config.ckpt_file``.
 
     Returns:
@@ -173,7 +175,7 @@ def load_network(config: Settings, categories: list[str] | None = None) -> tuple
     return network, names, config
 
 
-def _with_recorded(config: Settings, about: Mapping[str, Any]) -> Settings:
+def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     config, path = copy.copy(config), config.ckpt_file
     recorded = about.get("settings", {})

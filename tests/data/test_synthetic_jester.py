@@ -15,8 +15,11 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
+from model_utils.util import locked
 from src.data import synthetic_jester
-from src.data.synthetic_jester import GESTURES, POSE, clip_poses, draw_clip, draw_frame, draw_scene, main, plan_clips
+from src.data.synthetic_clips import draw_clip, draw_frame, draw_scene
+from src.data.synthetic_gestures import GESTURES, POSE, clip_poses
+from src.data.synthetic_jester import main, plan_clips
 
 # Written out from the list of Jester's labels, not from the module.
 OPPOSITES = [
@@ -258,14 +261,28 @@ def test_target_with_archives_is_refused_and_kept(tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
-def test_failure_leaves_no_archives(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_failure_leaves_no_archives_and_no_folders(tmp_path, monkeypatch, error):
     def fail(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(synthetic_jester, "_write_labels", fail)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises((InputError, KeyboardInterrupt), match="No space left on device|^$"):
+        make(tmp_path / "new" / "archives")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_at_once_into_one_target_do_not_mix_their_archives(tmp_path):
+    with locked(tmp_path / ".lock", "busy"), pytest.raises(InputError, match="another process writes into this folder"):
         make(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_target_that_is_a_file(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match="mine: is not a folder"):
+        make(tmp_path / "mine")
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,23 @@ import gzip
 import hashlib
 import io
 import os
+import struct
+import subprocess
+import sys
 import tarfile
+import threading
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model_utils.errors import InputError
-from src.data import unpack_jester_dataset
+from src.data import archives, unpack_jester_dataset
 from src.data.unpack_jester_dataset import main, unpack
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "20bn-jester-v1"
 LABELS = {name: f"{name} content\n".encode() for name in ("labels.csv", "train.csv", "validation.csv", "test.csv")}
 
@@ -295,20 +302,26 @@ class Killed(BaseException):
     """Stands for a kill: nothing in the program catches it."""
 
 
+def each_write_first(monkeypatch, act):
+    """Calls ``act(write, path, content)`` for each frame and each label list instead of writing it."""
+    for name in ("_write_new", "write_bytes"):
+        write = getattr(unpack_jester_dataset, name)
+        monkeypatch.setattr(unpack_jester_dataset, name, lambda path, content, write=write: act(write, path, content))
+
+
 @pytest.mark.parametrize("moment", [0, 4, 8, 9, 12])  # 9 frames, then 4 label lists
 def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     target, countdown = tmp_path / "target", [moment]
-    write_bytes = unpack_jester_dataset.Path.write_bytes
 
-    def write_half(path, content):
+    def write_half(write, path, content):
         countdown[0] -= 1
         if countdown[0] < 0:
-            write_bytes(path, content[: len(content) // 2])
+            write(path, content[: len(content) // 2])
             raise Killed
-        return write_bytes(path, content)
+        return write(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(unpack_jester_dataset.Path, "write_bytes", write_half)
+        each_write_first(patch, write_half)
         with pytest.raises(Killed):
             unpack(data, target)
     assert not (target / IMAGES).exists()
@@ -316,34 +329,67 @@ def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     stale.mkdir(parents=True)
     (stale / "00001.jpg").write_bytes(b"stale")
     unpack(data, target)
-    found = contents(target)
-    assert {name: found.get(name) for name in unpacked()} == unpacked()
-    assert {name for name in found if not name.startswith("labels/")} == {f"{IMAGES}/{name}" for name in FRAMES}
-    assert not [name for name in found if name.endswith(".partial")]
+    assert contents(target) == unpacked()
 
 
-def test_full_disk_leaves_nothing(data, tmp_path, monkeypatch):
-    write_bytes, left = unpack_jester_dataset.Path.write_bytes, [5]
+@pytest.mark.parametrize("left", [0, 5, 9, 12])
+def test_ctrl_c_leaves_nothing(data, tmp_path, monkeypatch, left):
+    countdown = [left]
 
-    def full(path, content):
-        left[0] -= 1
-        if left[0] < 0:
+    def interrupt(write, path, content):
+        countdown[0] -= 1
+        if countdown[0] < 0:
+            raise KeyboardInterrupt
+        return write(path, content)
+
+    each_write_first(monkeypatch, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(data, tmp_path / "deep" / "target")
+    left = contents(tmp_path).keys() - {f"data/{path.name}" for path in data.iterdir()}
+    assert all("/labels/" in name for name in left)
+    monkeypatch.undo()
+    unpack(data, tmp_path / "deep" / "target")
+    assert contents(tmp_path / "deep" / "target") == unpacked()
+
+
+@pytest.mark.parametrize("left", [0, 5, 9])
+def test_full_disk_leaves_nothing(data, tmp_path, monkeypatch, left):
+    countdown = [left]
+
+    def full(write, path, content):
+        countdown[0] -= 1
+        if countdown[0] < 0:
             raise OSError(28, "No space left on device")
-        return write_bytes(path, content)
+        return write(path, content)
 
-    monkeypatch.setattr(unpack_jester_dataset.Path, "write_bytes", full)
+    each_write_first(monkeypatch, full)
     refused(data, tmp_path / "deep" / "target", "cannot be written: No space left on device")
+
+
+def test_a_file_that_is_larger_than_the_limit_of_the_process_leaves_nothing(tmp_path):
+    """What `ulimit -f` does is like a full disk: the file is cut off and the write fails."""
+    frame = b"x" * 300_000
+    write_data(tmp_path / "data", [tar_of([*frame_members(), (f"{IMAGES}/4/00001.jpg", frame)])])
+    write_labels(tmp_path / "data")
+    program = [sys.executable, "-m", "src.data.unpack_jester_dataset", str(tmp_path / "data"), str(tmp_path / "target")]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 100; exec "$@"', "-", *program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "4/00001.jpg: cannot be written: File too large" in done.stderr or done.stderr.startswith("error: ")
+    assert "DONE" not in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_too_little_space_is_said_beforehand(data, tmp_path, monkeypatch):
     usage = type(unpack_jester_dataset.shutil.disk_usage(tmp_path))(total=10, used=10, free=0)
     monkeypatch.setattr(unpack_jester_dataset.shutil, "disk_usage", lambda _: usage)
-    refused(data, tmp_path / "target", "0.0 GB free")
+    refused(data, tmp_path / "target", "partial: 0 MB free, 0 MB expected")
 
 
 def test_target_that_is_a_file(data, tmp_path):
     (tmp_path / "target").write_bytes(b"mine")
-    refused(data, tmp_path / "target", "cannot be written")
+    refused(data, tmp_path / "target", "target: is not a folder")
     assert (tmp_path / "target").read_bytes() == b"mine"
 
 
@@ -361,10 +407,274 @@ def test_stream_is_read_without_gathering_members(tmp_path, monkeypatch):
 
     def watched(tar, *rest):
         lengths.append(len(tar.members))
-        extract(tar, *rest)
+        return extract(tar, *rest)
 
     monkeypatch.setattr(unpack_jester_dataset, "_extract_member", watched)
     (tmp_path / "frames").mkdir()
-    unpack_jester_dataset.extract_frames(unpack_jester_dataset.find_parts(tmp_path / "data"), tmp_path / "frames")
+    unpack_jester_dataset.extract_frames(archives.find_parts(tmp_path / "data"), tmp_path / "frames")
     assert len(lengths) == len(FRAMES)
     assert max(lengths) == 1
+
+
+# ----------------------------------------------------------------------------------------- all of the archive, no more
+
+
+def test_files_on_the_disk_are_counted_against_the_archive(data, tmp_path, monkeypatch, capsys):
+    """Whatever takes a frame away meanwhile: another process, a file system that forgets."""
+    target = tmp_path / "target"
+    extract = unpack_jester_dataset.extract_frames
+
+    def lose_one(parts, folder):
+        count = extract(parts, folder)
+        next(folder.rglob("*.jpg")).unlink()
+        return count
+
+    monkeypatch.setattr(unpack_jester_dataset, "extract_frames", lose_one)
+    refused(data, target, r"partial: 8 files on the disk, 9 in the archive")
+    monkeypatch.undo()
+    unpack(data, target)
+    assert "9 files in the archive, as many on the disk" in capsys.readouterr().out
+
+
+def test_frames_are_renamed_not_copied(data, tmp_path, monkeypatch):
+    """A copy of the frames would need their space twice."""
+    target, inodes = tmp_path / "target", []
+
+    def look(write, path, content):
+        write(path, content)
+        if path.suffix == ".jpg":
+            inodes.append(path.stat().st_ino)
+
+    each_write_first(monkeypatch, look)
+    unpack(data, target)
+    assert sorted(path.stat().st_ino for path in (target / IMAGES).rglob("*.jpg")) == sorted(inodes)
+
+
+SECOND = [(f"{IMAGES}/31/{number:05d}.jpg", bytes([number]) * 700) for number in (1, 2)]
+
+
+def plain_tar(members, padded=True):
+    tar = gzip.decompress(tar_of(members))
+    return tar if padded else tar[: -(-sum(512 + -(-len(content) // 512) * 512 for _, content in members) // 512) * 512]
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        tar_of(frame_members()) + tar_of(SECOND),
+        gzip.compress(plain_tar(frame_members()) + plain_tar(SECOND)),
+        gzip.compress(plain_tar(frame_members(), padded=False) + bytes(1024) + plain_tar(SECOND)),
+        gzip.compress(plain_tar(frame_members(), padded=False) + plain_tar(SECOND, padded=False)),
+        tar_of(frame_members()) + gzip.compress(bytes(40000)) + tar_of(SECOND) + bytes(77),
+        tar_of([]) + tar_of(frame_members() + SECOND),
+    ],
+    ids=["gzip after gzip", "tar after tar", "short padding", "no padding", "zeros between", "empty one first"],
+)
+def test_an_archive_behind_the_first_one_is_unpacked_too(tmp_path, packed):
+    write_data(tmp_path / "data", cut(packed, 2))
+    write_labels(tmp_path / "data")
+    unpack(tmp_path / "data", tmp_path / "target")
+    assert contents(tmp_path / "target") == {**unpacked(), **dict(SECOND)}
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (gzip.compress(plain_tar(frame_members()) + b"not a tar" * 1000), "is damaged in or before this part"),
+        (gzip.compress(plain_tar(frame_members()) + b"rest"), "is damaged in or before this part"),
+        (tar_of(frame_members()) + b"not gzip" * 99, "is damaged in or before this part"),
+        (tar_of(frame_members()) + tar_of(SECOND)[:-20], "does not end with this part"),
+        (tar_of([*frame_members(), frame_members()[0]]), "1/00001.jpg': there twice, refused"),
+        (tar_of(frame_members()) + tar_of(frame_members()), "1/00001.jpg': there twice, refused"),
+    ],
+    ids=["no tar", "a few bytes", "no gzip", "cut off", "a frame twice", "an archive twice"],
+)
+def test_what_is_wrong_behind_the_first_archive(tmp_path, packed, message):
+    write_data(tmp_path / "data", [packed])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", message)
+
+
+@pytest.mark.parametrize("position", [0, 3, -1])
+def test_damaged_header_is_not_the_end(tmp_path, position):
+    """Also one of a file without content, behind which the next header follows at once."""
+    members = [*frame_members()[:3], (f"{IMAGES}/1/empty.jpg", b""), *frame_members()[3:]]
+    tar = bytearray(plain_tar(members))
+    names = [name for name, _ in members]
+    name = (f"{IMAGES}/1/empty.jpg", names[0], names[-1])[(0, 3, -1).index(position)]
+    tar[tar.index(name.encode()) + 150] ^= 1  # its checksum
+    write_data(tmp_path / "data", [gzip.compress(bytes(tar))])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
+
+
+@pytest.mark.parametrize("members", [[], [f"{IMAGES}", f"{IMAGES}/1"]], ids=["nothing", "folders"])
+def test_archive_without_files_is_refused(tmp_path, members):
+    folders = []
+    for name in members:
+        folders.append(tarfile.TarInfo(name))
+        folders[-1].type = tarfile.DIRTYPE
+    write_data(tmp_path / "data", [tar_of(folders)])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", f"{IMAGES}-00.zip: no files in the archive")
+
+
+# ------------------------------------------------------------------------------------------------ claims of a size
+
+
+def header(name, size, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (tarfile.REGTYPE, "archive member '20bn-jester-v1/1/00001.jpg': 200000000000 bytes, more than"),
+        (tarfile.XHDTYPE, "damaged in or before this part: a header claims 2000000"),
+        (tarfile.XGLTYPE, "damaged in or before this part: a header claims 2000000"),
+        (tarfile.GNUTYPE_LONGNAME, "damaged in or before this part: a header claims 2000000"),
+        (tarfile.GNUTYPE_LONGLINK, "damaged in or before this part: a header claims 2000000"),
+    ],
+    ids=["file", "pax", "pax global", "long name", "long link"],
+)
+def test_member_that_claims_200_gb_is_not_read_into_memory(tmp_path, kind, message):
+    filling = gzip.compress(header(f"{IMAGES}/1/00001.jpg", 200 * 10**9, kind) + bytes(192 << 20), 1)
+    write_data(tmp_path / "data", [filling])
+    write_labels(tmp_path / "data")
+    tracemalloc.start()
+    refused(tmp_path / "data", tmp_path / "target", message)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+def test_sparse_file_that_claims_200_gb_is_refused(tmp_path):
+    info = tarfile.TarInfo(f"{IMAGES}/1/00001.jpg")
+    info.size = 512
+    info.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(200 * 10**9)}
+    write_data(tmp_path / "data", [tar_of([(info, b"x" * 512)])])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", "200000000000 bytes, more than")
+
+
+@pytest.mark.parametrize("size", [-512, -(10**6)])
+def test_negative_size_is_no_endless_loop(tmp_path, size):
+    packed = gzip.compress(plain_tar(frame_members(), padded=False) + header(f"{IMAGES}/9/1.jpg", size) + bytes(1024))
+    write_data(tmp_path / "data", [packed])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
+
+
+def test_label_list_that_claims_gigabytes_is_not_read_into_memory(data, tmp_path):
+    archive_path = data / "20bn-jester-download-package-labels.zip"
+    with zipfile.ZipFile(archive_path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("labels/train.csv", bytes(65 << 20))
+    refused(data, tmp_path / "target", r"labels\.zip: member 'labels/train\.csv' of 68157440 bytes, refused")
+
+
+# ----------------------------------------------------------------------------------------------- names and zip methods
+
+
+@pytest.mark.parametrize("name", [f"{IMAGES}/caf\udce9/00001.jpg", f"{IMAGES}/\udcff.jpg"])
+def test_member_whose_name_is_not_utf_8_is_refused(tmp_path, name):
+    write_data(tmp_path / "data", [tar_of([*frame_members(), (name, b"x")])])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", r"archive member '.*\\udc.*': not a file name in UTF-8, refused")
+
+
+def test_member_with_a_zero_byte_in_its_name_is_refused(tmp_path):
+    info = tarfile.TarInfo("x")
+    info.pax_headers = {"path": f"{IMAGES}/1/0000\0.jpg"}
+    write_data(tmp_path / "data", [tar_of([*frame_members(), info])])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", "not a file name in UTF-8, refused")
+
+
+def edit_zip(path, offset, value):
+    """Sets a 16-bit field in both headers of every member: 6 is the flags, 8 the method of the local one."""
+    content = bytearray(path.read_bytes())
+    for signature, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+        start = content.find(signature)
+        while start >= 0:
+            struct.pack_into("<H", content, start + offset + shift, value)
+            start = content.find(signature, start + 4)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [f"{IMAGES}-01.zip", "20bn-jester-download-package-labels.zip"])
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [
+        (6, 1, "cannot be read without a password"),
+        (6, 0x41, "zipped in a way that Python cannot read"),
+        (8, 9, "zipped in a way that Python cannot read .*: what was in it is read as well"),
+        (8, 98, "zipped in a way that Python cannot read"),
+        (8, 12, "damaged"),
+        (8, 14, "damaged"),
+        (4, 99, "zipped in a way that Python cannot read"),
+    ],
+    ids=["encrypted", "strongly encrypted", "Deflate64", "PPMd", "bzip2", "LZMA", "version"],
+)
+def test_zip_that_cannot_be_read_is_named(tmp_path, name, offset, value, message):
+    data = tmp_path / "data"
+    write_data(data, cut(tar_of(frame_members()), 3), md5=name != f"{IMAGES}-01.zip")
+    write_labels(data)
+    edit_zip(data / name, offset, value)
+    refused(data, tmp_path / "target", rf"{name}: {message}")
+
+
+def test_two_different_label_lists_of_one_name_are_refused(data, tmp_path):
+    write_labels(data, "", {"a/train.csv": b"1;Stop Sign\n", "b/train.csv": b"2;Stop Sign\n"})
+    refused(data, tmp_path / "target", r"labels\.zip: two different lists are called train\.csv")
+
+
+def test_label_list_that_is_a_folder_is_named(data, tmp_path):
+    (data / "20bn-jester-download-package-labels.zip").unlink()
+    (data / "labels" / "train.csv").mkdir(parents=True)
+    refused(data, tmp_path / "target", r"labels/train\.csv: cannot be read: Is a directory")
+
+
+# ------------------------------------------------------------------------------------------------- two into one target
+
+
+def start_unpack(data, target):
+    return subprocess.Popen(
+        [sys.executable, "-m", "src.data.unpack_jester_dataset", str(data), str(target)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_second_unpack_into_one_target_is_refused_while_the_first_is_at_work(data, tmp_path, monkeypatch):
+    target, entered, go = tmp_path / "target", threading.Event(), threading.Event()
+
+    def wait(write, path, content):
+        entered.set()
+        assert go.wait(60)
+        write(path, content)
+
+    each_write_first(monkeypatch, wait)
+    first = threading.Thread(target=unpack, args=(data, target))
+    first.start()
+    assert entered.wait(60)
+    second = start_unpack(data, target)
+    stdout, stderr = second.communicate(timeout=60)
+    go.set()
+    first.join(60)
+    assert (second.returncode, "DONE" in stdout) == (1, False)
+    assert stderr == f"error: {target}: another process writes into this folder; wait until it has ended\n"
+    assert contents(target) == unpacked()
+
+
+def test_file_system_without_locks(data, tmp_path, monkeypatch, capsys):
+    def no_locks(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("model_utils.util.fcntl.flock", no_locks)
+    unpack(data, tmp_path / "target")
+    assert "target/.lock: cannot be locked: Function not implemented" in capsys.readouterr().err
+    assert contents(tmp_path / "target") == unpacked()

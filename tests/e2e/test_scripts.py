@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,11 +55,15 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     status, stdout, stderr = script("preprocess_jester_dataset.sh", "unpacked", cwd=work)
     assert status == 0, stderr
 
-    options = [*small, "--train_batch_size", "4", "--epochs_num", "2", "--log_interval", "2", "--train_workers", "2"]
+    # The user's own config file says where results go and what the device is: the script's defaults are weaker.
+    (work / "own.yaml").write_text("train_output_dir: train logs\ndevice_target: CPU\ntrain_batch_size: 3\n")
+    options = ["--config_path", "own.yaml", *small, "--train_batch_size", "4", "--epochs_num", "2"]
+    options += ["--log_interval", "2", "--train_workers", "2"]
     status, stdout, stderr = script(
-        "run_standalone_train_gpu.sh", 0, "unpacked", "", *options, "--train_output_dir", "train logs", cwd=work
+        "run_standalone_train_gpu.sh", 0, "unpacked", "", *options, cwd=work, DEVICE_TARGET="", PYTHONSAFEPATH="1"
     )
     assert status == 0, stderr
+    assert not (work / "train-logs").exists()
     for line in ("epoch: 1 step: 2, loss is ", "epoch: 2 step: 3, loss is ", "ms, per step time: "):
         assert line in stdout
         assert line in (work / "train logs/train.log").read_text()
@@ -72,19 +78,24 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     assert f"validation after epoch 2: top1: {float(epochs[1].split(',')[3]):f}; top5: 1.000000; 6 clips" in stdout
 
     # Width, side and segments come from the checkpoint.
-    options = ["--eval_output_dir", "eval logs", "--log_interval", "5", "--eval_batch_size", "4", "--eval_workers", "2"]
+    options = ["--log_interval", "5", "--eval_batch_size", "4", "--eval_workers", "2"]
     status, stdout, stderr = script("run_eval_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
     assert status == 0, stderr
-    assert "INFO:Steps: 6; top1: 0." in stdout or "INFO:Steps: 6; top1: 1." in stdout
+    answers = {row["clip"]: row for row in csv.DictReader((work / "eval-logs/predictions.csv").open())}
+    with zipfile.ZipFile(work / "jester/20bn-jester-download-package-labels.zip") as archive:
+        truth = dict(row.split(";") for row in archive.read("labels/validation.csv").decode().splitlines())
+    assert {clip: row["true"] for clip, row in answers.items()} == truth
+    top1 = sum(row["predicted"] == truth[clip] for clip, row in answers.items()) / 6
+    assert f"INFO:Steps: 6; top1: {top1:f}; top5: 1.000000\n" in stdout
+    assert f"INFO:Top1: {100 * top1:.2f}%\n" in stdout
     assert "INFO:Top5: 100.00%" in stdout
-    assert (work / "eval logs/eval.log").read_text() == stdout
-    metrics = json.loads((work / "eval logs/metrics.json").read_text())
-    assert f"INFO:Top1: {100 * metrics['top1']:.2f}%" in stdout
+    assert (work / "eval-logs/eval.log").read_text() == stdout
+    metrics = json.loads((work / "eval-logs/metrics.json").read_text())
+    assert metrics["top1"] == pytest.approx(top1)
     assert metrics["protocol"]["test_crops"] == 10
-    for name, rows in (("predictions.csv", 6), ("per_class.csv", 3)):
-        assert len((work / "eval logs" / name).read_text().splitlines()) == 1 + rows
-    assert (work / "eval logs/confusion_matrix.png").is_file()
-    assert "</html>" in (work / "eval logs/report.html").read_text()
+    assert len((work / "eval-logs/per_class.csv").read_text().splitlines()) == 1 + 3
+    assert (work / "eval-logs/confusion_matrix.png").is_file()
+    assert "</html>" in (work / "eval-logs/report.html").read_text()
 
     batch = 0 if EXPORTS_ANY_BATCH else 2
     options = ["--export_output_dir", "export logs", "--export_batch_size", str(batch)]
@@ -92,7 +103,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     assert status == 0, stderr
     assert float(stdout.rsplit("by at most ", 1)[1]) < 1e-4
     assert (work / "export logs/trn.mindir").is_file()
-    usage = json.loads((work / "export logs/trn.json").read_text())
+    usage = json.loads((work / "export logs/trn.mindir.json").read_text())
     assert usage["categories"] == (work / "unpacked/categories.txt").read_text().split("\n")[:-1]
     assert usage["input"]["shape"] == [batch or "batch", 9, 32, 32]
 
@@ -106,4 +117,6 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     assert [row["probability"] for row in found["top"]] == pytest.approx(sorted(probabilities, reverse=True), rel=1e-5)
     assert found["top"][0]["label"] == usage["categories"][int(np.argmax(found["logits"]))]
     assert found["top"][0]["label"] in stdout
+    assert answers[clip]["predicted"] == found["top"][0]["label"]
+    assert float(answers[clip]["probability"]) == pytest.approx(found["top"][0]["probability"], abs=1e-4)
     assert len(found["frame_indices"]) == 3

@@ -9,13 +9,13 @@ import pytest
 from model_utils.errors import InputError
 from src.inference import export
 from src.ops import compat
-from tests.helpers.networks import settings, tiny_network
+from tests.helpers.networks import CLASSES, settings, tiny_network
 
 
 def refusal(path, **changes):
     config = settings(relations="all", **changes)
     with pytest.raises(InputError) as error:
-        export.export_network(tiny_network(), config, path)
+        export.export_network(tiny_network(), config, CLASSES, path)
     assert not path.parent.exists()
     return str(error.value)
 

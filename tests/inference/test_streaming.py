@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from model_utils.errors import InputError
 from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, streaming
 from src.inference.streaming import EventDetector, Recognizer, stream
-from src.transforms import test_crops as crops_of
-from tests.helpers.colours import NAMES, changing_frames, colour_network, coloured, ordering_network, write_folder
+from src.transforms import cut_crops
+from tests.helpers.colours import (
+    NAMES,
+    changing_frames,
+    colour_network,
+    coloured,
+    ordering_network,
+    write_folder,
+    write_video,
+)
+from tests.helpers.containers import set_intervals
 from tests.helpers.networks import SIDE, seeing_network
 
 
 def clip_score(network, frames):
-    return ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    return ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
 
 
 @pytest.mark.parametrize("consensus_type", ["TRNmultiscale", "TRN", "avg"])
@@ -216,3 +228,125 @@ def test_realtime_waits_for_its_frames_and_not_for_itself(tmp_path, monkeypatch,
     assert len(list(stream(recognizer, EventDetector(NAMES), source, realtime=False))) == 24
     assert clock.slept == 0.0
     assert len(pushed) == pytest.approx(looked_at + 24, abs=2)
+
+
+def test_frames_of_a_file_have_their_own_times(tmp_path):
+    """A frame each 0.1 s for 1 s, then one each 2 s: the later ones all go in, of the others every third or fourth."""
+    path = set_intervals(write_video(tmp_path / "v.mp4", coloured("Red", 15), 10), [0.1] * 10 + [2.0] * 5)
+    recognizer = Recognizer(colour_network(), SIDE, window=1.0)
+    taken = []
+    push = recognizer.frame_features.construct
+    recognizer.frame_features.construct = lambda frames: taken.append(True) or push(frames)
+    moments = []
+    for moment in stream(recognizer, EventDetector(NAMES), open_source(str(path)), realtime=False):
+        moments.append((round(moment.seconds, 2), len(taken)))
+        taken.clear()
+    times = [0.1 * i for i in range(10)] + [1.0, 3.0, 5.0, 7.0, 9.0]
+    assert [seconds for seconds, _ in moments] == pytest.approx(times)
+    assert [i for i, (_, count) in enumerate(moments) if count] == [0, 4, 7, 10, 11, 12, 13, 14]
+
+
+def test_times_that_are_due_but_for_rounding_go_in():
+    """0.1 · 3 is less than 0.3 in binary, and so are other sums: three a second of ten are these all the same."""
+    recognizer = Recognizer(colour_network(), SIDE, window=0.9)  # due every 0.3 s
+    frame = coloured("Red", 1)[0]
+    taken = []
+    push = recognizer.frame_features.construct
+    recognizer.frame_features.construct = lambda frames: taken.append(now) or push(frames)
+    for index in range(300):
+        now = index / 10
+        recognizer.push(frame, now)
+    assert taken == [i / 10 for i in range(0, 300, 3)]
+    taken.clear()
+    recognizer.reset()
+    for now in (0.0, 0.3 - 1e-5, 0.3 - 1e-7):  # more than rounding is too early
+        recognizer.push(frame, now)
+    assert taken == [0.0, 0.3 - 1e-7]
+
+
+def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
+    """Due at 0, 1, 2, 3: what comes at 1.9 is taken for 1, so the next is due at 2; after 3.5 the count starts anew."""
+    recognizer = Recognizer(colour_network(), SIDE, window=3.0)
+    frame = coloured("Red", 1)[0]
+    taken = []
+    push = recognizer.frame_features.construct
+    recognizer.frame_features.construct = lambda frames: taken.append(now) or push(frames)
+    for now in (0.0, 0.9, 1.9, 2.1, 2.9, 5.5, 6.4, 6.6, 7.0):
+        recognizer.push(frame, now)
+    assert taken == [0.0, 1.9, 2.1, 5.5, 6.6]
+
+
+@pytest.mark.parametrize("window", [1e308, 1e-308])
+def test_windows_of_any_length(window):
+    recognizer = Recognizer(colour_network(), SIDE, window=window)
+    scores = [recognizer.push(frame, i / 10) for i, frame in enumerate(coloured("Red", 9))]
+    assert [score is None for score in scores] == ([True] * 9 if window > 1 else [True] * 2 + [False] * 7)
+
+
+class Film:
+    """Frames with times of their own, and a name."""
+
+    name = "film"
+
+    def __init__(self, times, duration, num_frames):
+        self.times, self.duration, self.num_frames = times, duration, num_frames
+
+    def frames(self, wanted=None):
+        yield from enumerate(coloured("Red", 6))
+
+
+def test_in_real_time_a_frame_is_late_once_the_next_is_due(monkeypatch):
+    """Frames at 0, 1, 2, 3, 3.5, 5 and the end at 6 s; looking at the second takes 2.2 s, at the others nothing."""
+    clock = Clock(0)
+    monkeypatch.setattr(streaming, "time", clock)
+    times = []
+    for seconds, _, late in streaming._timed(Film(np.array([0, 1, 2, 3, 3.5, 5]), 6.0, 6), realtime=True):
+        times.append((seconds, clock.now, late))
+        clock.now += 2.2 if seconds == 1 else 0
+    # At 3.2 s the third is late by more than its second, the fourth is still to be seen.
+    assert times == pytest.approx(
+        np.array([(0, 0, 0), (1, 1, 0), (2, 3.2, 1), (3, 3.2, 0), (3.5, 3.5, 0), (5, 5, 0)]), abs=1e-9
+    )
+
+
+def test_the_last_frame_is_late_once_the_film_has_ended(monkeypatch):
+    for passed, expected in ((5.9, False), (6.1, True)):
+        clock = Clock(0)
+        monkeypatch.setattr(streaming, "time", clock)
+        found = []
+        for seconds, _, late in streaming._timed(Film(np.array([0, 1, 2, 3, 3.5, 5]), 6.0, 6), realtime=True):
+            found.append(late)
+            clock.now = passed if seconds == 3.5 else clock.now
+        assert found == [False] * 5 + [expected]
+
+
+def test_frames_of_a_camera_have_the_time_they_come_at(monkeypatch):
+    """The clock is at 100 s when the stream starts; a camera does not wait and is never late, whatever is asked for."""
+    clock = Clock(0)
+    clock.now = 100.0
+    monkeypatch.setattr(streaming, "time", clock)
+    found = []
+    for seconds, _, late in streaming._timed(Film(None, None, None), realtime=True):
+        found.append((seconds, late))
+        clock.now += 0.75
+    assert found == [(0.75 * i, False) for i in range(6)]
+    assert clock.slept == 0
+
+
+def test_scores_that_are_not_finite_name_the_source_and_the_time():
+    recognizer = Recognizer(colour_network(), SIDE, window=3.0)
+    recognizer.head = lambda features: SimpleNamespace(asnumpy=lambda: np.full((1, 4), np.nan, np.float32))
+    film = Film(np.arange(6.0), 6.0, 6)
+    with pytest.raises(InputError, match="film: the network's scores at 2.00 s are NaN or infinite"):
+        list(stream(recognizer, EventDetector(NAMES), film, realtime=False))
+
+
+def test_a_stream_starts_anew():
+    recognizer, detector = Recognizer(colour_network(), SIDE, window=3.0), EventDetector(NAMES)
+    film = Film(np.arange(6.0), 6.0, 6)
+    for _ in range(2):
+        moments = list(stream(recognizer, detector, film, realtime=False))
+        assert [moment.logits is None for moment in moments] == [True, True, False, False, False, False]
+        assert [moment.frame.shape for moment in moments] == [(40, 52, 3)] * 6
+        (started,) = [change for moment in moments for change in moment.changes]
+        assert (started.label, started.end) == ("Red", None)

@@ -159,6 +159,11 @@ def test_an_exception_in_the_block_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+def test_names_that_are_not_utf8_are_written_as_utf8(tmp_path):
+    write_text(tmp_path / "a.json", os.fsdecode(b"caf\xe9"))
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "caf\\udce9"
+
+
 # ------------------------------------------------------------------------------------------------------- full disk
 
 FULL = "cannot be written: No space left on device"

@@ -1,0 +1,533 @@
+"""What the scripts do before and around Python: the exact commands, whose defaults win, which folders are emptied.
+
+Python is a stub that notes the folder, the arguments and the environment that it is started with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(
+    path.name
+    for path in (ROOT / "scripts").glob("*.sh")
+    if path.name not in ("common.sh", "environment.sh", "run_tests.sh")
+)
+
+# A program that leaves what the script looks at next. {calls} is where it notes its calls.
+STUB = """#!{python} -S
+import json, os, sys
+from pathlib import Path
+
+arguments = sys.argv[1:]
+if arguments[0] == "-c":
+    sys.exit(0)
+names = ("DEVICE_TARGET", "PYTHONPATH", "PYTHONSAFEPATH")
+call = {{"cwd": os.getcwd(), "arguments": arguments, **{{name: os.environ.get(name) for name in names}}}}
+with open("{calls}", "a") as file:
+    print(json.dumps(call), file=file)
+program, options = Path(arguments[0]).name, dict(zip(arguments, arguments[1:]))
+if program == os.environ.get("FAILS_IN"):
+    sys.exit(int(os.environ["FAILS_WITH"]))
+if program == "unpack_jester_dataset.py":
+    Path(arguments[2], "20bn-jester-v1/7").mkdir(parents=True)
+elif program == "preprocess_jester_dataset.py":
+    Path(arguments[1], "val_videofolder.txt").write_text("7 30 1\\n")
+    Path(arguments[1], "categories.txt").write_text("Left\\nRight\\n")
+elif program == "train.py" and "--train_output_dir" in options:
+    folder = Path(options["--train_output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    if list(folder.glob("checkpoint_*")):
+        sys.exit("holds a training run already")
+    (folder / "checkpoint_trn-14_60.ckpt").write_text("")
+elif program == "eval.py" and "--eval_output_dir" in options:
+    folder = Path(options["--eval_output_dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "eval.log").write_text("120 clips, 10 crops\\nTop1: 95.00%\\nTop5: 100.00%\\n")
+"""
+
+
+@pytest.fixture
+def user(tmp_path):
+    """A folder with a space in its name in which a user stands, with a dataset, files and the stub."""
+    folder = tmp_path / "a folder"
+    (folder / "my data").mkdir(parents=True)
+    for name in ("net.ckpt", "hosts", "in.pth", "own.yaml"):
+        (folder / name).write_text("")
+    stub = folder / "stub"
+    stub.write_text(STUB.format(python=sys.executable, calls=tmp_path / "calls"))
+    stub.chmod(0o755)
+    return folder
+
+
+def start(user, script, *arguments, root=ROOT, **environment):
+    """Starts a script as its user does. The environment is bare, except for what is given."""
+    given = {"PATH": os.environ["PATH"], "HOME": str(user), "PYTHON": "./stub", **environment}
+    given = {name: value for name, value in given.items() if value is not None}
+    command = ["bash", str(root / "scripts" / script), *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=user, env=given, start_new_session=True, **pipes)
+
+
+def run(user, script, *arguments, **options):
+    process = start(user, script, *arguments, **options)
+    stdout, stderr = process.communicate(timeout=60)
+    return process.returncode, stdout, stderr
+
+
+def calls(user):
+    """What the stub was called with."""
+    path = user.parent / "calls"
+    found = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    path.unlink(missing_ok=True)
+    return found
+
+
+def called(user, script, *arguments, **environment):
+    """The arguments of the only call."""
+    status, _, stderr = run(user, script, *arguments, **environment)
+    assert (status, stderr) == (0, "")
+    (call,) = calls(user)
+    assert call["cwd"] == str(user)
+    return call["arguments"]
+
+
+DATA = ["--dataset_root", "my data"]
+SCRATCH = ["--pre_trained_backbone", ""]
+NET = ["--pre_trained_backbone", "net.ckpt"]
+CKPT = ["--ckpt_file", "net.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "environment", "expected"),
+    [
+        (
+            "make_synthetic_jester.sh",
+            ["x y", "--seed", "2"],
+            {},
+            ["src/data/synthetic_jester.py", "x y", "--seed", "2"],
+        ),
+        ("unpack_jester_dataset.sh", ["my data", "x y"], {}, ["src/data/unpack_jester_dataset.py", "my data", "x y"]),
+        (
+            "preprocess_jester_dataset.sh",
+            ["my data", "--labels_path", "l"],
+            {},
+            ["src/preprocess_jester_dataset.py", "my data", "--labels_path", "l"],
+        ),
+        (
+            "convert_bn_inception.sh",
+            ["in.pth", "out.ckpt", "--width_mult", "0.5"],
+            {},
+            ["src/convert_bn_inception.py", "in.pth", "out.ckpt", "--width_mult", "0.5"],
+        ),
+        (
+            "convert_trn_pytorch.sh",
+            ["in.pth", "out.ckpt", "--categories", "c"],
+            {},
+            ["src/convert_trn_pytorch.py", "in.pth", "out.ckpt", "--categories", "c"],
+        ),
+        (
+            "run_standalone_train_gpu.sh",
+            ["3", "my data", "net.ckpt", "--resume", "old.ckpt", "--lr=1"],
+            {},
+            ["train.py", "--device_id", "3", *DATA, *NET, "--resume", "old.ckpt", "--lr=1"],
+        ),
+        (
+            "run_standalone_train_gpu.sh",
+            ["0", "my data", ""],
+            {"DEVICE_TARGET": "Ascend"},
+            ["train.py", "--device_target", "Ascend", "--device_id", "0", *DATA, *SCRATCH],
+        ),
+        (
+            "run_eval_gpu.sh",
+            ["my data", "net.ckpt", "--split", "test"],
+            {},
+            ["eval.py", *DATA, *CKPT, "--split", "test"],
+        ),
+        (
+            "run_eval_gpu.sh",
+            ["my data", "net.ckpt"],
+            {"DEVICE_TARGET": "CPU"},
+            ["eval.py", "--device_target", "CPU", *DATA, *CKPT],
+        ),
+        (
+            "run_export_gpu.sh",
+            ["my data", "net.ckpt", "--file_format", "ONNX"],
+            {},
+            ["export.py", *DATA, *CKPT, "--file_format", "ONNX"],
+        ),
+        (
+            "run_export_gpu.sh",
+            ["my data", "net.ckpt"],
+            {"DEVICE_TARGET": "CPU"},
+            ["export.py", "--device_target", "CPU", *DATA, *CKPT],
+        ),
+    ],
+)
+def test_exact_command(user, script, arguments, environment, expected):
+    program, *rest = expected
+    assert called(user, script, *arguments, **environment) == [str(ROOT / program), *rest]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "launch", "rest"),
+    [
+        (["my data", "net.ckpt"], {}, ["-n", "8"], ["8", *DATA, *NET, "--train_batch_size", "8"]),
+        (
+            ["my data", "", "--lr", "1", "--train_batch_size", "4"],
+            {"DEVICE_NUM": "2", "HOSTFILE": "hosts", "DEVICE_TARGET": "CPU"},
+            ["-n", "2", "--hostfile", "hosts"],
+            ["2", "--device_target", "CPU", *DATA, *SCRATCH, "--train_batch_size", "8"]
+            + ["--lr", "1", "--train_batch_size", "4"],
+        ),
+        (
+            ["my data", "", "--config_path", "own.yaml"],
+            {},
+            ["-n", "8"],
+            ["8", *DATA, *SCRATCH, "--config_path", "own.yaml"],
+        ),
+        (["my data", "", "--config_path=own.yaml"], {}, ["-n", "8"], ["8", *DATA, *SCRATCH, "--config_path=own.yaml"]),
+    ],
+)
+def test_exact_command_of_mpirun(user, arguments, environment, launch, rest):
+    """What stands on the command line twice counts as it stands last."""
+    (user / "bin").mkdir()
+    shutil.copy(user / "stub", user / "bin" / "mpirun")
+    path = f"{user / 'bin'}:{os.environ['PATH']}"
+    fixed = ["--allow-run-as-root", "--mca", "odls_base_sigkill_timeout", "10", "-x", "PYTHONPATH"]
+    expected = [*launch[:2], *fixed, *launch[2:], "./stub", str(ROOT / "train.py")]
+    expected += ["--is_train_distributed", "true", "--group_size", *rest]
+    assert called(user, "run_distributed_train_gpu.sh", *arguments, PATH=path, **environment) == expected
+
+
+SYNTHETIC = ["--config_path", str(ROOT / "configs/synthetic_config.yaml")]
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "common"),
+    [
+        (["--lr", "1"], {}, [*SYNTHETIC, "--lr", "1"]),
+        ([], {"DEVICE_TARGET": "GPU"}, ["--device_target", "GPU", *SYNTHETIC]),
+        (["--config_path", "own.yaml"], {}, ["--config_path", "own.yaml"]),
+    ],
+)
+def test_exact_commands_of_the_order_ablation(user, options, environment, common):
+    expected = []
+    for head in ("TRNmultiscale", "TRN", "avg"):
+        fixed = [*common, *DATA, "--consensus_type", head]
+        train = ["train.py", *fixed, "--train_output_dir", f"out/{head}/train", "--keep_checkpoint_max", "1"]
+        expected.append(train)
+        for order in ("natural", "reversed", "shuffled"):
+            checkpoint = ["--ckpt_file", f"out/{head}/train/checkpoint_trn-14_60.ckpt", "--frame_order", order]
+            expected.append(["eval.py", *fixed, *checkpoint, "--eval_output_dir", f"out/{head}/{order}"])
+    expected.append(["src/evaluation/order_ablation.py", "out"])
+    expected = [[str(ROOT / program), *rest] for program, *rest in expected]
+    for _ in range(2):  # the second time in the folders of the first
+        status, stdout, stderr = run(user, "run_order_ablation.sh", "my data", "out", *options, **environment)
+        assert (status, stderr) == (0, ""), stdout
+        assert [call["arguments"] for call in calls(user)] == expected
+
+
+# --------------------------------------------------------------------------------------------------------- all scripts
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("request_", [["--help"], ["-h"], ["a", "b", "--help"]], ids=" ".join)
+def test_help(user, script, request_):
+    status, stdout, stderr = run(user, script, *request_)
+    assert (status, stderr) == (0, "")
+    assert stdout.startswith(f"usage: bash scripts/{script} ")
+    assert calls(user) == []
+
+
+# Each with arguments that are right.
+WORKING = {
+    "convert_bn_inception.sh": ["in.pth", "out.ckpt"],
+    "convert_trn_pytorch.sh": ["in.pth", "out.ckpt"],
+    "make_synthetic_jester.sh": ["target"],
+    "preprocess_jester_dataset.sh": ["my data"],
+    "quickstart.sh": [],
+    "run_distributed_train_gpu.sh": ["my data", ""],
+    "run_eval_gpu.sh": ["my data", "net.ckpt"],
+    "run_export_gpu.sh": ["my data", "net.ckpt"],
+    "run_order_ablation.sh": ["my data", "out"],
+    "run_standalone_train_gpu.sh": ["0", "my data", ""],
+    "unpack_jester_dataset.sh": ["my data", "target"],
+}
+PROGRAM = {
+    "convert_bn_inception.sh": "convert_bn_inception.py",
+    "convert_trn_pytorch.sh": "convert_trn_pytorch.py",
+    "make_synthetic_jester.sh": "synthetic_jester.py",
+    "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
+    "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
+    "run_eval_gpu.sh": "eval.py",
+    "run_export_gpu.sh": "export.py",
+    "run_standalone_train_gpu.sh": "train.py",
+    "unpack_jester_dataset.sh": "unpack_jester_dataset.py",
+}
+
+
+@pytest.mark.parametrize(
+    ("script", "program"),
+    [
+        *PROGRAM.items(),
+        *(("run_order_ablation.sh", program) for program in ("train.py", "eval.py", "order_ablation.py")),
+        *(
+            ("quickstart.sh", program)
+            for program in ("synthetic_jester.py", "unpack_jester_dataset.py", "preprocess_jester_dataset.py")
+            + ("train.py", "eval.py", "export.py", "infer.py")
+        ),
+    ],
+)
+def test_exit_status_of_the_program_is_that_of_the_script(user, repository, script, program):
+    shutil.copy(user / "stub", repository / "bin" / "mpirun")
+    environment = {"PATH": f"{repository / 'bin'}:{os.environ['PATH']}", "FAILS_IN": program, "FAILS_WITH": "77"}
+    status, _, _ = run(user, script, *WORKING[script], root=repository, **environment)
+    assert status == 77
+    assert Path(calls(user)[-1]["arguments"][0]).name == program  # and nothing after it
+
+
+def test_every_script_is_in_these_tests():
+    assert sorted(WORKING) == SCRIPTS
+    assert {*PROGRAM, "run_order_ablation.sh", "quickstart.sh"} == {*SCRIPTS}
+
+
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name in PROGRAM and "distributed" not in name])
+def test_python_finds_the_repository_whatever_the_environment_says(user, script):
+    """PYTHONSAFEPATH of the user's, CDPATH, and a folder `src` where the user stands."""
+    (user / "src").mkdir()
+    (user / "src/__init__.py").write_text("raise SystemExit('the wrong src')")
+    (user / "model_utils.py").write_text("raise SystemExit('the wrong model_utils')")
+    environment = {"PYTHON": sys.executable, "PYTHONSAFEPATH": "1", "CDPATH": str(ROOT.parent), "PYTHONPATH": None}
+    status, stdout, stderr = run(user, script, *WORKING[script], "--no_such_option", "1", **environment)
+    assert status == 1
+    assert stderr.startswith("error: command line: un"), stdout + stderr
+    assert "no_such_option" in stderr
+
+
+def test_what_python_gets_from_the_environment(user):
+    status, *_ = run(user, "run_eval_gpu.sh", "my data", "net.ckpt", PYTHONPATH="/mine")
+    assert status == 0
+    (call,) = calls(user)
+    assert call["PYTHONPATH"] == f"{ROOT}:/mine"
+    assert call["PYTHONSAFEPATH"] == "1"
+
+
+def test_relative_script_with_cdpath(user):
+    """`cd` says where it went if CDPATH took it there."""
+    (user / "scripts").symlink_to(ROOT / "scripts")
+    command = ["bash", "scripts/run_eval_gpu.sh", "--help"]
+    done = subprocess.run(command, cwd=user, env={**os.environ, "CDPATH": str(user)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("script", ["run_eval_gpu.sh", "preprocess_jester_dataset.sh"])
+def test_an_empty_path_is_shown(user, script):
+    status, _, stderr = run(user, script, "", *WORKING[script][1:])
+    assert (status, stderr) == (1, "error: '': no such folder\n")
+
+
+# ---------------------------------------------------------------------------------------------------------- quickstart
+
+OWN = ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
+
+
+@pytest.fixture
+def repository(user, tmp_path):
+    """A copy of the scripts with an environment that is complete, whose Python is the stub."""
+    folder = tmp_path / "the repository"
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    (folder / "requirements.txt").write_text("nothing\n")
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "requirements").write_text("nothing\nnothing\n")
+    shutil.copy(user / "stub", folder / ".venv" / "bin" / "python")
+    (folder / "bin").mkdir()
+    return folder
+
+
+def quickstart(user, repository, *arguments, **environment):
+    return run(user, "quickstart.sh", *arguments, root=repository, PYTHON=None, **environment)
+
+
+def test_exact_commands_of_the_quickstart(user, repository):
+    for _ in range(2):  # the second time in the folders of the first
+        status, stdout, stderr = quickstart(user, repository, "my work", DEVICE_TARGET="GPU")
+        assert (status, stderr) == (0, ""), stdout
+        assert "Top1: 95.00%\n" in stdout
+        assert "It shows: Right\n" in stdout
+        found = calls(user)
+        config = ["--config_path", f"{repository}/configs/synthetic_config.yaml"]
+        cpu, data = ["--device_target", "CPU"], ["--dataset_root", "my work/dataset"]
+        checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-14_60.ckpt"]
+        counts = ["--gestures", "8", "--train", "480", "--val", "120"]
+        out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("train", "eval", "export")}
+        clip = ["--source", "my work/dataset/20bn-jester-v1/7", "--json", "my work/eval-logs/clip.json"]
+        expected = [
+            ["src/data/synthetic_jester.py", "my work/archives", *counts],
+            ["src/data/unpack_jester_dataset.py", "my work/archives", "my work/dataset"],
+            ["src/preprocess_jester_dataset.py", "my work/dataset"],
+            ["train.py", *cpu, "--device_id", "0", *data, *SCRATCH, *config, *out["train"]],
+            ["eval.py", *cpu, *data, *checkpoint, *config, *out["eval"]],
+            ["export.py", *cpu, *data, *checkpoint, *config, *out["export"]],
+            ["infer.py", *cpu, *checkpoint, *clip],
+        ]
+        assert [call["arguments"] for call in found] == [[f"{repository}/{name}", *rest] for name, *rest in expected]
+        assert {call["DEVICE_TARGET"] for call in found} == {"CPU"}
+        (user / "my work/dataset/old").mkdir()
+        (user / "my work/dataset/old/file").write_text("of the run before")
+    quickstart(user, repository, "my work")
+    assert not (user / "my work/dataset/old").exists()
+    assert sorted(path.name for path in (user / "my work").iterdir()) == sorted(OWN)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_quickstart_empties_no_folder_of_the_user_s(user, repository, name):
+    theirs = user / "work" / name / "deep" / "file"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    status, stdout, stderr = quickstart(user, repository, "work")
+    assert status == 1
+    advice = "would be emptied, but quickstart.sh did not make it; move it away, or give another folder"
+    assert stderr == f"error: work/{name}: {advice}\n"
+    assert stdout == ""
+    assert theirs.read_text() == "mine"
+    assert calls(user) == []
+
+
+def test_quickstart_works_beside_other_files(user, repository):
+    (user / "work/mine").mkdir(parents=True)
+    (user / "work/clip.json").write_text("mine")
+    (user / "work/dataset").mkdir()  # empty: nothing to lose
+    assert quickstart(user, repository, "work")[0] == 0
+    assert (user / "work/clip.json").read_text() == "mine"
+
+
+def test_folder_behind_a_link_is_not_emptied_either(user, repository):
+    (user / "precious").mkdir()
+    (user / "precious/file").write_text("mine")
+    (user / "work").mkdir()
+    (user / "work/dataset").symlink_to(user / "precious")
+    assert quickstart(user, repository, "work")[0] == 1
+    assert (user / "precious/file").read_text() == "mine"
+
+
+def test_file_in_place_of_a_folder(user, repository):
+    (user / "work").mkdir()
+    (user / "work/dataset").write_text("mine")
+    assert quickstart(user, repository, "work")[2] == "error: work/dataset: is not a folder\n"
+
+
+def test_order_ablation_empties_no_folder_of_the_user_s(user):
+    (user / "out/avg").mkdir(parents=True)
+    (user / "out/avg/file").write_text("mine")
+    status, _, stderr = run(user, "run_order_ablation.sh", "my data", "out")
+    assert status == 1
+    assert stderr.startswith("error: out/avg: would be emptied, but run_order_ablation.sh did not make it;")
+    assert (user / "out/avg/file").read_text() == "mine"
+    assert calls(user) == []
+
+
+def test_folder_that_cannot_be_made(user, repository):
+    status, _, stderr = quickstart(user, repository, "net.ckpt/work")
+    assert status == 1
+    assert stderr.startswith("error: mkdir: ")
+    assert stderr.count("\n") == 1
+
+
+def test_two_quickstarts_in_one_folder(user, repository):
+    (repository / ".venv/bin/python").write_text("#!/bin/bash\n[ $1 = -c ] || { echo at work; sleep 60; }\n")
+    first = start(user, "quickstart.sh", "work", root=repository, PYTHON=None)
+    try:
+        for line in first.stdout:
+            if line == "at work\n":
+                break
+        assert quickstart(user, repository, "work")[2] == "error: work: another quickstart.sh works in this folder\n"
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+
+
+# -------------------------------------------------------------------------------------------------- environment script
+
+# A Python that makes an environment in half a second, and notes that it did.
+FAKE_PYTHON = """#!/bin/bash
+[ "$1" = -c ] && exit 0
+echo made >> {made}
+mkdir -p "$3/bin"
+printf '#!/bin/bash\\n[ "$1" = -c ] || { sleep 0.5; touch "%s/installed"; }\\n' "$3" > "$3/bin/python"
+chmod +x "$3/bin/python"
+"""
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A folder with requirements, and a script that makes the environment from them."""
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "python3.11"
+    fake.write_text(FAKE_PYTHON.replace("{made}", str(tmp_path / "made")))
+    fake.chmod(0o755)
+    (tmp_path / "requirements.txt").write_text("numpy\n")
+    make = f"set -euo pipefail; source {ROOT}/scripts/environment.sh; make_environment .venv requirements.txt 3.11"
+    (tmp_path / "make.sh").write_text(f"{make}; [ -e .venv/installed ]; echo complete\n")
+    return tmp_path
+
+
+def make_environment(folder, **environment):
+    given = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(["bash", "make.sh"], cwd=folder, env=given, start_new_session=True, **pipes)
+
+
+def test_environment_without_home(bare):
+    process = make_environment(bare)
+    stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert stdout.endswith("complete\n")
+
+
+def test_two_first_runs_at_once_make_one_environment(bare):
+    processes = [make_environment(bare) for _ in range(3)]
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert (bare / "made").read_text() == "made\n"
+    assert all(stdout.endswith("complete\n") and stderr == "" for stdout, stderr in said)
+    assert sum("is being made by another process; waiting" in stdout for stdout, _ in said) <= 2
+
+
+def test_environment_after_a_kill_or_other_requirements_or_a_python_that_is_gone(bare):
+    def make():
+        process = make_environment(bare)
+        stdout, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        return "there already" in stdout
+
+    process = make_environment(bare)
+    while not (bare / ".venv/bin/python").exists():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not make()
+    assert make()
+    (bare / "requirements.txt").write_text("numpy\nscipy\n")
+    assert not make()
+    assert make()
+    (bare / ".venv/bin/python").unlink()
+    assert not make()
+
+
+def test_environment_that_cannot_be_made_passes_the_status_on(bare):
+    fake = bare / "bin" / "python3.11"
+    fake.write_text(fake.read_text().replace("echo made", "exit 9; echo made"))
+    process = make_environment(bare)
+    process.communicate(timeout=60)
+    assert process.returncode == 9
