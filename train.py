@@ -81,26 +81,12 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     """The batches of the run, from where it starts or was stopped."""
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
-    from src.bn_inception import feature_channels
-    from src.data.clips import TrainingLoader
-    from src.transforms import mirrored_classes
 
     workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
         trainer.logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
-    loader = TrainingLoader(
-        Path(config.dataset_root, config.images_dir_name),
-        num_segments=config.num_segments,
-        image_size=config.image_size,
-        subsample_num=config.subsample_num,
-        seed=config.seed,
-        flip=config.flip,
-        mirrored=mirrored_classes(trainer.clips.categories),
-        dropout=config.dropout,
-        features=feature_channels(config.width_mult),
-    )
     return tsn_dataset.training_batches(
-        loader,
+        tsn_dataset.training_loader(config, trainer.clips.categories),
         records,
         batch_size=config.train_batch_size,
         epochs=config.epochs_num,

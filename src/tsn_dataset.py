@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src import sampling
+from src.bn_inception import feature_channels
 from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_lines
 from src.ops.ranks import ALONE, Ranks
+from src.transforms import mirrored_classes
 
 
 def read_categories(path: str | os.PathLike) -> list[str]:
@@ -76,6 +80,24 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
             f" {batch_size * world_size} (batch size {batch_size} x {world_size} devices)"
         )
     return steps
+
+
+def training_loader(settings: Settings, categories: list[str]) -> TrainingLoader:
+    """How the training clips of a config are loaded.
+
+    Reads ``dataset_root images_dir_name num_segments image_size subsample_num seed flip dropout width_mult``.
+    """
+    return TrainingLoader(
+        Path(settings.dataset_root, settings.images_dir_name),
+        num_segments=settings.num_segments,
+        image_size=settings.image_size,
+        subsample_num=settings.subsample_num,
+        seed=settings.seed,
+        flip=settings.flip,
+        mirrored=mirrored_classes(categories),
+        dropout=settings.dropout,
+        features=feature_channels(settings.width_mult),
+    )
 
 
 def training_batches(
