@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -78,7 +79,7 @@ def evaluate(config: StreamSettings) -> None:
     watched, scores = watch_all(paths, truth, recognizer, detector, logger)
     metrics = measure(watched)
     log_metrics(metrics, logger)
-    protocol = {"videos": config.videos, "truth": config.truth, "window": window, **detector.rules}
+    protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update((key, getattr(config, key)) for key in PROTOCOL)
     document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
     write_json(output_dir / METRICS_FILE, document)

@@ -91,8 +91,9 @@ class Settings:
     export_batch_size: Annotated[int, Use.FREE]
 
     # Gestures in streams
-    event_on: Annotated[float, Use.FREE]  # these four stand in stream_metrics.json; eval.py does not depend on them
+    event_on: Annotated[float, Use.FREE]  # these five stand in stream_metrics.json; eval.py does not depend on them
     event_off: Annotated[float, Use.FREE]
+    event_share: Annotated[float, Use.FREE]
     event_least: Annotated[float, Use.FREE]
     event_early: Annotated[float, Use.FREE]
 

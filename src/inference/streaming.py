@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,38 @@ class Recognizer:
         return self.head(Tensor(np.stack(self.features)[None])).asnumpy()[0]
 
 
+@dataclass(frozen=True)
+class EventRules:
+    """The thresholds of an EventDetector.
+
+    Attributes:
+        on: probability of all gestures together at which a stretch begins. Lower finds more, also where nothing is.
+        off: the same, below which it ends. Nearer to ``on`` parts gestures that follow each other closely.
+        share: mean probability that a gesture must have had in its stretch. Lower finds more, also in pictures that
+            the network does not know.
+        least: seconds of evidence that a gesture must gather. Lower finds more, also wrong ones.
+        early: seconds of evidence at which it is reported before it ends. Lower reports sooner and takes one gesture
+            for another more often.
+
+    Raises:
+        ValueError: unless 0 < off <= on < 1, 0 <= share < 1 and 0 < least <= early.
+    """
+
+    on: float = 0.6
+    off: float = 0.5
+    share: float = 0.4
+    least: float = 0.5
+    early: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.off <= self.on < 1:
+            raise ValueError(f"on {self.on}, off {self.off}: expected 0 < off <= on < 1")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share {self.share}: expected 0 <= share < 1")
+        if not 0 < self.least <= self.early:
+            raise ValueError(f"least {self.least}, early {self.early}: expected 0 < least <= early")
+
+
 class EventDetector:
     """Probabilities, scoring by scoring, into gestures that start and end.
 
@@ -91,8 +124,9 @@ class EventDetector:
        when they have less than ``off``.
     2. In a stretch each class gathers evidence: its probability times the seconds since the scoring before. One second
        of evidence is one second at probability 1.
-    3. The gesture is the class with the most evidence. It is reported as started as soon as that is ``early`` seconds;
-       from then on its label is fixed. Its start is the stretch's.
+    3. The gesture is the class with the most evidence. Its probability is the mean that it has had in the stretch, and
+       must be ``share`` or more. It is reported as started as soon as its evidence is ``early`` seconds; from then on
+       its label is fixed. Its start is the stretch's.
     4. When the stretch ends, the gesture ends. One not reported before is reported now, if its evidence is ``least``
        seconds or more; else the stretch shows none.
 
@@ -100,37 +134,16 @@ class EventDetector:
 
     Args:
         categories: the class names.
+        rules: the thresholds.
         background: classes that are no gesture.
-        on, off, least, early: see above; less ``least`` or ``on`` finds more gestures and more wrong ones, less
-            ``early`` reports sooner and mistakes one gesture for another more often, ``off`` near ``on`` tells two
-            gestures in a row apart.
-
-    Raises:
-        ValueError: unless 0 < off <= on < 1 and 0 < least <= early.
     """
 
     def __init__(
-        self,
-        categories: list[str],
-        *,
-        background: Collection[str] = BACKGROUND,
-        on: float = 0.5,
-        off: float = 0.5,
-        least: float = 0.4,
-        early: float = 0.9,
+        self, categories: list[str], rules: EventRules = EventRules(), background: Collection[str] = BACKGROUND
     ) -> None:
-        if not 0 < off <= on < 1:
-            raise ValueError(f"on {on}, off {off}: expected 0 < off <= on < 1")
-        if not 0 < least <= early:
-            raise ValueError(f"least {least}, early {early}: expected 0 < least <= early")
-        self.categories, self.on, self.off, self.least, self.early = categories, on, off, least, early
+        self.categories, self.rules = categories, rules
         self.is_gesture = np.array([name not in background for name in categories])
         self.reset()
-
-    @property
-    def rules(self) -> dict[str, float]:
-        """The thresholds, for protocols."""
-        return {key: getattr(self, key) for key in ("on", "off", "least", "early")}
 
     def reset(self) -> None:
         """Forgets everything, before another video."""
@@ -151,7 +164,7 @@ class EventDetector:
         passed = FIRST_SCORING if self.last is None else min(seconds - self.last, LONGEST_SCORING)
         self.last = seconds
         together = probabilities[self.is_gesture].sum()
-        if together < (self.on if self.began is None else self.off):
+        if together < (self.rules.on if self.began is None else self.rules.off):
             return self.finish(seconds)
         if self.began is None:
             self.began, self.gathered = seconds, 0.0
@@ -160,21 +173,25 @@ class EventDetector:
         self.gathered += passed
         if self.current:
             self.current = self._gesture(self.categories.index(self.current.label))
-        elif self.evidence.max() >= self.early - TOLERANCE:
-            self.current = self._gesture(int(self.evidence.argmax()))
-            return [self.current]
-        return []
+            return []
+        return self._report(self.rules.early)
 
     def finish(self, seconds: float) -> list[Span]:
         """Ends the stretch, as when the video ends; returns its gesture as ended, before as started if that is new."""
-        changes = []
-        if self.began is not None and not self.current and self.evidence.max() >= self.least - TOLERANCE:
-            self.current = self._gesture(int(self.evidence.argmax()))
-            changes.append(self.current)
+        changes = [] if self.began is None or self.current else self._report(self.rules.least)
         if self.current:
             changes.append(self.current._replace(end=seconds))
         self.began = self.current = None
         return changes
+
+    def _report(self, least: float) -> list[Span]:
+        """The gesture of the stretch, if there is so much evidence of it."""
+        label = int(self.evidence.argmax())
+        gesture = self._gesture(label)
+        if self.evidence[label] < least - TOLERANCE or gesture.probability < self.rules.share:
+            return []
+        self.current = gesture
+        return [gesture]
 
     def _gesture(self, label: int) -> Span:
         assert self.began is not None
@@ -182,17 +199,17 @@ class EventDetector:
 
 
 def build_detector(config: Any, categories: list[str]) -> EventDetector:
-    """The detector with the thresholds ``event_on event_off event_least event_early`` of a config.
+    """The detector with the thresholds ``event_on event_off event_share event_least event_early`` of a config.
 
     Raises:
         InputError: if they do not go together.
     """
-    thresholds = {"on": config.event_on, "off": config.event_off}
-    thresholds.update(least=config.event_least, early=config.event_early)
+    thresholds = config.event_on, config.event_off, config.event_share, config.event_least, config.event_early
     try:
-        return EventDetector(categories, background={*BACKGROUND, config.background_class}, **thresholds)
+        rules = EventRules(*thresholds)
     except ValueError as error:
         raise InputError(f"event thresholds: {error}") from None
+    return EventDetector(categories, rules, {*BACKGROUND, config.background_class})
 
 
 class Moment(NamedTuple):

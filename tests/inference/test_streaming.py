@@ -12,7 +12,7 @@ from model_utils.errors import InputError
 from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, streaming
-from src.inference.streaming import EventDetector, Recognizer, build_detector, stream
+from src.inference.streaming import EventDetector, EventRules, Recognizer, build_detector, stream
 from src.transforms import cut_crops
 from tests.helpers.colours import (
     NAMES,
@@ -133,7 +133,7 @@ def test_after_a_gap_frames_are_not_caught_up_on():
 # -------------------------------------------------------------------------------------------------------- gestures
 
 
-RULES = {"on": 0.6, "off": 0.4, "least": 1.0, "early": 2.0}
+RULES = {"on": 0.6, "off": 0.4, "share": 0.0, "least": 1.0, "early": 2.0}
 
 
 def run_detector(*scorings, **rules):
@@ -141,7 +141,7 @@ def run_detector(*scorings, **rules):
 
     A scoring is the probability of "Red", or those of "Blue" and "Red"; the rest is "No gesture".
     """
-    detector = EventDetector(NAMES, **{**RULES, **rules})
+    detector = EventDetector(NAMES, EventRules(**{**RULES, **rules}))
     found = []
     for number, scoring in enumerate(scorings):
         blue, red = scoring if isinstance(scoring, tuple) else (0.0, scoring)
@@ -190,13 +190,22 @@ def test_the_class_with_the_most_evidence_names_the_gesture():
     assert [row[3] for row in found] == ["Red", "Red"]
 
 
+def test_a_gesture_that_shares_the_stretch_with_others_is_none():
+    scorings = [(0.5, 0.45)] * 6 + [0]
+    assert [row[3] for row in run_detector(*scorings, share=0.49)[0]] == ["Blue", "Blue"]
+    assert run_detector(*scorings, share=0.51)[0] == []
+    # At first Blue has half, in the end three quarters.
+    found, _ = run_detector((0.5, 0.45), (0.5, 0.45), *[(1.0, 0.0)] * 4, 0, share=0.7, least=0.5, early=0.5)
+    assert found[0] == (1.5, 0.0, None, "Blue")
+
+
 def test_the_label_of_a_reported_gesture_is_fixed():
     found, _ = run_detector(1, 1, 1, 1, 1, *[(1.0, 0.0)] * 10, 0)
     assert [row[3] for row in found] == ["Red", "Red"]
 
 
 def test_the_probability_is_the_mean_of_the_stretch():
-    detector = EventDetector(NAMES, **RULES)
+    detector = EventDetector(NAMES, EventRules(**RULES))
     probabilities = [0.9, 0.7, 0.5, 0.8]
     for number, red in enumerate(probabilities):
         detector.update(1 + number / 2, np.array([0.1, 0, red, 0.9 - red]))
@@ -207,13 +216,13 @@ def test_the_probability_is_the_mean_of_the_stretch():
 
 
 def test_a_gap_between_scorings_is_no_evidence():
-    detector = EventDetector(NAMES, **RULES)
+    detector = EventDetector(NAMES, EventRules(**RULES))
     assert detector.update(0.0, np.array([0, 0, 1.0, 0])) == []
     assert detector.update(60.0, np.array([0, 0, 1.0, 0])) == []  # 0.375 + 0.75 seconds
 
 
 def test_background_is_no_gesture():
-    detector = EventDetector([*NAMES, "Nothing"], **{**RULES, "background": ("No gesture", "Nothing")})
+    detector = EventDetector([*NAMES, "Nothing"], EventRules(**RULES), background=("No gesture", "Nothing"))
     for label in (3, 4):
         for second in range(9):
             assert detector.update(9 * label + second, np.eye(5)[label]) == []
@@ -228,17 +237,20 @@ def test_reset_forgets_the_gesture():
     assert detector.update(0.0, np.array([0, 0, 1.0, 0])) == []
 
 
-@pytest.mark.parametrize("rules", [{"on": 0.3}, {"on": 1.0}, {"off": 0.0}, {"least": 0.0}, {"least": 2.5}])
+@pytest.mark.parametrize(
+    "rules", [{"on": 0.3}, {"on": 1.0}, {"off": 0.0}, {"share": 1.0}, {"share": -0.1}, {"least": 0.0}, {"least": 2.5}]
+)
 def test_thresholds_that_make_no_sense(rules):
-    with pytest.raises(ValueError, match="expected 0 < "):
-        EventDetector(NAMES, **{**RULES, **rules})
+    with pytest.raises(ValueError, match="expected 0 <"):
+        EventRules(**{**RULES, **rules})
 
 
 def test_detector_of_a_config():
-    options = ["--event_on", "0.7", "--event_off", "0.2", "--event_least", "0.5", "--event_early", "1.5"]
+    options = ["--event_on", "0.7", "--event_off", "0.2", "--event_share", "0.3"]
+    options += ["--event_least", "0.5", "--event_early", "1.5"]
     config = load_config([*options, "--background_class", "Blue"])
     detector = build_detector(config, NAMES)
-    assert detector.rules == {"on": 0.7, "off": 0.2, "least": 0.5, "early": 1.5}
+    assert detector.rules == EventRules(on=0.7, off=0.2, share=0.3, least=0.5, early=1.5)
     assert detector.is_gesture.tolist() == [False, True, True, False]
     with pytest.raises(InputError, match="event thresholds: on 0.1, off 0.5: expected 0 < off <= on < 1"):
         build_detector(load_config(["--event_on", "0.1"]), NAMES)

@@ -73,6 +73,7 @@ USES = {
     "export_batch_size": "FREE",
     "event_on": "FREE",
     "event_off": "FREE",
+    "event_share": "FREE",
     "event_least": "FREE",
     "event_early": "FREE",
     "device_target": "FREE PROTOCOL",
