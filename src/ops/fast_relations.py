@@ -70,9 +70,9 @@ class FastRelations(nn.Cell):
         products = self.batch_matmul(ops.tile(frames, (self.num_places, 1, 1)), self.first)
         products = products + self.first_bias  # [P, T*B, bottleneck]
         products = products.reshape((self.num_places * self.num_segments, -1))  # [P*T, B*bottleneck]
-        sums: tuple = ()
+        sums = ()  # not annotated: the graphs of MindSpore 1.10 know no annotations
         for rows, parts in zip(self.rows_of, self.parts_of):
-            sums += (self.matmul(parts, ops.gather(products, rows, 0)),)  # [K, B*bottleneck]
+            sums += (self.matmul(parts, ops.gather(products, rows, 0)),)  # type: ignore[assignment]
         tuples = self.relu(ops.concat(sums, 0))  # [all K, B*bottleneck]
         scales = self.matmul(self.draws_of, tuples).reshape((self.num_scales, -1, self.bottleneck))
         return self.batch_matmul(scales, self.last).sum(0) + self.last_bias  # [T-1, B, C] -> [B, C]
