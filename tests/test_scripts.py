@@ -323,11 +323,13 @@ def test_what_python_gets_from_the_environment(user):
 
 
 def test_relative_script_with_cdpath(user):
-    """`cd` says where it went if CDPATH took it there."""
+    """`cd` prints where it went if CDPATH took it there."""
     (user / "scripts").symlink_to(ROOT / "scripts")
-    command = ["bash", "scripts/run_eval_gpu.sh", "--help"]
-    done = subprocess.run(command, cwd=user, env={**os.environ, "CDPATH": str(user)}, capture_output=True, text=True)
+    command = ["bash", "scripts/run_eval_gpu.sh", "my data", "net.ckpt"]
+    environment = {**os.environ, "CDPATH": str(user), "PYTHON": "./stub"}
+    done = subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "\n" not in calls(user)[0]["arguments"][0]
 
 
 @pytest.mark.parametrize("script", ["run_eval_gpu.sh", "preprocess_jester_dataset.sh"])
