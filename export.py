@@ -1,12 +1,10 @@
 """Exports a trained Temporal Relation Network to MINDIR, ONNX or AIR, with a JSON that says how to use it.
 
-The exported file and the JSON beside it go to ``export_output_dir``. The file is read back and compared with the
-network.
+The exported file and its JSON go to ``export_output_dir``. The file is read back and compared with the network.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -15,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main, write_text
+from model_utils.util import check_outputs, run_main
 
 
 def export(config: Config) -> None:
@@ -23,25 +21,27 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src import tsn_dataset
-    from src.inference.export import export_network, largest_difference, usage
+    from src.inference.export import export_network, largest_difference
+    from src.inference.exported import usage_path
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
-    start_device(config)
-    listed = Path(config.dataset_root) / config.categories_list_file_name
-    known = tsn_dataset.read_categories(listed) if listed.is_file() else None
     output_dir = Path(config.export_output_dir)
+    path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
+    listed = Path(config.dataset_root) / config.categories_list_file_name
+    written = {"exported network": path, "its JSON": usage_path(path), "log": output_dir / "export.log"}
+    check_outputs(written, [config.ckpt_file, listed, config.config_path])
+
+    start_device(config)
+    known = tsn_dataset.read_categories(listed) if listed.is_file() else None
     logger = get_logger(output_dir, file_name="export.log")
     network, categories, config = load_network(config, known)
     prepare_for_inference(network)
 
     config.save(output_dir / "config.yaml")
-    path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
-    export_network(network, config, path)
+    export_network(network, config, categories, path)
     logger.info("exported %s", path)
-    about = path.with_suffix(".json")
-    write_text(about, json.dumps(usage(config, categories, path.name), indent=2, ensure_ascii=False) + "\n")
-    logger.info("described in %s", about)
+    logger.info("described in %s", usage_path(path))
     if config.file_format == "AIR":
         logger.info("not read back: AIR files run on Ascend devices only")
     else:

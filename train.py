@@ -79,26 +79,23 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
 
 def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -> Any:
     """The batches of the run, from where it starts or was stopped."""
+    from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
-    from src.transforms import mirrored_classes
 
-    workers = tsn_dataset.usable_workers(config.train_workers)
+    workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
         trainer.logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
+    loader = tsn_dataset.training_loader(config, trainer.clips.categories)
+    if loader.sliding_windows and loader.background < 0:
+        trainer.logger.info(
+            "background_class %s: no such class, all sliding windows are whole", config.background_class
+        )
     return tsn_dataset.training_batches(
+        loader,
         records,
-        Path(config.dataset_root, config.images_dir_name),
-        num_segments=config.num_segments,
-        image_size=config.image_size,
-        subsample_num=config.subsample_num,
         batch_size=config.train_batch_size,
-        seed=config.seed,
-        flip=config.flip,
-        mirrored=mirrored_classes(trainer.clips.categories),
-        dropout=config.dropout,
-        features=trainer.network.base_model.feature_channels,
-        workers=workers,
         epochs=config.epochs_num,
+        workers=workers,
         first_epoch=trainer.progress.epochs_done,
         first_step=trainer.progress.step,
         ranks=trainer.ranks,
@@ -107,14 +104,16 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
 
 def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:
     """The centre crops of the evaluation list, in batches like those of training, shared among the ranks."""
+    from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
-    from src.evaluation.evaluator import Evaluator, Validation
+    from src.evaluation.evaluator import Validation, build_evaluator
 
-    root, batch_size = Path(config.dataset_root), config.train_batch_size
-    images_root = root / config.images_dir_name
-    records = tsn_dataset.read_video_list(root / config.eval_list_file_name, num_classes)
-    evaluator = Evaluator(network, records, images_root, config, test_crops=1, batch_size=batch_size, ranks=ranks)
-    return Validation(evaluator)
+    records = tsn_dataset.read_video_list(Path(config.dataset_root, config.eval_list_file_name), num_classes)
+    workers = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config))
+    batch_size = config.train_batch_size
+    return Validation(
+        build_evaluator(config, network, records, test_crops=1, batch_size=batch_size, workers=workers, ranks=ranks)
+    )
 
 
 def main() -> None:

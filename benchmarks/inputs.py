@@ -24,7 +24,7 @@ STARTS = 3
 PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
     f"-m src.{name}"
     for name in (
-        *("synthetic_jester", "unpack_jester_dataset", "preprocess_jester_dataset"),
+        *("data.synthetic_jester", "data.unpack_jester_dataset", "preprocess_jester_dataset"),
         *("convert_bn_inception", "convert_trn_pytorch"),
     )
 ]
@@ -42,26 +42,24 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
     """Whole training pipeline of the project: uint8 batches."""
     import numpy as np
 
+    from src.data.clips import TrainingLoader
     from src.tsn_dataset import training_batches
 
     records, images_root = read_records(data, clips)
+    loader = TrainingLoader(
+        images_root,
+        segments,
+        IMAGE_SIZE,
+        subsample_num=3,
+        seed=0,
+        flip="label_aware",
+        mirrored=np.arange(27),
+        dropout=0.8,
+        features=1024,
+    )
 
     def one_round() -> int:
-        batches = training_batches(
-            records,
-            images_root,
-            num_segments=segments,
-            image_size=IMAGE_SIZE,
-            subsample_num=3,
-            batch_size=TRAIN_BATCH,
-            seed=0,
-            flip="label_aware",
-            mirrored=np.arange(27),
-            dropout=0.8,
-            features=1024,
-            workers=workers,
-            epochs=1,
-        )
+        batches = training_batches(loader, records, batch_size=TRAIN_BATCH, epochs=1, workers=workers)
         return sum(len(batch[1]) for batch in batches)
 
     return one_round
@@ -69,20 +67,14 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
 
 def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
     """Whole 10-crop pipeline of the project: uint8 batches."""
+    from src.data.clips import EvaluationLoader
     from src.tsn_dataset import evaluation_batches
 
     records, images_root = read_records(data, clips)
+    loader = EvaluationLoader(images_root, segments, IMAGE_SIZE, test_crops=10)
 
     def one_round() -> int:
-        batches = evaluation_batches(
-            records,
-            images_root,
-            num_segments=segments,
-            image_size=IMAGE_SIZE,
-            test_crops=10,
-            batch_size=EVAL_BATCH,
-            workers=workers,
-        )
+        batches = evaluation_batches(loader, records, batch_size=EVAL_BATCH, workers=workers)
         return sum(len(batch[1]) for batch in batches)
 
     return one_round

@@ -161,10 +161,12 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
 
     from src.inference.export import export_network
 
-    config = SimpleNamespace(**SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE)
+    config = SimpleNamespace(
+        **SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE, flip="plain"
+    )
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trn.onnx"
-        export_network(trained_network(), config, path)
+        export_network(trained_network(), config, [str(label) for label in range(CLASSES)], path)
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     video = random_video(clips)
 
@@ -179,17 +181,16 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
 def evaluate(data: Path, clips: int) -> Callable[[], int]:
     """Ten crops of a clip, from its frames on the disk to its scores."""
     from benchmarks.inputs import read_records
+    from src.data.clips import EvaluationLoader
     from src.evaluation.scoring import ClipScorer
     from src.tsn_dataset import evaluation_batches
 
     records, images_root = read_records(data, clips)
+    loader = EvaluationLoader(images_root, SEGMENTS, SIDE, test_crops=10)
     scorer = ClipScorer(trained_network(), test_crops=10)
 
     def one_round() -> int:
-        batches = evaluation_batches(
-            records, images_root, num_segments=SEGMENTS, image_size=SIDE, test_crops=10, batch_size=1, workers=1
-        )
-        return sum(len(scorer(batch[0], batch[2])) for batch in batches)
+        return sum(len(scorer(batch[0], batch[2])) for batch in evaluation_batches(loader, records, batch_size=1))
 
     return one_round
 

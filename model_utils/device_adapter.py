@@ -7,40 +7,40 @@ import sys
 from types import ModuleType
 
 from model_utils import local_adapter, moxing_adapter
-from model_utils.config import Config
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 
 
-def get_device_id(config: Config) -> int:
+def get_device_id(config: Settings) -> int:
     """Number of the device of this process on its node."""
     return _adapter(config).get_device_id()
 
 
-def get_device_num(config: Config) -> int:
+def get_device_num(config: Settings) -> int:
     """Number of processes of the run, one a device."""
     return _adapter(config).get_device_num()
 
 
-def get_rank_id(config: Config) -> int:
+def get_rank_id(config: Settings) -> int:
     """Number of this process among those of the run."""
     return _adapter(config).get_rank_id()
 
 
-def local_rank_count(config: Config) -> int:
+def local_rank_count(config: Settings) -> int:
     """Number of processes of the run on the node of this process; 1 if it trains alone."""
     return _adapter(config).local_rank_count() if config.is_train_distributed else 1
 
 
-def get_job_id(config: Config) -> str:
+def get_job_id(config: Settings) -> str:
     """Name of the run."""
     return _adapter(config).get_job_id()
 
 
-def _adapter(config: Config) -> ModuleType:
+def _adapter(config: Settings) -> ModuleType:
     return moxing_adapter if config.enable_modelarts else local_adapter
 
 
-def start_device(config: Config) -> tuple[int, int]:
+def start_device(config: Settings) -> tuple[int, int]:
     """Sets MindSpore up for the device of this process, joins a distributed run, seeds what MindSpore draws.
 
     Returns:
@@ -79,11 +79,11 @@ def leave() -> None:
         os._exit(0)
 
 
-def _device_id(config: Config) -> int:
+def _device_id(config: Settings) -> int:
     return get_device_id(config) if config.is_train_distributed else config.device_id
 
 
-def _join(config: Config) -> tuple[int, int]:
+def _join(config: Settings) -> tuple[int, int]:
     import mindspore as ms
     from mindspore import communication
 

@@ -23,7 +23,6 @@ class Use(Enum):
     FIXED = "must not change when a training is resumed"
     FREE = "may change when a training is resumed"
     PROTOCOL = "scores depend on it: an evaluation records it"
-    PATH = "a local file or folder: a relative one starts where the user stands"
     IN_DATA = "on ModelArts a relative path starts in data_path"
     IN_LOAD = "on ModelArts a relative path starts in load_path"
     IN_OUTPUT = "on ModelArts a relative path starts in output_path"
@@ -44,16 +43,18 @@ class Settings:
     freeze_bn: Annotated[bool, Use.FIXED]
 
     # Dataset
-    dataset_root: Annotated[str, Use.FREE, Use.PATH, Use.IN_DATA]
+    dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]
     images_dir_name: Annotated[str, Use.FREE]
     categories_list_file_name: Annotated[str, Use.FREE]
     train_list_file_name: Annotated[str, Use.FREE]
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    sliding_windows: Annotated[float, Use.FIXED]
+    background_class: Annotated[str, Use.FIXED]
 
     # Training
-    pre_trained_backbone: Annotated[str, Use.FREE, Use.PATH, Use.IN_LOAD]
+    pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
     lr: Annotated[float, Use.FIXED]
     update_lr_epochs: Annotated[int, Use.FIXED]
     epochs_num: Annotated[int, Use.FREE]
@@ -63,18 +64,18 @@ class Settings:
     momentum: Annotated[float, Use.FIXED]
     weight_decay: Annotated[float, Use.FIXED]
     clip_grad_norm: Annotated[float, Use.FIXED]
-    train_output_dir: Annotated[str, Use.FREE, Use.PATH, Use.IN_OUTPUT]
+    train_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
     log_interval: Annotated[int, Use.FREE]
     ckpt_save_interval: Annotated[int, Use.FREE]
     ckpt_save_steps: Annotated[int, Use.FREE]
     keep_checkpoint_max: Annotated[int, Use.FREE]
     ckpt_save_on_master_only: Annotated[bool, Use.FREE]
-    resume: Annotated[str, Use.FREE, Use.PATH, Use.IN_LOAD]
+    resume: Annotated[str, Use.FREE, Use.IN_LOAD]
     eval_interval: Annotated[int, Use.FREE]
     patience: Annotated[int, Use.FREE]
 
     # Evaluation and export
-    ckpt_file: Annotated[str, Use.FREE, Use.PROTOCOL, Use.PATH, Use.IN_LOAD]
+    ckpt_file: Annotated[str, Use.FREE, Use.PROTOCOL, Use.IN_LOAD]
     split: Annotated[str, Use.FREE, Use.PROTOCOL]
     relations: Annotated[str, Use.EXPORTED, Use.FREE, Use.PROTOCOL]
     test_crops: Annotated[int, Use.FREE, Use.PROTOCOL]
@@ -83,11 +84,18 @@ class Settings:
     on_error: Annotated[str, Use.FREE, Use.PROTOCOL]
     eval_batch_size: Annotated[int, Use.FREE]
     eval_workers: Annotated[int, Use.FREE]
-    eval_output_dir: Annotated[str, Use.FREE, Use.PATH, Use.IN_OUTPUT]
-    export_output_dir: Annotated[str, Use.FREE, Use.PATH, Use.IN_OUTPUT]
+    eval_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
+    export_output_dir: Annotated[str, Use.FREE, Use.IN_OUTPUT]
     model_name: Annotated[str, Use.FREE]
     file_format: Annotated[str, Use.FREE]
     export_batch_size: Annotated[int, Use.FREE]
+
+    # Gestures in streams
+    event_on: Annotated[float, Use.FREE]  # these five stand in stream_metrics.json; eval.py does not depend on them
+    event_off: Annotated[float, Use.FREE]
+    event_share: Annotated[float, Use.FREE]
+    event_least: Annotated[float, Use.FREE]
+    event_early: Annotated[float, Use.FREE]
 
     # Device
     device_target: Annotated[str, Use.FREE, Use.PROTOCOL]
@@ -101,9 +109,9 @@ class Settings:
     data_url: Annotated[str, Use.FREE]
     train_url: Annotated[str, Use.FREE]
     checkpoint_url: Annotated[str, Use.FREE]
-    data_path: Annotated[str, Use.FREE, Use.PATH]
-    output_path: Annotated[str, Use.FREE, Use.PATH]
-    load_path: Annotated[str, Use.FREE, Use.PATH]
+    data_path: Annotated[str, Use.FREE]
+    output_path: Annotated[str, Use.FREE]
+    load_path: Annotated[str, Use.FREE]
 
 
 @cache

@@ -6,14 +6,16 @@ import contextlib
 import errno
 import fcntl
 import io
+import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Callable, NoReturn
+from typing import Any, Callable, NoReturn
 
 from model_utils.errors import InputError
 from model_utils.stop_signals import Stopped
@@ -147,8 +149,65 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file with ``write_whole``."""
-    write_bytes(path, text.encode())
+    """Write a UTF-8 file with ``write_whole``.
+
+    Bytes of file names that are not UTF-8 are written as ``\\udcXX``, so that every program can read the file.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
+
+
+def write_json(path: str | Path, document: Any) -> None:
+    """Write an indented UTF-8 JSON file with ``write_whole``.
+
+    A name of a file that is not UTF-8 holds lone surrogates in Python. They become JSON escapes, which give the same
+    name when they are read.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
+    """Refuse to write a file over one that is read, or over another that is written.
+
+    Files are the same through links of both kinds too. Of a folder among the inputs each file counts. What is not a
+    regular file, such as /dev/null, may be written twice.
+
+    Args:
+        outputs: the file to write for each option that names one; an empty path is none.
+        inputs: files and folders that are read.
+
+    Raises InputError that names the option.
+    """
+    taken: dict[Any, str] = {}
+    for path in inputs:
+        if not path:
+            continue
+        for identity in _identities(path):
+            taken[identity] = f"{path} is read"
+        if os.path.isdir(path):
+            for entry in os.scandir(path):
+                with contextlib.suppress(OSError):
+                    taken[_inode(entry.stat())] = f"{entry.path} is read"
+    for option, path in outputs.items():
+        special = os.path.exists(path) and not os.path.isfile(path)
+        if not path or special:
+            continue
+        for identity in _identities(path):
+            if identity in taken:
+                raise InputError(f"{option}: {path} would be written over: {taken[identity]}; choose another name")
+        taken.update(dict.fromkeys(_identities(path), f"{option} writes it too"))
+
+
+def _identities(path: str | Path) -> list[Any]:
+    """What two paths to one file have in common: where they lead to and, if it exists, its inode."""
+    found: list[Any] = [os.path.realpath(path)]
+    with contextlib.suppress(OSError):
+        found.append(_inode(os.stat(path)))
+    return found
+
+
+def _inode(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
 
 
 def _known_end(error: BaseException) -> tuple[str, int]:

@@ -21,6 +21,8 @@ unset PYTHON VIRTUAL_ENV
 ruff check .
 ruff format --check .
 shellcheck -x scripts/*.sh .ci/run
+lint-imports
+mypy
 
 # legacy ARGUMENTS...: Python with the package mindspore-gpu, which on the CPU, too, wants the CUDA runtime, and
 # complains about the rest of CUDA that it does not find.

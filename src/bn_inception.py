@@ -17,13 +17,13 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from model_utils.errors import InputError
 from src.ops.batch_norm import batch_norm
 from src.ops.compat import max_pool_2d
+from src.ops.pooling import CeilMaxPool, PaddedAvgPool
 
 
 class Block(NamedTuple):
@@ -56,11 +56,18 @@ def scale_channels(channels: int, width_mult: float) -> int:
     return max(4, int(channels * width_mult))
 
 
-def check_image_size(image_size: int) -> None:
-    """Refuses a frame side whose feature maps the two branches of a stride-2 block would round differently.
+def feature_channels(width_mult: float = 1.0) -> int:
+    """D, the length of the feature vector before the last layer: what the last block's branches give together."""
+    last = BLOCKS[-1]
+    outputs = (last.conv1x1, last.conv3x3[-1], last.double3x3[-1], last.projection)
+    return sum(scale_channels(channels, width_mult) for channels in outputs)
 
-    Convolutions of stride 2 round ``n / 2`` up and the max pools beside them round ``(n - 1) / 2`` up, so both
-    stride-2 blocks need an even side. All multiples of 32 will do.
+
+def check_image_size(image_size: int) -> None:
+    """Refuses a frame side for which the branches of a stride-2 block give feature maps of different sizes.
+
+    Convolutions of stride 2 round ``n / 2`` up, and the max pools beside them round ``(n - 1) / 2`` up, so both
+    stride-2 blocks need an even side. Every multiple of 32 fits.
 
     Raises:
         InputError: naming the side and the nearest ones that work.
@@ -78,28 +85,19 @@ def check_image_size(image_size: int) -> None:
 
 
 def conv_bias_init(in_channels: int, kernel_size: int) -> Uniform:
+    """Uniform in ±1/√fan_in, as PyTorch starts the bias of a convolution."""
     return Uniform(1.0 / math.sqrt(in_channels * kernel_size**2))
 
 
 class ConvBN(nn.Cell):
-    """Convolution with bias, batch normalisation, ReLU: [N, in, H, W] -> [N, out, H/stride, W/stride].
+    """Convolution with bias, batch normalisation (BN), ReLU: [N, in, H, W] -> [N, out, H/stride, W/stride].
 
-    A ``frozen`` normalisation multiplies and shifts each channel by numbers that do not train. The convolution's weight
-    and bias take them on, so that a pass over the weights replaces one over the activations.
-    ``pool``, where given, is a linear pool which by definition comes before the 1x1 convolution; the two commute, and
-    after it there are fewer channels to pool.
+    A ``frozen`` BN uses its stored statistics, so it is linear and folds into the convolution's weight and bias: one
+    pass over the weights replaces one over the activations. Gradients reach the convolution through the fold; gamma
+    and beta do not train.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        *,
-        frozen: bool,
-        pool: nn.Cell | None = None,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, *, frozen: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(
             in_channels,
@@ -116,58 +114,42 @@ class ConvBN(nn.Cell):
         self.bn = batch_norm(out_channels, frozen)
         self.bn.gamma.requires_grad = self.bn.beta.requires_grad = not frozen
         self.relu = nn.ReLU()
-        self.pool = pool or ops.identity
 
     def construct(self, x: Tensor) -> Tensor:
-        weight, bias = self.normalised() if self.frozen else (self.conv.weight, self.conv.bias)
-        y = self.conv.bias_add(self.pool(self.conv.conv2d(x, weight)), bias)
-        return self.relu(y if self.frozen else self.bn(y))
+        if self.frozen:
+            return self.relu(self.convolve(x, *self.folded()))
+        return self.relu(self.bn(self.convolve(x, self.conv.weight, self.conv.bias)))
 
-    def normalised(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the convolution that does what normalisation with the stored statistics does after it."""
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.conv.bias_add(self.conv.conv2d(x, weight), bias)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the convolution that computes both layers, BN with its stored statistics."""
         scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
         shift = (self.conv.bias - self.bn.moving_mean) * scale + self.bn.beta
         return self.conv.weight * scale.reshape((-1, 1, 1, 1)), shift
 
     def fold(self) -> None:
-        """Leaves normalisation to the convolution, once and for all: for a trained network."""
-        weight, bias = self.normalised()
+        """Folds BN into the weights; inference only."""
+        weight, bias = self.folded()
         self.conv.weight.set_data(Tensor(weight.asnumpy()))
         self.conv.bias.set_data(Tensor(bias.asnumpy()))
         del self.bn
         self.bn, self.frozen = ops.identity, False
 
 
-class CeilMaxPool(nn.Cell):
-    """3x3 max pooling of stride 2 without padding whose output size is rounded up: [N, C, S, S] -> [N, C, S//2, S//2].
+class PooledConvBN(ConvBN):
+    """3x3 average, then ``ConvBN`` with a 1x1 kernel: [N, in, H, W] -> [N, out, H, W].
 
-    On an even side the last window hangs one pixel over the edge, which is where MindSpore's "same" mode pads too; on
-    an odd side all windows fit.
+    The two linear maps commute. The convolution comes first here, because it leaves fewer channels to average.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.even = max_pool_2d(3, 2, "same")
-        self.odd = max_pool_2d(3, 2, "valid")
+    def __init__(self, in_channels: int, out_channels: int, *, frozen: bool) -> None:
+        super().__init__(in_channels, out_channels, 1, frozen=frozen)
+        self.pool = PaddedAvgPool(out_channels)
 
-    def construct(self, x: Tensor) -> Tensor:
-        return self.even(x) if x.shape[2] % 2 == 0 else self.odd(x)
-
-
-class PaddedAvgPool(nn.Cell):
-    """3x3 average of stride 1 over a border of zeros that count in the mean; keeps the shape.
-
-    ``nn.AvgPool2d(pad_mode="pad")`` would do the same through a 3-D pool, which ONNX export does not know, and padding
-    first takes longer than all convolutions of a block on a CPU. A convolution of each channel with 1/9 is quick.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = ops.Conv2D(channels, (3, 3), pad_mode="pad", pad=1, group=channels)
-        self.ninths = Tensor(np.full((channels, 1, 3, 3), 1 / 9, np.float32))
-
-    def construct(self, x: Tensor) -> Tensor:
-        return self.conv(x, self.ninths)
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.conv.bias_add(self.pool(self.conv.conv2d(x, weight)), bias)
 
 
 class InceptionBlock(nn.Cell):
@@ -198,9 +180,12 @@ class InceptionBlock(nn.Cell):
         else:
             conv1, projection = scaled(block.conv1x1, block.projection)
             self.branch_1x1 = conv(in_channels, conv1, 1)
-            average = PaddedAvgPool(projection) if block.pool == "avg" else None
-            self.pool = ops.identity if average else max_pool_2d(3, 1, "same")
-            self.branch_pool_proj = ConvBN(in_channels, projection, 1, frozen=frozen, pool=average)
+            if block.pool == "avg":
+                self.pool = ops.identity  # the projection pools itself
+                self.branch_pool_proj = PooledConvBN(in_channels, projection, frozen=frozen)
+            else:
+                self.pool = max_pool_2d(3, 1, "same")
+                self.branch_pool_proj = conv(in_channels, projection, 1)
             self.out_channels = conv1 + conv3 + conv5b + projection
 
     def construct(self, x: Tensor) -> Tensor:
@@ -222,7 +207,7 @@ class BNInception(nn.Cell):
 
     Inputs:
         frames: float32 [N, 3, S, S], BGR, channel means subtracted.
-        dropout_mask: float32 [N, feature_channels] that the last layer's input is multiplied with while training (see
+        dropout_mask: float32 [N, feature_channels], multiplied with the last layer's input while training (see
             ``src.sampling.dropout_mask``), or None.
 
     Outputs:

@@ -6,8 +6,8 @@
     labels/test.csv         <clip>               ->  test_videofolder.txt     -1 where the answer is not known
     labels/test-answers.csv <clip>;<name>
 
-Older downloads call the lists `jester-v1-train.csv` and so on. The test lists may be missing; there is no list file for
-them then. All list files are written, or none.
+Older downloads call the lists ``jester-v1-train.csv`` and so on. A test list that is missing or empty gives no list
+file; without answers the class is -1. All list files are written, or none.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import write_whole
+from src.data.lists import is_blank, read_lines
 from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LABELS_DIR_NAME, LIST_FILES
 
 UNKNOWN_CLASS = -1
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FOLDERS_WORTH_A_PROCESS = 5000
 
 
 class Row(NamedTuple):
-    """One line of a label list; `label` is None in a list of clips only. `place` is file:line, for messages."""
+    """One line of a label list; ``label`` is None in a list of clips only. ``place`` is file:line, for messages."""
 
     place: str
     clip: str
@@ -41,7 +43,7 @@ class Row(NamedTuple):
 
 
 def find_list(labels_path: Path, name: str) -> Path | None:
-    """The label list `name` ("train", ...) under its present or its older file name, None if there is neither."""
+    """The label list ``name`` ("train", ...) under its present or its older file name, or None."""
     for path in (labels_path / f"{name}.csv", labels_path / f"jester-v1-{name}.csv"):
         if path.is_file():
             return path
@@ -55,23 +57,30 @@ def _require_list(labels_path: Path, name: str) -> Path:
     return path
 
 
-def _read_lines(path: Path) -> list[tuple[str, str]]:
+def _find_optional_list(labels_path: Path, name: str) -> Path | None:
+    path = find_list(labels_path, name)
+    if path is not None and is_blank(path):
+        print(f"{path}: empty, not used", flush=True)
+        return None
+    return path
+
+
+def _read_label_list(path: Path, expected: str) -> list[tuple[str, str]]:
     """(file:line, text) of every line; empty lines at the end do not count."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if not lines:
-        raise InputError(f"{path}: empty")
-    return [(f"{path}:{number}", line.strip()) for number, line in enumerate(lines, start=1)]
+    if is_blank(path):
+        raise InputError(f"{path}: empty file; expected {expected}")
+    rows = read_lines(path, expected)
+    while not rows[-1][1]:
+        rows.pop()
+    return rows
 
 
 def read_categories(path: Path) -> list[str]:
-    """The label names in `labels.csv`, sorted, whatever their order in the file."""
+    """The class names in ``labels.csv``, sorted, whatever their order in the file."""
     places: dict[str, str] = {}
-    for place, name in _read_lines(path):
+    for place, name in _read_label_list(path, "one class name a line"):
         if not name or ";" in name:
-            raise InputError(f"{place}: {name!r}, expected a label name")
+            raise InputError(f"{place}: {name!r}, expected a class name without ';'")
         if name in places:
             raise InputError(f"{place}: {name!r} is here twice, first in {places[name]}")
         places[name] = place
@@ -79,17 +88,21 @@ def read_categories(path: Path) -> list[str]:
 
 
 def read_clips(path: Path, labelled: bool) -> list[Row]:
-    """Rows `<clip>;<label>` (or `<clip>` where `labelled` is false), in the order of the file."""
+    """Rows ``<clip>;<label>`` (or ``<clip>`` where ``labelled`` is false), in the order of the file."""
     expected = "<clip>;<label>" if labelled else "<clip>"
     rows: dict[str, Row] = {}
-    for place, line in _read_lines(path):
-        clip, *label = line.split(";")
-        # A list file separates its columns by spaces, and a clip is a folder of its own.
-        if not re.fullmatch(r"[^\s/\\]+", clip) or clip in (".", "..") or len(label) != labelled or "" in label:
+    for place, line in _read_label_list(path, f"rows {expected}"):
+        clip, *label = (part.strip() for part in line.split(";"))
+        if not clip or len(label) != labelled or "" in label:
             raise InputError(f"{place}: {line!r}, expected {expected}")
+        # Names with spaces are fine: the readers of a list file split its rows from the right.
+        if re.search(r"[/\\]", clip) or clip in (".", ".."):
+            raise InputError(
+                f"{place}: clip {clip!r}, expected {expected} with the name of one folder, without / or \\"
+            )
         if clip in rows:
             raise InputError(f"{place}: clip {clip} is here twice, first in {rows[clip].place}")
-        rows[clip] = Row(place, clip, label[0].strip() if labelled else None)
+        rows[clip] = Row(place, clip, label[0] if labelled else None)
     return list(rows.values())
 
 
@@ -99,26 +112,53 @@ def _frame_names(count: int) -> frozenset[str]:
 
 
 def count_frames(folder: str | Path) -> int:
-    """How many frames 00001.jpg, 00002.jpg ... a clip has. Raises `InputError` for a gap, or if there are none."""
+    """How many frames 00001.jpg, 00002.jpg ... a clip has.
+
+    Hidden files and files that are neither numbered nor pictures do not count: systems leave ._00001.jpg, .DS_Store or
+    Thumbs.db.
+
+    Raises:
+        InputError: if there are none, for a gap, and for a picture with another name, such as 00003.JPG: training would
+            not find it.
+    """
     found = os.listdir(folder)
     if found and _frame_names(len(found)).issuperset(found):
         return len(found)
-    # Hidden files are not frames: some systems leave ._00001.jpg or .DS_Store.
-    names = {name for name in found if name.endswith(".jpg") and name[0] != "."}
-    for number in range(1, len(names) + 1):
-        if f"{number:05d}.jpg" not in names:
-            raise InputError(f"{folder}: {len(names)} frames, but {number:05d}.jpg is not among them")
+    names = sorted(name for name in found if _is_numbered(name) or _is_picture(name))
+    first = FRAME_NAME.format(1)
     if not names:
-        raise InputError(f"{folder}: no frames (*.jpg) in it")
+        raise InputError(f"{folder}: no frames in it; expected {first}, {FRAME_NAME.format(2)} ...")
+    for name in names:
+        number = name.split(".")[0]
+        if not _is_numbered(name) or name != FRAME_NAME.format(int(number)):
+            raise InputError(f"{folder}/{name}: not the name of a frame; expected {first}, {FRAME_NAME.format(2)} ...")
+    missing = _frame_names(len(names)).difference(names)
+    if missing:
+        raise InputError(f"{folder}: {len(names)} frames, but {min(missing)} is not among them")
     return len(names)
+
+
+def _is_numbered(name: str) -> bool:
+    return name.split(".")[0].isdecimal()
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and name[0] != "."
 
 
 def list_lines(
     rows: list[Row], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
 ) -> list[str]:
-    """Lines `<folder> <num_frames> <class index>`, one for each row, in their order; takes as many of `counts`.
+    """Lines ``<folder> <num_frames> <class index>``, one for each row, in their order.
 
-    Raises `InputError`, naming the row, for a label that is not in `class_index` and for a clip without folder.
+    Args:
+        rows: the clips.
+        counts: gives for each clip its number of frames or the error met in counting.
+        images_path: folder of the clips' folders.
+        class_index: of each class name.
+
+    Raises:
+        InputError: naming the row, for a label that is not in ``class_index`` and for a clip without folder.
     """
     lines = []
     with progress("Clips", len(rows), "clip") as update:
@@ -136,15 +176,15 @@ def list_lines(
 
 @contextlib.contextmanager
 def _frame_counts(folders: list[str]) -> Iterator[Iterator[int | Exception]]:
-    """`count_frames` of each folder, or what it raised; for many folders in as many processes as there are cores.
+    """``count_frames`` of each folder, or the error it raised; for many folders, in one process for each core.
 
-    Not threads: listing a folder takes and gives back the interpreter's lock for every name in it.
+    Not threads: listing a folder takes and releases the interpreter's lock for every name in it.
     """
     processes = min(os.cpu_count() or 1, len(folders) // FOLDERS_WORTH_A_PROCESS)
     if processes < 2:
         yield map(_count_or_error, folders)
         return
-    spawning = multiprocessing.get_context("spawn")  # whatever the caller has loaded need not survive a fork
+    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
     with spawning.Pool(processes, _ignore_interrupt) as pool:
         yield pool.imap(_count_or_error, folders, chunksize=256)
 
@@ -161,8 +201,9 @@ def _ignore_interrupt() -> None:
 
 
 def read_test_clips(labels_path: Path) -> list[Row]:
-    """Rows of the test list in its order, with the labels of the answers if there are any; [] without a test list."""
-    clips_path, answers_path = find_list(labels_path, "test"), find_list(labels_path, "test-answers")
+    """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list."""
+    clips_path = _find_optional_list(labels_path, "test")
+    answers_path = _find_optional_list(labels_path, "test-answers")
     if clips_path is None:
         return []
     rows = read_clips(clips_path, labelled=False)
@@ -176,7 +217,11 @@ def read_test_clips(labels_path: Path) -> list[Row]:
 
 
 def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
-    """Write the list files into `save_path`, all or none. Raises `InputError` for anything that does not fit."""
+    """Writes the list files into ``save_path``, all or none.
+
+    Raises:
+        InputError: if a list or a clip's folder is wrong, or a file cannot be written.
+    """
     if not images_path.is_dir():
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
     categories = read_categories(_require_list(labels_path, "labels"))
@@ -188,7 +233,7 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
     _require_disjoint(clips)
 
     class_index = {name: index for index, name in enumerate(categories)}
-    files = {CATEGORIES_FILE: categories}
+    files: dict[str, list[str]] = {CATEGORIES_FILE: categories}
     folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
     with _frame_counts(folders) as counts:
         for split, rows in clips.items():

@@ -1,7 +1,7 @@
-"""What is looked at in a clip: its frames, its crop, whether it is mirrored, which features and relations are used.
+"""Every choice in a clip: its frames, its crop, whether it is mirrored, its relations and its dropped features.
 
-Choices only, in NumPy: no pixels, no files. Every random draw comes from `generator`, so it depends on nothing but
-the seed, the epoch, the clip and what is drawn: the same for any number of workers, ranks or restarts.
+Choices only, in NumPy: no pixels, no files. Every random draw comes from ``generator``, so it depends on the seed, the
+epoch, the clip and the kind of draw alone: it is the same for any number of workers, ranks or restarts.
 """
 
 from __future__ import annotations
@@ -11,10 +11,16 @@ from math import ceil, comb
 
 import numpy as np
 
-STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout")
+# The index of a stream is part of its seed: a new one goes to the end.
+STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout", "window")
+
+# Sliding windows. Lengths and places are fractions of the clip's length.
+WINDOW_LENGTHS = (0.75, 1.3)
+GESTURE = (0.12, 0.88)  # the hands move here and rest before and after
+WHOLE, PART = 0.85, 0.6  # covered share of the gesture: at least WHOLE shows it, at most PART does not
 
 CROP_SCALES = (1, 0.875, 0.75, 0.66)
-# Where a crop may lie: 4 corners, centre, 4 edge centres, 4 inner quarter points, in quarters of the free space.
+# Offsets of crops (across, down) in quarters of the free space: 4 corners, centre, 4 edge centres, 4 quarter points.
 CROP_POSITIONS = (
     ((0, 0), (4, 0), (0, 4), (4, 4), (2, 2)) + ((0, 2), (4, 2), (2, 4), (2, 0)) + ((1, 1), (3, 1), (1, 3), (3, 3))
 )
@@ -22,9 +28,9 @@ TEST_CROP_CHOICES = (1, 5, 10)
 
 
 def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
-    """The random generator for one kind of draw (`stream`, one of STREAMS) for one clip in one epoch.
+    """The random generator of one kind of draw (``stream``, one of STREAMS) for clip ``index`` in one epoch.
 
-    All three integers are >= 0. Streams are independent: drawing more from one never moves another.
+    All three integers are >= 0. Streams are independent: a draw from one never changes another.
     """
     return np.random.default_rng([STREAMS.index(stream), seed, epoch, index])
 
@@ -37,8 +43,8 @@ def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
 def train_segments(num_frames: int, num_segments: int, rng: np.random.Generator) -> np.ndarray:
     """One random frame from each of T equally long segments: int64 [T], 0-based, increasing.
 
-    The segments are num_frames // T frames long and what is left at the end is never drawn, as in the authors'
-    code. A clip shorter than T frames gives its `test_segments`.
+    The segments are ``num_frames // T`` frames long; frames after the last segment are never drawn, as in the authors'
+    code. A clip shorter than T frames gives its ``test_segments``.
     """
     length = num_frames // num_segments
     if length == 0:
@@ -47,7 +53,7 @@ def train_segments(num_frames: int, num_segments: int, rng: np.random.Generator)
 
 
 def test_segments(num_frames: int, num_segments: int) -> np.ndarray:
-    """The middle frame of each of T equal segments, floor(N/T · (i + ½)): int64 [T], 0-based.
+    """The middle frame of each of T equal segments, floor(N/T · (i + ½)) for i = 0 … T-1: int64 [T], 0-based.
 
     A clip shorter than T frames repeats frames, in order.
     """
@@ -57,12 +63,16 @@ def test_segments(num_frames: int, num_segments: int) -> np.ndarray:
 def evaluated_segments(
     num_frames: int, num_segments: int, frame_order: str, observe: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """The frames a clip is tested with: int64 [T], 0-based.
+    """The ``test_segments`` of the first ceil(``observe`` · N) frames: int64 [T], 0-based.
 
-    They are the `test_segments` of the first ceil(observe · N) frames, 0 < observe <= 1, in the order "natural",
-    "reversed" or "shuffled".
+    Args:
+        num_frames: N.
+        num_segments: T.
+        frame_order: "natural", "reversed" or "shuffled".
+        observe: share of the clip, 0 < ``observe`` <= 1.
+        rng: shuffles.
     """
-    # Through its decimal form, because in binary 0.07 · 100 is more than 7.
+    # The decimal that the user wrote: in binary 0.07 · 100 is more than 7, and ceil would give 8.
     observed = ceil(Fraction(str(observe)) * num_frames)
     segments = test_segments(observed, num_segments)
     if frame_order == "reversed":
@@ -71,10 +81,11 @@ def evaluated_segments(
 
 
 def training_crop(height: int, width: int, image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A random multi-scale crop of a height x width frame: (x, y, width, height) in pixels, inside the frame.
+    """A random multi-scale crop of a frame: (x, y, width, height) in pixels, inside the frame.
 
-    Its sides are scales of the frame's shorter side, at most one step of CROP_SCALES apart. A side within 3 pixels of
-    `image_size` becomes `image_size`, where the frame is that large, so that nothing is resized for a pixel or two.
+    Each side is a scale of the frame's shorter side; the two scales are at most one step of CROP_SCALES apart. A side
+    less than 3 pixels from ``image_size`` becomes ``image_size``, if the frame is that large: a resize by a pixel or
+    two would only blur.
     """
     base = min(height, width)
     sides = [max(1, int(base * scale)) for scale in CROP_SCALES]
@@ -91,10 +102,12 @@ def mirror_clip(rng: np.random.Generator) -> bool:
 
 
 def crop_offsets(height: int, width: int, image_size: int, test_crops: int) -> list[tuple[int, int, bool]]:
-    """Where the test crops of `image_size`² lie in a height x width frame: a list of (x, y, mirrored).
+    """The test crops of ``image_size``² pixels in a frame: a list of (x, y, mirrored).
 
-    1 crop: the centre. 5: the four corners, then the centre. 10: each of the five followed by its mirror image.
-    Raises ValueError for another number of crops or a frame smaller than a crop.
+    1 crop: the centre. 5: the four corners, then the centre. 10: each of the five, followed by its mirror image.
+
+    Raises:
+        ValueError: for another number of crops, or a frame smaller than a crop.
     """
     if test_crops not in TEST_CROP_CHOICES:
         raise ValueError(f"test_crops is {test_crops}; expected one of {TEST_CROP_CHOICES}")
@@ -107,10 +120,10 @@ def crop_offsets(height: int, width: int, image_size: int, test_crops: int) -> l
 
 
 def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Generator) -> np.ndarray:
-    """The frame tuples one clip uses in one training step: int32 [T - 1, subsample_num].
+    """The frame tuples of one clip in one training step: int32 [T - 1, subsample_num].
 
-    Row i belongs to scale T - i (first the T-frame scale, last the 2-frame scale) and holds row numbers of
-    `src.utils.relation_tuples(T, T - i)`, drawn without replacement; a scale with fewer tuples is padded with -1.
+    Row i belongs to scale T - i: the first row to T frames, the last to 2. It holds row numbers of
+    ``src.utils.relation_tuples(T, T - i)``, drawn without replacement, then -1 if the scale has fewer tuples.
     """
     relations = np.full((num_segments - 1, subsample_num), -1, np.int32)
     for row in range(num_segments - 1):
@@ -122,9 +135,36 @@ def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Gener
 
 
 def dropout_mask(num_segments: int, features: int, dropout: float, rng: np.random.Generator) -> np.ndarray:
-    """What dropout multiplies a clip's features with in one training step: float32 [T, features].
+    """The factors of dropout for a clip's features in one training step: float32 [T, features].
 
-    0 with probability `dropout`, else 1 / (1 - dropout), so that the expected feature stays as it is.
+    0 with probability ``dropout``, else 1 / (1 - ``dropout``), which leaves the expected feature unchanged.
     """
     kept = rng.random((num_segments, features), np.float32) >= dropout
     return kept * np.float32(1 / (1 - dropout))
+
+
+def sliding_window(
+    num_frames: int, num_segments: int, rng: np.random.Generator, parts: bool
+) -> tuple[np.ndarray, bool]:
+    """The frames of a window that slides over the clip, as a window of a stream does: (int64 [T], whole), 0-based.
+
+    The window is 0.75 to 1.3 clips long and starts anywhere from its own length before the clip to the clip's end. It
+    gives one random frame from each of its T equal segments. Before the clip the first frame is held, after it the
+    last. The middle 76 % of the clip are the gesture. ``whole`` is True where the window covers 85 % of that or more
+    and False where it covers 60 % or less; other windows are drawn anew, as are all that are not whole unless
+    ``parts``.
+    """
+    while True:
+        length = rng.uniform(*WINDOW_LENGTHS)
+        start = rng.uniform(-length, 1)
+        covered = covered_share(start, start + length)
+        if covered >= WHOLE or (parts and covered <= PART):
+            break
+    segments = start + length * (np.arange(num_segments) + rng.random(num_segments)) / num_segments
+    return np.clip(np.floor(num_frames * segments), 0, num_frames - 1).astype(np.int64), covered >= WHOLE
+
+
+def covered_share(start: float, end: float) -> float:
+    """How much of the gesture a window covers: 0 to 1. ``start`` and ``end`` are fractions of the clip's length."""
+    first, last = GESTURE
+    return max(0.0, min(end, last) - max(start, first)) / (last - first)

@@ -1,9 +1,9 @@
-"""Pixels of a clip in, pixels out: resizing, cropping and mirroring, given choices made in `sampling`.
+"""Pixels of a clip in, pixels out: resizing, cropping and mirroring, as chosen in ``src.sampling``.
 
-Frames are uint8 arrays [height, width, 3] in BGR order, as OpenCV decodes them, and stay 8-bit: the channel means are
-subtracted on the device, where it costs nothing. What Pillow computes is the reference, because the published weights
-were trained on it. OpenCV is several times faster and within one level of it when enlarging; when shrinking only
-Pillow averages all the pixels that fall together, so there it does the work itself.
+Frames are uint8 arrays [height, width, 3] in BGR order, as OpenCV decodes them. They stay 8-bit; the device subtracts
+the channel means. Pillow's resize is the reference, because the published weights were trained with it. OpenCV enlarges
+several times faster and within one level of Pillow. Frames are shrunk by Pillow itself, which antialiases; OpenCV's
+bilinear resize does not.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def crop_and_resize(
     mirror: bool,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The same crop (x, y, width, height in pixels) of each frame, resized to S x S and, if asked, mirrored.
+    """The same ``crop`` (x, y, width, height in pixels) of each frame, resized to S x S, mirrored if ``mirror``.
 
-    Returns uint8 [T, S, S, 3], which is `out` where that is given.
+    Returns:
+        uint8 [T, S, S, 3]; this is ``out`` if given.
     """
     x, y, width, height = crop
     clip = np.empty((len(frames), image_size, image_size, 3), np.uint8) if out is None else out
@@ -43,38 +44,42 @@ def crop_and_resize(
 
 
 def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
-    """The frames resized so that the shorter side is R = image_size · 256 // 224 and the longer int(R · long / short).
+    """Resizes frames so that the shorter side is R = image_size · 256 // 224 and the longer int(R · long / short).
 
-    Returns uint8 [T, height, width, 3].
+    Returns:
+        uint8 [T, height, width, 3].
     """
-    scaled = np.empty((len(frames), *scaled_size(*frames[0].shape[:2], image_size), 3), np.uint8)
+    height, width = frames[0].shape[:2]
+    scaled = np.empty((len(frames), *scaled_size(height, width, image_size), 3), np.uint8)
     for frame, out in zip(frames, scaled):
         _resize(frame, out)
     return scaled
 
 
 def scaled_size(height: int, width: int, image_size: int) -> tuple[int, int]:
-    """Height and width of a frame after `scale_shorter_side`."""
+    """Height and width of a frame after ``scale_shorter_side``."""
     target, shorter = image_size * 256 // 224, min(height, width)
     return target * height // shorter, target * width // shorter
 
 
-def test_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
-    """The 1, 5 or 10 crops a clip is tested with, in the order of `sampling.crop_offsets`.
+def cut_crops(frames: list[np.ndarray], image_size: int, test_crops: int) -> np.ndarray:
+    """The 1, 5 or 10 test crops of a clip, in the order of ``sampling.crop_offsets``.
 
-    Returns uint8 [crops, T, S, S, 3].
+    Returns:
+        uint8 [crops, T, S, S, 3].
     """
     crops = np.empty((test_crops, len(frames), image_size, image_size, 3), np.uint8)
-    cut_test_crops(frames, crops)
+    cut_crops_into(frames, crops)
     return crops
 
 
-def cut_test_crops(frames: list[np.ndarray], crops: np.ndarray) -> None:
-    """Write the test crops, as `test_crops` returns them, into `crops`, uint8 [crops, T, S, S, 3]."""
+def cut_crops_into(frames: list[np.ndarray], crops: np.ndarray) -> None:
+    """Writes the test crops, as ``cut_crops`` returns them, into ``crops``, uint8 [crops, T, S, S, 3]."""
     image_size = crops.shape[2]
-    height, width = scaled_size(*frames[0].shape[:2], image_size)
+    height, width = frames[0].shape[:2]
+    height, width = scaled_size(height, width, image_size)
     offsets = crop_offsets(height, width, image_size, len(crops))
-    # One frame after the other, because the crops of one come out of the processor's cache.
+    # One frame after the other: its crops are then read from the processor's cache.
     scaled = np.empty((height, width, 3), np.uint8)
     for segment, frame in enumerate(frames):
         _resize(frame, scaled)
@@ -89,10 +94,9 @@ def cut_test_crops(frames: list[np.ndarray], crops: np.ndarray) -> None:
 def mirrored_classes(categories: list[str]) -> np.ndarray:
     """The class that a mirrored clip of each class shows: int32 [C].
 
-    A name's words Left/Right and Clockwise/Counterclockwise are exchanged; a name without them is its own mirror
-    image. -1 where the exchanged name is not among the categories: such a clip, mirrored, shows none of the classes,
-    so it must not be mirrored in training, and in testing the class keeps, for a mirrored crop, the score of the crop
-    as it was before mirroring.
+    The words Left/Right and Clockwise/Counterclockwise change places; a name without them is its own mirror image.
+    -1 marks a class whose mirror image is not among the categories. Training must not mirror clips of such a class, and
+    in tests it takes its score for a mirrored crop from the crop before mirroring.
     """
     index = {name: label for label, name in enumerate(categories)}
     return np.array([index.get(_MIRRORED_WORD.sub(_mirrored_word, name), -1) for name in categories], np.int32)
@@ -105,11 +109,11 @@ def _mirrored_word(match: re.Match[str]) -> str:
 
 
 def _resize(image: np.ndarray, out: np.ndarray) -> None:
-    """Write `image`, resized bilinearly, into `out` (uint8 [height, width, 3], contiguous)."""
+    """Writes ``image``, resized bilinearly, into ``out`` (uint8 [height, width, 3], contiguous)."""
     height, width = out.shape[:2]
     if image.shape == out.shape:
         out[:] = image
     elif image.shape[0] <= height and image.shape[1] <= width:
         cv2.resize(image, (width, height), dst=out, interpolation=cv2.INTER_LINEAR)
     else:
-        out[:] = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.BILINEAR)
+        out[:] = Image.fromarray(np.ascontiguousarray(image)).resize((width, height), Image.Resampling.BILINEAR)

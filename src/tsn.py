@@ -1,4 +1,4 @@
-"""The whole network: a clip is cut into frames, each passes the backbone, the consensus turns features into scores.
+"""The whole network: each frame of a clip passes the backbone, and the consensus turns their features into scores.
 
 clips uint8 [B, T, S, S, 3] --ClipInput--> video float32 [B, T*3, S, S]
 --backbone--> features [B, T, D] --consensus--> logits [B, C]
@@ -11,14 +11,15 @@ from typing import Any
 from mindspore import Tensor, dtype, nn, ops
 
 from src.bn_inception import BNInception, ConvBN
+from src.ops.fast_relations import FastRelations
 from src.transforms import CHANNEL_MEANS_BGR
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
 
 class ClipInput(nn.Cell):
-    """uint8 frames [..., T, S, S, 3], BGR -> what the network reads, float32 [N, T*3, S, S], channel means subtracted.
+    """uint8 frames [..., T, S, S, 3], BGR -> the network's input float32 [N, T*3, S, S], channel means subtracted.
 
-    Pixels stay 8-bit until they are on the device: a quarter of the bytes to batch and to copy.
+    Pixels stay 8-bit until they reach the device: a quarter of the bytes to batch and to copy.
     """
 
     def __init__(self) -> None:
@@ -35,9 +36,9 @@ class TSN(nn.Cell):
     """Backbone and consensus.
 
     Inputs:
-        video: float32 [B, T*3, S, S], the T frames' channels (BGR, means subtracted) one after the other.
-        relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all of them.
-        dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer while training, or None.
+        video: float32 [B, T*3, S, S], the channels (BGR, means subtracted) of frame 1, then of frame 2, and so on.
+        relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all tuples.
+        dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer in training, or None.
 
     Outputs:
         logits, float32 [B, C].
@@ -83,7 +84,7 @@ class ClipLogits(nn.Cell):
 
 
 class FrameFeatures(nn.Cell):
-    """What the backbone says of single frames: uint8 [N, S, S, 3] BGR -> float32 [N, D], the consensus's input."""
+    """Features of single frames, the consensus's input: uint8 [N, S, S, 3] BGR -> float32 [N, D]."""
 
     def __init__(self, network: TSN) -> None:
         super().__init__(auto_prefix=False)
@@ -96,10 +97,10 @@ class FrameFeatures(nn.Cell):
 
 
 def build_network(settings: Any, num_classes: int) -> TSN:
-    """The network that ``settings`` (a config, or what a checkpoint says of itself) describes.
+    """Builds the network that ``settings`` (a config or a checkpoint's description) describes.
 
-    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult freeze_bn``. With average
-    consensus the backbone's last layer gives class scores, otherwise features of ``img_feature_dim`` channels.
+    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult freeze_bn``. With average consensus the
+    backbone's last layer gives class scores, otherwise ``img_feature_dim`` features.
     """
     segments, features = settings.num_segments, settings.img_feature_dim
     if settings.consensus_type == "TRNmultiscale":
@@ -115,14 +116,14 @@ def build_network(settings: Any, num_classes: int) -> TSN:
 
 
 def prepare_for_inference(network: TSN) -> None:
-    """Brings a trained network's weights, once and for all, into the form that scores are computed from fastest.
+    """Changes a trained network, in place, to compute the same scores faster.
 
-    To be called before the network is used for the first time. Afterwards it can no longer be trained, and its
-    parameters are no longer those of a checkpoint.
+    Call it once, before the network is first used. Afterwards the network cannot be trained, and its parameters are not
+    those of a checkpoint.
     """
     for _, cell in list(network.cells_and_names()):
         if isinstance(cell, ConvBN):
             cell.fold()
-        elif isinstance(cell, MultiScaleTRN):
-            cell.put_in_order()
+    if isinstance(network.consensus, MultiScaleTRN):
+        network.consensus = FastRelations(network.consensus)
     network.set_train(False)

@@ -61,6 +61,7 @@ INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/ri
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
+PROGRAMS_WITH_CLASSES = (TRAIN, EVAL, EXPORT, f"{INFER} --categories data/categories.txt")
 
 UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
@@ -281,6 +282,11 @@ CASES = [
     Case("empty row", write(VAL_LIST, "left 3 0\n\n"), (TRAIN, EVAL), "val_videofolder.txt:2: row ''"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
     Case("malformed row", write(VAL_LIST, "left x 0\n"), EVAL, "val_videofolder.txt:1: row 'left x 0'"),
+    Case("NUL byte", write(TRAIN_LIST, "left 3 0\nle\0ft 3 0\n"), TRAIN, "train_videofolder.txt:2: NUL byte"),
+    Case("NUL byte", write(VAL_LIST, "left 3 0\n\0\0\0\0"), (TRAIN, EVAL), "val_videofolder.txt:2: NUL byte"),
+    Case(
+        "Latin-1 row", write(VAL_LIST, b"left 3 0\nd\xe9j\xe0 3 0\n"), (TRAIN, EVAL), "(line 2 is not UTF-8: byte 0xe9)"
+    ),
     Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
     Case(
         "class too high",
@@ -294,6 +300,10 @@ CASES = [
     Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
     Case("class twice", write(CATEGORIES, "a\nb\na\n"), (TRAIN, EVAL, EXPORT), "categories.txt:3: class 'a'"),
+    Case("NUL in a class", write(CATEGORIES, "a\nb\0\nc\n"), PROGRAMS_WITH_CLASSES, "categories.txt:2: NUL byte"),
+    Case(
+        "Latin-1 class", write(CATEGORIES, b"a\nb\n\xe9\n"), PROGRAMS_WITH_CLASSES, "(line 3 is not UTF-8: byte 0xe9)"
+    ),
     Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
@@ -301,7 +311,11 @@ CASES = [
     Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
     Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
     Case(
-        "model without its JSON", write("trn.mindir", "x"), INFER, "trn.mindir: trn.json is not", "--model trn.mindir"
+        "model without its JSON",
+        write("trn.mindir", "x"),
+        INFER,
+        "trn.mindir: trn.mindir.json is not",
+        "--model trn.mindir",
     ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
@@ -457,10 +471,42 @@ CASES = [
     Case("gap in the frames", remove(FRAME), PREPROCESS, f"{FRAMES}/right: 2 frames, but 00002.jpg is not among them"),
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
+    Case("NUL in a label row", write(TRAIN_LABELS, "le\0ft;Thumb Up\n"), PREPROCESS, "train.csv:1: NUL byte"),
+    Case("NUL in a class", write("data/labels/labels.csv", "a\0\n"), PREPROCESS, "labels.csv:1: NUL byte"),
+    Case(
+        "frame named .JPG",
+        write(f"{FRAMES}/right/00004.JPG", b"\xff"),
+        PREPROCESS,
+        "right/00004.JPG: not the name of a",
+    ),
+    Case(
+        "frame named .png",
+        write(f"{FRAMES}/right/00004.png", b"\xff"),
+        PREPROCESS,
+        "right/00004.png: not the name of a",
+    ),
     Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
-    Case("file as folder of lists", nothing, PREPROCESS, "in.pth: the list files cannot", "--save_labels_path in.pth"),
+    Case(
+        "file as folder of lists",
+        nothing,
+        PREPROCESS,
+        "in.pth/categories.txt: cannot write the list file",
+        "--save_labels_path in.pth",
+    ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
+    Case(
+        "target that is the source",
+        nothing,
+        ("src.convert_bn_inception trn.ckpt data/../trn.ckpt", "src.convert_trn_pytorch trn.ckpt data/../trn.ckpt"),
+        "target: data/../trn.ckpt would be written over: trn.ckpt is read",
+    ),
+    Case(
+        "target that is the list of classes",
+        lambda work: (work / "c.ckpt").write_text("A\nB\n"),
+        "src.convert_trn_pytorch in.pth c.ckpt --categories c.ckpt",
+        "target: c.ckpt would be written over: c.ckpt is read",
+    ),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
     Case("out of range", nothing, CONVERTERS, ("--width_mult", "9", "up to 4"), "--width_mult 9"),
     Case("out of range", nothing, CONVERT_TRN, ("--num_segments", "1: expected at least 2"), "--num_segments 1"),
@@ -522,6 +568,8 @@ SCRIPTS = [
             ("run_eval_gpu", "data trn.ckpt more", "2 argument(s) expected, 3 given"),
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
+            ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "no arguments expected, given: one"),
@@ -543,6 +591,8 @@ SCRIPTS = [
             ("run_export_gpu", "nowhere trn.ckpt"),
             ("run_export_gpu", "data nowhere.ckpt"),
             ("run_order_ablation", "nowhere out"),
+            ("run_stream_eval", "nowhere truth.json trn.ckpt"),
+            ("run_stream_eval", "data nowhere trn.ckpt"),
         ]
     ),
     Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),

@@ -1,4 +1,4 @@
-"""The backbone's normalisation while it trains, against PyTorch's rule for stored statistics in NumPy."""
+"""The backbone's layers: how they start, and BN in training against PyTorch's rule for stored statistics in NumPy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from src.bn_inception import ConvBN
+from model_utils.errors import InputError
+from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, feature_channels, scale_channels
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -38,3 +39,66 @@ def test_running_averages_after_five_steps(request, mode, frozen):
         np.testing.assert_allclose(out, expected.clip(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_mean.asnumpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_variance.asnumpy(), variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_average_before_the_projection(frozen):
+    """3x3 average over a border of zeros, convolution, BN, ReLU, in the order of the definition."""
+    rng = np.random.default_rng(2)
+    layer = PooledConvBN(3, 4, frozen=frozen).set_train(False)
+    values = {}
+    for parameter in layer.get_parameters():
+        kind = parameter.name.rsplit(".", 1)[-1]
+        values[kind] = rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)
+        parameter.set_data(Tensor(values[kind]))
+    x = rng.normal(size=(2, 3, 4, 5)).astype(np.float32)
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    average = sum(padded[:, :, i : i + 4, j : j + 5] for i in range(3) for j in range(3)) / 9
+    y = np.einsum("oi,nihw->nohw", values["weight"][:, :, 0, 0], average) + values["bias"][:, None, None]
+    scale = values["gamma"] / np.sqrt(values["moving_variance"] + 1e-5)
+    y = (y - values["moving_mean"][:, None, None]) * scale[:, None, None] + values["beta"][:, None, None]
+    np.testing.assert_allclose(layer(Tensor(x)).asnumpy(), y.clip(0), atol=1e-5)
+
+
+def test_how_layers_start():
+    """Convolutions like PyTorch's, BN as the identity, the last layer next to zero, as TSN starts its own."""
+    ms.set_seed(5)
+    backbone = BNInception(out_channels=200, width_mult=0.5)
+    layer, bound = backbone.conv2_3x3, (32 * 9) ** -0.5
+    weight, bias = layer.conv.weight.asnumpy(), layer.conv.bias.asnumpy()
+    assert weight.shape == (96, 32, 3, 3)
+    assert 0.99 * bound < np.abs(weight).max() <= bound * (1 + 1e-6)
+    assert weight.std() == pytest.approx(bound / np.sqrt(3), rel=0.02)
+    assert 0.9 * bound < np.abs(bias).max() <= bound
+    for name, value in (("gamma", 1), ("beta", 0), ("moving_mean", 0), ("moving_variance", 1)):
+        np.testing.assert_array_equal(getattr(layer.bn, name).asnumpy(), value)
+
+    last = backbone.fc.weight.asnumpy()
+    assert last.shape == (200, 512)
+    assert last.std() == pytest.approx(0.001, rel=0.02)
+    assert last.mean() == pytest.approx(0, abs=2e-5)
+    np.testing.assert_array_equal(backbone.fc.bias.asnumpy(), 0)
+
+
+def test_widths():
+    assert [scale_channels(*one) for one in ((64, 1.0), (64, 0.25), (65, 0.5), (64, 0.01))] == [64, 16, 32, 4]
+    assert BNInception(width_mult=0.25).feature_channels == 256
+
+
+def test_the_published_network_is_the_default():
+    """256 features a frame, full width, partial BN: only the first layer's follows the batches."""
+    backbone = BNInception()
+    assert backbone.fc.weight.shape == (256, 1024)
+    layers = [cell for _, cell in backbone.cells_and_names() if isinstance(cell, ConvBN)]
+    assert [layer.frozen for layer in layers] == [False] + 68 * [True]
+
+
+def test_sides_below_32_are_refused():
+    check_image_size(32)
+    with pytest.raises(InputError, match=r"image_size 31: .*: \[32, 33\]"):
+        check_image_size(31)
+
+
+@pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
+def test_feature_channels(width_mult, channels):
+    assert feature_channels(width_mult) == channels == BNInception(4, width_mult).feature_channels

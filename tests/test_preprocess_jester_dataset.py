@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from model_utils.errors import InputError
 from src import preprocess_jester_dataset
+from src.data.clips import VideoRecord
 from src.preprocess_jester_dataset import count_frames, main
+from src.tsn_dataset import read_video_list
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CLIPS = {"7": 3, "8": 1, "12": 12, "20": 2, "21": 5}
 
@@ -55,7 +62,9 @@ def test_list_files(root):
 def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
     monkeypatch.setattr(preprocess_jester_dataset, "FOLDERS_WORTH_A_PROCESS", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    main([str(root)])
+    with monkeypatch.context() as patch:
+        patch.setattr(preprocess_jester_dataset, "count_frames", None)  # here; the processes have one of their own
+        main([str(root)])
     assert lists_in(root) == LISTS
 
     (root / "20bn-jester-v1" / "7" / "00002.jpg").unlink()
@@ -137,9 +146,13 @@ def refused(root, message):
         ("train.csv", "12;Thumb Up\n7;Stop Sign;1\n", r"train\.csv:2: .*expected <clip>;<label>"),
         ("train.csv", "12;Thumb Up\n7;\n", r"train\.csv:2: '7;', expected <clip>;<label>"),
         ("train.csv", "12;Thumb Up\n\n7;Stop Sign\n", r"train\.csv:2: '', expected <clip>;<label>"),
-        ("train.csv", "../labels;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
-        ("train.csv", "..;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
-        ("train.csv", "7 8;Thumb Up\n", r"train\.csv:1: .*expected <clip>;<label>"),
+        ("train.csv", "../labels;Thumb Up\n", r"train\.csv:1: clip '../labels', expected .* the name of one folder"),
+        ("train.csv", "..;Thumb Up\n", r"train\.csv:1: clip '..', expected .* the name of one folder"),
+        ("train.csv", "a\\7;Thumb Up\n", r"train\.csv:1: clip .*, expected .* the name of one folder"),
+        ("train.csv", "12;Thumb Up\n7\0;Stop Sign\n", r"train\.csv:2: NUL byte; expected rows <clip>;<label>"),
+        ("test.csv", "21\0\n", r"test\.csv:1: NUL byte; expected rows <clip>"),
+        ("test-answers.csv", "21;Thumb\0Up\n", r"test-answers\.csv:1: NUL byte"),
+        ("labels.csv", "Thumb Up\nStop\0Sign\n", r"labels\.csv:2: NUL byte; expected one class name a line"),
         ("train.csv", "7;Thumb Up\n8;Thumb Up\n7;Stop Sign\n", r"train\.csv:3: clip 7 is here twice.*train\.csv:1"),
         ("train.csv", "99;Thumb Up\n", r"train\.csv:1: clip folder .*99: No such file"),
         ("train.csv", "", r"train\.csv: empty"),
@@ -149,7 +162,7 @@ def refused(root, message):
         ("test-answers.csv", "20;Thumb Up\n", r"test-answers\.csv: no answer for clip 21 of .*test\.csv:1"),
         ("test-answers.csv", "21;Thumbs\n", r"test-answers\.csv:1: unknown label 'Thumbs'"),
         ("labels.csv", "Thumb Up\nStop Sign\nThumb Up\n", r"labels\.csv:3: 'Thumb Up' is here twice.*labels\.csv:1"),
-        ("labels.csv", "1;Thumb Up\n", r"labels\.csv:1: '1;Thumb Up', expected a label name"),
+        ("labels.csv", "1;Thumb Up\n", r"labels\.csv:1: '1;Thumb Up', expected a class name without ';'"),
     ],
 )
 def test_bad_label_lists_are_named_with_their_line(root, name, text, message):
@@ -163,9 +176,49 @@ def test_missing_label_list_is_named(root, name):
     refused(root, rf"{name}\.csv: no such file, and no jester-v1-{name}\.csv either")
 
 
-def test_label_list_that_is_no_text(root):
-    (root / "labels" / "train.csv").write_bytes(b"\xff\xfe\x00")
-    refused(root, r"train\.csv: cannot be read")
+@pytest.mark.parametrize("name", ["labels", "train", "validation", "test", "test-answers"])
+def test_label_list_that_is_no_text(root, name):
+    (root / "labels" / f"{name}.csv").write_bytes("7;Stop Sign\nÉté\n".encode("latin-1"))
+    refused(root, rf"{name}\.csv: cannot be read \(line 2 is not UTF-8: byte 0xc9\)")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "\ufeff\r\n \n"])
+def test_an_empty_test_list_is_none(root, text, capsys):
+    """It is optional, so it must not keep the other lists from being written; it removes one from an earlier run."""
+    main([str(root)])
+    for name, left in (("test-answers", {**LISTS, "test_videofolder.txt": "21 5 -1\n"}), ("test", dict(LISTS))):
+        path = root / "labels" / f"{name}.csv"
+        path.write_text(text)
+        main([str(root)])
+        left.pop("test_videofolder.txt") if name == "test" else None
+        assert lists_in(root) == left
+        assert f"{path}: empty, not used\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("clip", ["my clip", "a  b", "tab\there", "12 3", "-1", "no\u3000break\xa0", "a\u2028b"])
+def test_any_name_of_a_folder_is_read_as_it_was_written(root, clip):
+    """Spaces too: rows of a list file are split from the right."""
+    name = clip.strip()
+    write_clip(root / "20bn-jester-v1" / name, 4)
+    (root / "labels" / "train.csv").write_text(f" {clip} ; Stop Sign\n7;Thumb Up\n")
+    main([str(root)])
+    expected = [VideoRecord(name, 4, 1), VideoRecord("7", 3, 2)]
+    assert read_video_list(root / "train_videofolder.txt", 3) == expected
+
+
+def test_a_root_that_is_not_utf8(root):
+    """Its name is printed, on a terminal as into a file, and in messages."""
+    other = root.rename(root.with_name(os.fsdecode(b"caf\xe9")))
+    command = [sys.executable, "-m", "src.preprocess_jester_dataset", str(other)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf\\udce9" in done.stdout
+    assert lists_in(other) == LISTS
+    (other / "20bn-jester-v1" / "7" / "00002.jpg").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "LC_ALL": "C.UTF-8"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_missing_images_folder(root):
@@ -179,8 +232,18 @@ def test_missing_images_folder(root):
         (["00001.jpg", "00003.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
         (["00002.jpg", "00003.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
         (["00000.jpg", "00001.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
-        (["1.jpg", "2.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
-        (["00001.jpg", "copy of 00001.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
+        (["1.jpg", "2.jpg"], r"12/1\.jpg: not the name of a frame; expected 00001\.jpg, 00002\.jpg"),
+        (["00001.jpg", "copy of 00001.jpg"], r"12/copy of 00001\.jpg: not the name of a frame"),
+        (["00001.jpg", "00002.jpg", "00003.JPG"], r"12/00003\.JPG: not the name of a frame"),
+        (["00001.JPG", "00002.JPG"], r"12/00001\.JPG: not the name of a frame"),
+        (["00001.jpg", "00002.Jpg", "00003.jpg"], r"12/00002\.Jpg: not the name of a frame"),
+        (["00001.jpg", "00002.jpeg"], r"12/00002\.jpeg: not the name of a frame"),
+        (["00001.jpg", "00002.PNG"], r"12/00002\.PNG: not the name of a frame"),
+        (["00001.jpg", "img_00002.png"], r"12/img_00002\.png: not the name of a frame"),
+        (["00001.jpg", "00002"], r"12/00002: not the name of a frame"),
+        (["00001.jpg", "00002.jpg.part"], r"12/00002\.jpg\.part: not the name of a frame"),
+        (["00001.jpg", "000002.jpg"], r"12/000002\.jpg: not the name of a frame"),
+        (["._00001.jpg", ".00002.jpg"], r"12: no frames"),
         (["notes.txt"], r"12: no frames"),
     ],
 )
@@ -195,9 +258,17 @@ def test_frames_that_are_not_numbered_from_one_without_a_gap(root, names, messag
 
 def test_hidden_and_foreign_files_are_not_frames(tmp_path):
     write_clip(tmp_path / "1", 4)
-    for name in ("._00001.jpg", ".DS_Store", "Thumbs.db"):
+    for name in ("._00001.jpg", "._00005.jpg", ".00005.JPG", ".DS_Store", "Thumbs.db", "notes.txt"):
         (tmp_path / "1" / name).write_bytes(b"")
     assert count_frames(tmp_path / "1") == 4
+
+
+def test_more_frames_than_five_digits_count(tmp_path, monkeypatch):
+    names = [f"{number:05d}.jpg" for number in range(1, 100_003)]
+    monkeypatch.setattr(os, "listdir", lambda folder: names)
+    assert count_frames(tmp_path) == 100_002
+    names.append(".DS_Store")
+    assert count_frames(tmp_path) == 100_002
 
 
 def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):

@@ -2,50 +2,86 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import export
-from src.inference.model import look
 from src.ops import compat
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
+from src.tsn import TSN
 from src.utils import softmax
-from tests.helpers.colours import NAMES, changing_frames, colour_settings, ordering_network, write_video
+from tests.helpers.colours import (
+    NAMES,
+    ColourBackbone,
+    colour_settings,
+    ordering_network,
+    write_video,
+)
+from tests.helpers.containers import rotate
 from tests.helpers.networks import SIDE
 
 README = Path(__file__).parents[1] / "README.md"
 
 
+class UpperHalf(ColourBackbone):
+    """Mean colour of the upper half: another one if the picture is turned."""
+
+    def construct(self, frames, dropout_mask=None):
+        return self.fc(frames[:, :, : SIDE // 2].mean((2, 3)) / 64)
+
+
+def stored_frames(path):
+    """The frames of a video without its rotation."""
+    capture, frames = cv2.VideoCapture(str(path)), []
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    while capture.grab():
+        frames.append(capture.retrieve()[1])
+    capture.release()
+    return frames
+
+
 @pytest.mark.parametrize("name", ["mindir", "onnx"])
-@pytest.mark.parametrize("size", [(40, 52), (300, 200)])
-def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size):
+@pytest.mark.parametrize(("size", "degrees"), [((40, 52), 0), ((300, 200), 90), ((40, 52), 180), ((40, 52), 270)])
+def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degrees):
     if name == "onnx":
         pytest.importorskip("onnxruntime")
     (program,) = re.findall(rf"```python\n(# {name}_clip\.py.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     assert "src" not in program
     (tmp_path / f"{name}_clip.py").write_text(program)
 
-    network = ordering_network()
+    ordering = ordering_network()
+    backbone = UpperHalf(8)
+    backbone.fc = ordering.base_model.fc
+    network = TSN(backbone, ordering.consensus, 3).set_train(False)
     config = colour_settings(file_format=name.upper(), export_batch_size=0 if compat.EXPORTS_ANY_BATCH else 1)
-    export.export_network(network, config, tmp_path / f"trn.{name}")
-    (tmp_path / "trn.json").write_text(json.dumps(export.usage(config, NAMES, f"trn.{name}")))
-    write_video(tmp_path / "clip.mp4", changing_frames(17, *size))
+    export.export_network(network, config, NAMES, tmp_path / f"trn.{name}")
+    rows, columns = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]
+    # Blue at the right, red below, so that all four sides differ, and green that grows with time.
+    colours = [np.stack([columns, np.full(size, time), rows], -1) for time in np.linspace(0, 1, 17)]
+    frames = [(230 * colour).astype(np.uint8) for colour in colours]
+    stored = stored_frames(rotate(write_video(tmp_path / "clip.mp4", frames), degrees))
 
     command = [sys.executable, f"{name}_clip.py", "clip.mp4"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert ended.returncode == 0, ended.stderr
-    frames = look(open_source(str(tmp_path / "clip.mp4")), 3, 0).frames
-    scores = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
     printed = [line.strip().split("%  ") for line in ended.stdout.splitlines()]
-    assert [label for _, label in printed] == [NAMES[i] for i in np.argsort(-scores)]
+
+    def percentages(turned):
+        chosen = [turned[17 * (2 * i + 1) // 6] for i in range(3)]
+        scores = ClipScorer(network, test_crops=1)(cut_crops(chosen, SIDE, 1)[None], np.zeros(1))[0]
+        return {label: 100 * share for label, share in zip(NAMES, softmax(scores))}
+
+    found = {label: float(percent) for percent, label in printed}
+    assert list(found) == sorted(NAMES, key=lambda label: -found[label])
     # One level of one pixel may differ: the program resizes all pictures with Pillow.
-    expected = 100 * np.sort(softmax(scores))[::-1]
-    assert [float(percent) for percent, _ in printed] == pytest.approx(expected, abs=0.2)
+    upright = percentages([np.ascontiguousarray(np.rot90(frame, -degrees // 90)) for frame in stored])
+    assert found == pytest.approx(upright, abs=0.2)
+    if degrees:
+        assert max(abs(found[label] - share) for label, share in percentages(stored).items()) > 1

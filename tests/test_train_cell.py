@@ -1,12 +1,25 @@
+"""The training step: its loss, its groups of parameters, its gradients on one rank and on two."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
+from src.ops.compat import LEGACY
 from src.train_cell import ClipLoss, TrainStep, build_optimizer, learning_rate, parameter_groups
 from src.trn import MultiScaleTRN
+from tests.helpers import steps
 from tests.helpers.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
 
+ROOT = Path(__file__).resolve().parents[1]
 NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
 
 
@@ -92,10 +105,26 @@ def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
     assert sorted({round(rate, 6) for rate in by_group}) == [0.5, 1.0]
 
 
+def test_how_far_each_kind_of_parameter_moves():
+    """Gradients of 1 move biases twice as far as weights, gamma and beta. Only weights decay."""
+    network = steps.Network()
+    parameters = {parameter.name: parameter for parameter in network.trainable_params()}
+    before = {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
+    optimizer = build_optimizer(network, 0.5, 10, 10, 0.9, 0.1)
+    optimizer(tuple(Tensor(np.ones(parameter.shape, np.float32)) for parameter in optimizer.parameters))
+    kinds = set()
+    for name, parameter in parameters.items():
+        kind = name.rsplit(".", 1)[-1]
+        expected = {"weight": 0.5 * (1 + 0.1 * before[name]), "bias": 1.0, "gamma": 0.5, "beta": 0.5}[kind]
+        np.testing.assert_allclose(before[name] - parameter.asnumpy(), expected, rtol=0, atol=1e-6, err_msg=name)
+        kinds.add(kind)
+    assert kinds == {"weight", "bias", "gamma", "beta"}
+
+
 def test_every_trainable_parameter_gets_a_gradient():
     network = seeing_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()
-    _, gradients = step.loss_and_grads(*batch())
+    _, gradients = step.loss_and_gradients(*batch())
     without = [p.name for p, grad in zip(step.optimizer.parameters, gradients) if not np.any(grad.asnumpy())]
     assert without == []
 
@@ -107,6 +136,50 @@ def test_which_batch_normalisation_follows_the_batches(freeze_bn):
     ClipLoss(network).set_train()(*batch())
     moved = [p.name for p in network.get_parameters() if p.name in means and np.any(p.asnumpy() != means[p.name])]
     assert moved == (["base_model.conv1_7x7_s2.bn.moving_mean"] if freeze_bn else list(means))
+
+
+def test_training_mode_reaches_every_layer_of_the_network():
+    """In evaluation mode batch normalisation neither uses nor stores the statistics of a batch."""
+    network = tiny_network()
+    step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0)
+    mean = network.base_model.conv1_7x7_s2.bn.moving_mean
+    for training in (False, True):
+        before = mean.asnumpy().copy()
+        step.set_train(training)
+        assert {cell.training for _, cell in network.cells_and_names()} == {training}
+        step.loss(*batch())
+        assert np.all(mean.asnumpy() != before) == training
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(LEGACY, reason="MindSpore 1.10 has no collectives on CPUs")
+def test_two_ranks_make_the_steps_of_one(tmp_path):
+    """With any limit: gradients clipped before their average show where the limit is exceeded, and summed ones where
+    it is not. Batch normalisation uses and stores the statistics of both ranks' clips."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [Path(sys.executable).with_name("msrun"), "--worker_num=2", "--local_worker_num=2", "--join=True"]
+    launcher += [f"--master_port={port}", f"--log_dir={tmp_path / 'logs'}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [*map(str, launcher), steps.__file__, str(tmp_path)]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    moved = []
+    for limit in steps.LIMITS:
+        expected, found = steps.make_steps(0, 1, limit), np.load(tmp_path / f"2_{limit}.npz")
+        assert set(found) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=2e-5 * np.abs(value).max(), err_msg=name)
+        moved.append(expected["consensus.fc_fusion_scales.0.3.weight"])
+    assert np.abs(moved[0] - moved[1]).max() > 0.01
+
+
+def test_one_device_averages_nothing():
+    network = SmallNetwork()
+    step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0)
+    gradients = (Tensor(np.float32([3, 4])),)
+    np.testing.assert_array_equal(step.average(gradients)[0].asnumpy(), [3, 4])
 
 
 def test_gradients_are_clipped_to_the_global_norm():

@@ -74,7 +74,7 @@ def test_frames_are_left_alone():
     frames = random_frames(2, 40, 50)
     before = [frame.copy() for frame in frames]
     transforms.crop_and_resize(frames, (7, 3, 32, 32), 32, mirror=True)
-    transforms.test_crops(frames, 32, 10)
+    transforms.cut_crops(frames, 32, 10)
     np.testing.assert_array_equal(frames, before)
 
 
@@ -113,7 +113,7 @@ def test_test_crops(num_crops, image_size):
     for i, j in positions:
         crop = scaled[:, j * down : j * down + image_size, i * right : i * right + image_size]
         expected += [crop, crop[:, :, ::-1]] if num_crops == 10 else [crop]
-    crops = transforms.test_crops(frames, image_size, num_crops)
+    crops = transforms.cut_crops(frames, image_size, num_crops)
     assert crops.dtype == np.uint8
     assert crops.shape == (num_crops, 3, image_size, image_size, 3)
     np.testing.assert_array_equal(crops, expected)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
+from model_utils.errors import InputError
 from src import sampling
-from src.trn import MultiScaleTRN
+from src.trn import MultiScaleTRN, SingleScaleTRN
 
 FEATURES, CLASSES = 6, 4
 
@@ -77,3 +79,37 @@ def test_the_mean_of_draws_approaches_all_relations_like_a_mean():
         errors = scores.reshape(-1, count, CLASSES).mean(axis=1) - exact  # means of disjoint draws
         ratio = np.sqrt((errors**2).mean(axis=0)) / (spread / np.sqrt(count))
         assert np.all((ratio > 0.6) & (ratio < 1.5)), count
+
+
+@pytest.mark.parametrize(
+    ("head", "fan_ins"),
+    [
+        (lambda: MultiScaleTRN(4, 64, 50), [(4 * 64, 256), (3 * 64, 256), (2 * 64, 256)]),
+        (lambda: SingleScaleTRN(4, 64, 50), [(4 * 64, 512)]),
+    ],
+)
+def test_first_weights_are_uniform_within_one_over_the_root_of_the_inputs(head, fan_ins):
+    """As PyTorch starts its Linear layers, so all the published heads."""
+    ms.set_seed(4)
+    parameters = iter(head().get_parameters())
+    for of_relation in fan_ins:
+        for fan_in, bounds in zip(of_relation, (of_relation[0] ** -0.5, of_relation[1] ** -0.5)):
+            weight, bias = next(parameters).asnumpy(), next(parameters).asnumpy()
+            assert weight.shape[1] == fan_in
+            assert 0.99 * bounds < np.abs(weight).max() <= bounds
+            assert weight.std() == pytest.approx(bounds / np.sqrt(3), rel=0.02)
+            assert weight.mean() == pytest.approx(0, abs=0.02 * bounds)
+            assert 0.9 * bounds < np.abs(bias).max() <= bounds
+    assert next(parameters, None) is None
+
+
+def test_three_tuples_a_scale_where_there_are_so_many():
+    relations = MultiScaleTRN(4, 2, 2).fc_fusion_scales
+    assert [(one.scale, one.num_tuples, one.num_draws) for one in relations] == [(4, 1, 1), (3, 4, 3), (2, 6, 3)]
+
+
+def test_at_most_16_segments():
+    head = MultiScaleTRN(16, 2, 2, bottleneck=1)
+    assert sum(relation.num_tuples for relation in head.fc_fusion_scales) == 2**16 - 1 - 16
+    with pytest.raises(InputError, match="num_segments 17: expected at most 16 for TRNmultiscale"):
+        MultiScaleTRN(17, 2, 2, bottleneck=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from contextlib import closing
@@ -12,17 +13,26 @@ import pytest
 from model_utils.errors import InputError
 from src import sampling, transforms, tsn_dataset
 from src.data import clips
-from src.data.clips import VideoRecord
+from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.ops.ranks import Ranks
 from tests.helpers.clips import write_clip
 
 NUM_CLIPS = 11
 NUM_FRAMES = 9
 MIRRORED = np.array([1, 0, 2, -1], np.int32)
-OPTIONS = {"num_segments": 4, "image_size": 32, "subsample_num": 2}
-TRAINING = {**OPTIONS, "batch_size": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "workers": 1, "epochs": 2}
-TRAINING.update(dropout=0.8, features=6)
-EVALUATION = {"num_segments": 4, "image_size": 32, "test_crops": 10, "batch_size": 3, "workers": 1}
+LOADING = {"num_segments": 4, "image_size": 32}
+RANDOM = {"subsample_num": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "dropout": 0.8, "features": 6}
+SLIDING = {"sliding_windows": 0.7, "background": 2, "flip": "label_aware"}
+
+
+def training(records, images_root, loading=(), **options):
+    loader = TrainingLoader(images_root, **{**LOADING, **RANDOM, **dict(loading)})
+    return tsn_dataset.training_batches(loader, records, **{"batch_size": 2, "epochs": 2, **options})
+
+
+def evaluation(records, images_root, loading=(), **options):
+    loader = EvaluationLoader(images_root, **{**LOADING, "test_crops": 10, **dict(loading)})
+    return tsn_dataset.evaluation_batches(loader, records, **{"batch_size": 3, **options})
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,7 @@ def test_read_categories(tmp_path):
         ("", "categories.txt: ", "empty file"),
         ("a\n\nb\n", "categories.txt:2: ", "empty line"),
         ("a\nb\na\n", "categories.txt:3: ", "'a' is already in line 1"),
+        ("a\nb\0c\n", "categories.txt:2: ", "NUL byte; expected one class name a line"),
     ],
 )
 def test_read_categories_refuses(tmp_path, text, place, problem):
@@ -91,6 +102,23 @@ def test_read_video_list(tmp_path):
     path = write(tmp_path / "list.txt", "12 37 0\nsome folder/7 1 26\n")
     expected = [VideoRecord("12", 37, 0), VideoRecord("some folder/7", 1, 26)]
     assert tsn_dataset.read_video_list(path, 27) == expected
+    for text in ("\ufeff12 37 0\r\nsome folder/7 1 26\r\n", "12 37 0\rsome folder/7 1 26\r"):
+        assert tsn_dataset.read_video_list(write(path, text), 27) == expected
+
+
+def test_only_line_ends_end_a_line(tmp_path):
+    """str.splitlines knows more of them, which may stand in a name."""
+    path = write(tmp_path / "list.txt", "a\u2028b\x85c 3 0\n")
+    assert tsn_dataset.read_video_list(path, 1) == [VideoRecord("a\u2028b\x85c", 3, 0)]
+
+
+def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path):
+    path = tmp_path / "list.txt"
+    for start in (b"", b"\xef\xbb\xbf"):
+        path.write_bytes(start + "a 3 0\nb 3 0\ncafé 3 0\n".encode("latin-1"))
+        with pytest.raises(InputError, match=r"list\.txt: cannot be read \(line 3 is not UTF-8: byte 0xe9\)") as error:
+            tsn_dataset.read_video_list(path, 1)
+        one_line(error)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +132,8 @@ def test_read_video_list(tmp_path):
         ("12 37 4\n", "list.txt:1: ", "class index 4; expected 0 to 3"),
         ("12 37 -1\n", "list.txt:1: ", "class index -1"),
         ("12 0 1\n", "list.txt:1: ", "0 frames"),
+        ("12 37 0\n1\0 37 0\n", "list.txt:2: ", "NUL byte; expected rows '<folder>"),
+        ("12 37 0\n\0\0\0\0", "list.txt:2: ", "NUL byte"),
     ],
 )
 def test_read_video_list_refuses(tmp_path, text, place, problem):
@@ -128,16 +158,17 @@ def test_lists_that_cannot_be_read(tmp_path, content):
 # ------------------------------------------------------------------------------------------------------ training
 
 
-def expected_row(records, images_root, epoch, index, flip):
+def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, background=-1):
     """A training row put together by hand: clip, label, relations, dropout mask."""
-    record = records[index]
-    frames = clips.decode_frames(
-        images_root / record.folder,
-        sampling.train_segments(record.num_frames, 4, sampling.generator(5, epoch, index, "frames")),
-    )
+    record, whole = records[index], True
+    indices = sampling.train_segments(record.num_frames, 4, sampling.generator(5, epoch, index, "frames"))
+    window = sampling.generator(5, epoch, index, "window")
+    if window.random() < sliding_windows:
+        indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
+    frames = clips.decode_frames(images_root / record.folder, indices)
     x, y, width, height = sampling.training_crop(*frames[0].shape[:2], 32, sampling.generator(5, epoch, index, "crop"))
     clip = transforms.crop_and_resize(frames, (x, y, width, height), 32, mirror=False)
-    label = record.label
+    label = record.label if whole else background
     if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
         twin = {0: 1, 1: 0, 2: 2, 3: None}[label]
         if flip == "plain" or twin is not None:
@@ -161,12 +192,19 @@ def assert_same_batches(first, second):
 
 @pytest.fixture(scope="module")
 def whole_run(records, images_root):
-    return as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING))
+    return as_arrays(training(records, images_root))
 
 
+@pytest.fixture(scope="module")
+def sliding_run(records, images_root):
+    return as_arrays(training(records, images_root, SLIDING))
+
+
+@pytest.mark.parametrize("windows", [(0.0, -1), (0.0, 2), (0.7, 2), (1.0, 2), (0.7, -1)])
 @pytest.mark.parametrize("flip", ["none", "plain", "label_aware"])
-def test_training_batches(records, images_root, flip):
-    batches = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "flip": flip}))
+def test_training_batches(records, images_root, flip, windows):
+    loading = {"flip": flip, "sliding_windows": windows[0], "background": windows[1]}
+    batches = as_arrays(training(records, images_root, loading))
     assert len(batches) == 2 * 5  # 11 clips are 5 whole batches of 2
     changed = 0
     for number, (clip, label, relations, mask) in enumerate(batches):
@@ -175,35 +213,39 @@ def test_training_batches(records, images_root, flip):
         assert (mask.dtype, mask.shape) == (np.float32, (2, 4, 6))
         epoch, step = divmod(number, 5)
         for slot, index in enumerate(sampling.epoch_order(NUM_CLIPS, 5, epoch)[2 * step : 2 * step + 2]):
-            row = expected_row(records, images_root, epoch, index, flip)
+            row = expected_row(records, images_root, epoch, index, flip, *windows)
             np.testing.assert_array_equal(clip[slot], row[0])
             assert label[slot] == row[1]
             np.testing.assert_array_equal(relations[slot], row[2])
             np.testing.assert_array_equal(mask[slot], row[3])
             changed += label[slot] != records[index].label
-    assert bool(changed) == (flip == "label_aware")
+    assert bool(changed) == (flip == "label_aware" or (windows[0] > 0 and windows[1] >= 0))
 
 
-def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    batches = tsn_dataset.training_batches(records, images_root, **{**TRAINING, "workers": 3})
-    assert_same_batches(as_arrays(batches), whole_run)
+def test_sliding_windows_that_hold_no_whole_gesture_are_background(records, images_root, sliding_run):
+    """Whatever the clip shows, mirrored or not: with share 0.7, about half of all rows."""
+    labels = np.concatenate([label for _, label, _, _ in sliding_run])
+    kept = [sampling.epoch_order(NUM_CLIPS, 5, epoch)[:10] % 4 for epoch in range(2)]
+    changed = np.sum(~np.isin(labels, [0, 1, 3]) & (np.concatenate(kept) != 2))
+    assert 3 <= changed <= 12
+
+
+def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run, sliding_run):
+    assert_same_batches(as_arrays(training(records, images_root, workers=3)), whole_run)
+    assert_same_batches(as_arrays(training(records, images_root, SLIDING, workers=3)), sliding_run)
 
 
 @pytest.mark.parametrize(("first_epoch", "first_step"), [(0, 3), (1, 0), (1, 2), (2, 0)])
-def test_training_goes_on_where_it_was_stopped(records, images_root, whole_run, first_epoch, first_step):
-    batches = tsn_dataset.training_batches(
-        records, images_root, **TRAINING, first_epoch=first_epoch, first_step=first_step
-    )
-    assert_same_batches(as_arrays(batches), whole_run[first_epoch * 5 + first_step :])
+def test_training_resumes_where_it_stopped(records, images_root, whole_run, sliding_run, first_epoch, first_step):
+    for run, loading in ((whole_run, {}), (sliding_run, SLIDING)):
+        batches = training(records, images_root, loading, first_epoch=first_epoch, first_step=first_step)
+        assert_same_batches(as_arrays(batches), run[first_epoch * 5 + first_step :])
 
 
-def test_two_ranks_see_what_one_would(records, images_root):
-    one = as_arrays(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 4}))
-    ranks = [
-        as_arrays(tsn_dataset.training_batches(records, images_root, **TRAINING, ranks=Ranks(rank, 2)))
-        for rank in range(2)
-    ]
+@pytest.mark.parametrize("windows", [{}, SLIDING])
+def test_two_ranks_see_what_one_would(records, images_root, windows):
+    one = as_arrays(training(records, images_root, windows, batch_size=4))
+    ranks = [as_arrays(training(records, images_root, windows, ranks=Ranks(rank, 2))) for rank in range(2)]
     together = [
         tuple(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]) for columns in zip(*steps))
         for steps in zip(*ranks)
@@ -215,7 +257,7 @@ def test_two_ranks_see_what_one_would(records, images_root):
 def test_too_few_clips_for_a_step(records, images_root):
     assert tsn_dataset.steps_per_epoch(11, 2, 2) == 2
     with pytest.raises(InputError, match="11 training clips.*at least 12"):
-        tsn_dataset.training_batches(records, images_root, **{**TRAINING, "batch_size": 6}, ranks=Ranks(0, 2))
+        training(records, images_root, batch_size=6, ranks=Ranks(0, 2))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -223,42 +265,50 @@ def test_training_stops_at_a_clip_that_cannot_be_read(records, images_root, work
     order = sampling.epoch_order(NUM_CLIPS, 5, 0)
     broken = list(records)
     broken[order[5]] = VideoRecord("gonë", NUM_FRAMES, 0)
-    batches = tsn_dataset.training_batches(broken, images_root, **{**TRAINING, "workers": workers})
+    batches = training(broken, images_root, workers=workers)
     next(batches), next(batches)
     with pytest.raises(InputError) as error:
         next(batches)
     assert one_line(error) == f"{images_root / 'gonë'}: clip folder is missing"
-    assert len(processes) == tsn_dataset.usable_workers(workers)
+    assert len(processes) == workers
     assert all(process.returncode is not None for process in processes)
 
 
 def test_closing_the_batches_stops_their_workers(records, images_root, processes):
-    with closing(tsn_dataset.training_batches(records, images_root, **{**TRAINING, "epochs": 1000})) as batches:
+    with closing(training(records, images_root, epochs=1000)) as batches:
         next(batches)
         assert [process.poll() for process in processes] == [None]
     assert processes[0].returncode is not None
 
 
 def test_opening_and_closing_leaves_nothing_open(records, images_root):
-    def left():
-        return [len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task")]
+    def opened():
+        gc.collect()
+        return [len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task", "map_files")]
 
-    for cycle in range(60):
-        with closing(tsn_dataset.training_batches(records, images_root, **TRAINING)) as batches:
+    counts = []
+    for _ in range(6):
+        with closing(training(records, images_root)) as batches:
             next(batches)
-        with closing(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION)) as batches:
+        with closing(evaluation(records, images_root)) as batches:
             next(batches)
-        if cycle == 9:
-            before = left()
-    after = left()
-    assert after[0] <= before[0] + 2
-    assert after[1] <= before[1] + 2
+        del batches
+        counts.append(opened())
+    assert max(counts[1:]) == min(counts[1:])  # the first may import something
 
 
 def test_bugs_are_not_taken_for_bad_data(records, images_root):
-    options = {**TRAINING, "flip": "label_aware", "mirrored": None}
     with pytest.raises(RuntimeError, match="'NoneType' object is not subscriptable"):
-        list(tsn_dataset.training_batches(records, images_root, **options))
+        list(training(records, images_root, {"flip": "label_aware", "mirrored": None}))
+
+
+def test_training_batches_that_are_kept_stay_as_they_were(records, images_root, whole_run):
+    """A tensor lies in the memory of the workers, which is used again only once nobody refers to it."""
+    kept = list(training(records, images_root, workers=2))
+    assert_same_batches(as_arrays(kept), whole_run)
+    results = [mask * 2 for *_, mask in training(records, images_root)]  # the batch may be released before the answer
+    for result, (*_, mask) in zip(results, whole_run):
+        np.testing.assert_array_equal(result.asnumpy(), 2 * mask)
 
 
 # ---------------------------------------------------------------------------------------------------- evaluation
@@ -266,7 +316,7 @@ def test_bugs_are_not_taken_for_bad_data(records, images_root):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_evaluation_batches(records, images_root, workers):
-    batches = list(tsn_dataset.evaluation_batches(records, images_root, **{**EVALUATION, "workers": workers}))
+    batches = list(evaluation(records, images_root, workers=workers))
     assert [len(label) for _, label, _, _ in batches] == [3, 3, 3, 2]
     seen = []
     for crops, labels, indices, problems in batches:
@@ -275,7 +325,7 @@ def test_evaluation_batches(records, images_root, workers):
         assert problems == [""] * len(labels)
         for clip, label, index in zip(crops, labels, indices):
             frames = clips.decode_frames(images_root / records[index].folder, sampling.test_segments(NUM_FRAMES, 4))
-            np.testing.assert_array_equal(clip, transforms.test_crops(frames, 32, 10))
+            np.testing.assert_array_equal(clip, transforms.cut_crops(frames, 32, 10))
             assert label == records[index].label
             seen.append(int(index))
     assert seen == list(range(NUM_CLIPS))
@@ -283,24 +333,22 @@ def test_evaluation_batches(records, images_root, workers):
 
 def test_evaluation_ranks_share_the_list(records, images_root):
     for rank in range(4):
-        batches = tsn_dataset.evaluation_batches(
-            records, images_root, **{**EVALUATION, "test_crops": 1}, ranks=Ranks(rank, 4)
-        )
+        batches = evaluation(records, images_root, {"test_crops": 1}, ranks=Ranks(rank, 4))
         indices = [int(index) for _, _, indices, _ in batches for index in indices]
         assert indices == list(range(rank, NUM_CLIPS, 4))
 
 
 def test_evaluation_of_nothing(records, images_root):
-    assert list(tsn_dataset.evaluation_batches(records, images_root, **EVALUATION, ranks=Ranks(11, 12))) == []
+    assert list(evaluation(records, images_root, ranks=Ranks(11, 12))) == []
 
 
-def test_evaluation_hands_problems_on(records, images_root, tmp_path):
+def test_evaluation_hands_problems_on(tmp_path):
     root = tmp_path / ("x" * 100)
     good = write_clip(root / "good", 4, 40, 44)
     write_clip(root / "bad", 4, 40, 44)
     (root / "bad" / "00003.jpg").write_bytes((good / "00003.jpg").read_bytes()[:500])
     clips = [VideoRecord("good", 4, 1), VideoRecord("bad", 4, 2), VideoRecord("good", 4, 3)]
-    [(clip, label, index, problems)] = tsn_dataset.evaluation_batches(clips, root, **EVALUATION)
+    [(clip, label, index, problems)] = evaluation(clips, root)
     expected = f"{root / 'bad' / '00003.jpg'}: frame is truncated after 500 bytes; expected a whole JPEG image"
     assert problems == ["", expected, ""]
     assert label.tolist() == [1, 2, 3]
@@ -312,9 +360,8 @@ def test_evaluation_hands_problems_on(records, images_root, tmp_path):
 
 def test_batches_that_are_kept_stay_as_they_were(records, images_root):
     """Their memory is used again, but only once nobody sees any part of them."""
-    options = {**EVALUATION, "batch_size": 1}
-    expected = [crops.copy() for crops, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
-    kept = [crops[0, 3:] for crops, *_ in tsn_dataset.evaluation_batches(records * 3, images_root, **options)]
+    expected = [crops.copy() for crops, *_ in evaluation(records * 3, images_root, batch_size=1)]
+    kept = [crops[0, 3:] for crops, *_ in evaluation(records * 3, images_root, batch_size=1)]
     for crops, part in zip(expected, kept):
         np.testing.assert_array_equal(part, crops[0, 3:])
 
@@ -322,3 +369,20 @@ def test_batches_that_are_kept_stay_as_they_were(records, images_root):
 def test_usable_workers(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert [tsn_dataset.usable_workers(requested) for requested in (1, 4, 8)] == [1, 4, 4]
+
+
+def test_the_ranks_of_a_node_share_its_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 20)
+    workers = {(8, 1): 8, (8, 2): 8, (8, 3): 6, (8, 8): 2, (1, 8): 1, (8, 20): 1, (8, 32): 1}
+    for (requested, ranks), expected in workers.items():
+        assert tsn_dataset.usable_workers(requested, ranks) == expected
+
+
+def test_a_path_that_is_not_utf8(tmp_path):
+    """A frame that is missing there, and its message, come back from the workers as they are."""
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    write_clip(root / "good", 4, 40, 44)
+    listed = [VideoRecord("good", 4, 0), VideoRecord("none", 4, 1)]
+    [(crops, _, _, problems)] = evaluation(listed, root)
+    assert crops[0].any()
+    assert problems == ["", f"{root / 'none'}: clip folder is missing"]

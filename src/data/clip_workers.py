@@ -2,9 +2,9 @@
 
     tasks ─► Worker ─► process: load ─► Memory ─► batches, in the tasks' order
 
-Processes, not threads: of a training clip's millisecond a fifth is Python's own, and threads, which take turns there,
-gained 1.3 x from a second core where processes gain 1.8 x. Batches lie in memory that all of them share, so that no
-pixel is copied on its way to the network.
+Processes, not threads: a fifth of a training clip's millisecond is Python's own, and threads take turns there. A second
+core made threads 1.3 times as fast and processes 1.8 times. All processes share the memory of the batches, so no pixel
+is copied on its way to the network.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import traceback
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, suppress
 from functools import cache
 from itertools import cycle, islice
@@ -29,19 +29,34 @@ import cv2
 import numpy as np
 
 Load = Callable[..., tuple]
+Batch = tuple[tuple[np.ndarray, ...], list[str]]
 
 
 def load_batches(
     load: Load, tasks: Iterable[tuple], columns: np.dtype, batch_size: int, workers: int
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches of one row for each task, in order, computed at least two rows a worker ahead; the last may be short.
+) -> Generator[Batch, None, None]:
+    """Batches of one row for each task, in order.
 
-    `columns` names a row's columns, with the dtype and shape of each. load(first, *task) fills the array `first`, a
-    row's first column, and returns its others. It must be picklable, and find what it imports where this process does.
+    At least one batch and two rows for each worker are loaded ahead, and no more than one batch beyond that.
 
-    Raises RuntimeError, with the traceback, where `load` raises, and if a worker process dies.
+    Args:
+        load: ``load(first, *task)`` fills the array ``first``, a row's first column, and returns its other columns and
+            what is wrong with the row, or "". It must be picklable; its module is imported from where this process
+            would import it.
+        tasks: the arguments of ``load``.
+        columns: names, dtypes and shapes of a row's columns.
+        batch_size: rows of a batch.
+        workers: processes.
+
+    Yields:
+        The columns, each with an axis of ``batch_size`` in front, and for each row what is wrong with it, or "". The
+        last batch may be short.
+
+    Raises:
+        RuntimeError: with the traceback, where ``load`` raises; if a process dies.
     """
-    memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in columns.names], align=True))
+    names = columns.names or ()
+    memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in names], align=True))
     with ExitStack() as stack:
         stack.callback(memory.close)
         turns = cycle([stack.enter_context(Worker(load, memory)) for _ in range(workers)])
@@ -54,17 +69,19 @@ def load_batches(
                 shares.setdefault(worker, []).append((slot, task))
             for worker, share in shares.items():
                 worker.start(number, share)
-            ahead.append((tuple(batch[name][: len(rows)] for name in columns.names), shares))
+            ahead.append((tuple(batch[name][: len(rows)] for name in names), shares))
             if (len(ahead) - 1) * batch_size >= 2 * workers:
                 yield _finished(*ahead.popleft())
         while ahead:
             yield _finished(*ahead.popleft())
 
 
-def _finished(batch: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> tuple[np.ndarray, ...]:
+def _finished(columns: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> Batch:
+    problems = [""] * len(columns[0])
     for worker in workers:
-        worker.finish()
-    return batch
+        for slot, problem in worker.finish().items():
+            problems[slot] = problem
+    return columns, problems
 
 
 class Memory:
@@ -81,20 +98,20 @@ class Memory:
         self.num_blocks = 0
 
     def block(self) -> tuple[int, np.ndarray]:
-        """A block nobody sees: its number, from 0, and an array of no dimensions."""
+        """A block that nothing refers to: its number, from 0, and an array of no dimensions over it."""
         if self.spare:
             number, memory = self.spare.pop()
         else:
             number, self.num_blocks = self.num_blocks, self.num_blocks + 1
             os.ftruncate(self.file, self.num_blocks * _stride(self.dtype))
             memory = _map(self.file, self.dtype, number)
-        # Whatever is cut out of this array keeps it alive, because its memory is no array's own.
-        array = np.ndarray((), self.dtype, memory)
+        # Views of this array keep it alive: NumPy passes on the base of an array only where that is an array too.
+        array: np.ndarray = np.ndarray((), self.dtype, memory)
         weakref.finalize(array, self.spare.append, (number, memory))
         return number, array
 
     def close(self) -> None:
-        """There will be no further block; those in use stay."""
+        """Release the file; blocks in use stay valid, new ones cannot be had."""
         os.close(self.file)
 
 
@@ -112,11 +129,12 @@ class Worker:
     def __init__(self, load: Load, memory: Memory) -> None:
         self.connection, theirs = Pipe()
         files = (theirs.fileno(), memory.file)
-        # Not multiprocessing's: that would run the program's main module once more, and Ctrl-C would reach it.
+        # Not multiprocessing's, which would run the program's main module again. In a session of its own, because
+        # Ctrl-C goes to all processes of a terminal's session and the program alone decides when its workers end.
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {__name__} import run; run{files}"],
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy would start a thread a core, for nothing
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy would start one idle thread for each core
             pass_fds=files,
             start_new_session=True,
         )
@@ -132,17 +150,22 @@ class Worker:
         self.connection.close()
 
     def start(self, block: int, share: list[tuple[int, tuple]]) -> None:
-        """Begin to load a share, (slot in the batch, task) of each row, once those before it are loaded."""
+        """Start loading a share of a batch, (slot in the batch, task) of each row, after the shares before it."""
         self._send((block, share))
 
-    def finish(self) -> None:
-        """Wait until the earliest share that is not finished is loaded."""
+    def finish(self) -> dict[int, str]:
+        """Wait until the earliest unfinished share is loaded.
+
+        Returns:
+            What is wrong with its rows, by slot; rows without a problem are left out.
+        """
         try:
-            problem = self.connection.recv()
+            failure, problems = self.connection.recv()
         except (EOFError, OSError):
             raise self._death() from None
-        if problem:
-            raise RuntimeError(f"a process that loads clips failed\n{problem}")
+        if failure:
+            raise RuntimeError(f"a process that loads clips failed\n{failure}")
+        return problems
 
     def _send(self, message: object) -> None:
         try:
@@ -160,8 +183,8 @@ class Worker:
 
 
 def run(connection: int, file: int) -> None:
-    """What a worker process does until its connection is closed, or the program behind it dies."""
-    cv2.setNumThreads(0)  # its threads would fight the workers for the cores
+    """What a worker process does until its connection is closed or the program that started it dies."""
+    cv2.setNumThreads(0)  # its threads would compete with the workers for the cores
     with Connection(connection) as program, suppress(EOFError, OSError):
         load, dtype = program.recv()
 
@@ -174,13 +197,17 @@ def run(connection: int, file: int) -> None:
             program.send(_load_share(load, block(number), share))
 
 
-def _load_share(load: Load, batch: np.ndarray, share: list[tuple[int, tuple]]) -> str:
-    """Load rows into a batch; the traceback if that fails, or nothing."""
-    first, *others = (batch[name] for name in batch.dtype.names)
+def _load_share(load: Load, batch: np.ndarray, share: list[tuple[int, tuple]]) -> tuple[str, dict[int, str]]:
+    """Load rows into a batch; returns the traceback if that fails, or "", and the problems of the rows by slot."""
+    first, *others = (batch[name] for name in batch.dtype.names or ())
+    problems = {}
     try:
         for slot, task in share:
-            for column, value in zip(others, load(first[slot], *task)):
+            *values, problem = load(first[slot], *task)
+            for column, value in zip(others, values):
                 column[slot] = value
+            if problem:
+                problems[slot] = problem
     except Exception:
-        return traceback.format_exc()
-    return ""
+        return traceback.format_exc(), {}
+    return "", problems

@@ -1,8 +1,8 @@
-"""One clip of a list, from its files to what a batch holds of it; the choices made on the way are `sampling`'s.
+"""One clip of a list: from its files to its row in a batch. ``src.sampling`` decides what is random.
 
-A clip that cannot be read must neither be replaced nor surface as a library's error from deep inside the pipeline.
-What is loaded therefore ends with a `problem`, the message of what is wrong with the clip or nothing, next to black
-frames; whoever consumes the batches raises it (training) or hands it on (evaluation).
+A clip that cannot be read must neither be replaced by another nor raise a library's error from deep inside a worker.
+A loader therefore returns what is wrong with the clip, or "", and fills its row with black frames. Training raises it,
+evaluation hands it on.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import cv2
 import numpy as np
@@ -19,8 +19,6 @@ import numpy as np
 from model_utils.errors import InputError
 from src import sampling, transforms
 from src.data.names import FRAME_NAME
-
-PROBLEM_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,22 @@ class VideoRecord:
 
 @dataclass(frozen=True)
 class TrainingLoader:
-    """Loads clips for training, with `flip` and `mirrored` as in `tsn_dataset.training_batches`."""
+    """Loads clips for training.
+
+    Attributes:
+        images_root: folder of the clips' folders.
+        num_segments: T, the frames of a clip that are used.
+        image_size: S, the side of a crop.
+        subsample_num: tuples of frames drawn at each scale.
+        seed: with epoch and clip decides all that is random.
+        flip: "label_aware" (half of the clips are mirrored and get the class that ``mirrored`` gives, unless that is
+            -1), "plain" (half are mirrored and keep their class) or "none".
+        mirrored: int32 [C], the class that each class becomes in a mirror, from ``transforms.mirrored_classes``.
+        dropout: share of the features that is dropped.
+        features: D, the length of the backbone's feature vector that dropout acts on.
+        sliding_windows: share of the clips that are seen through a sliding window (``sampling.sliding_window``).
+        background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
+    """
 
     images_root: str | os.PathLike
     num_segments: int
@@ -45,77 +58,128 @@ class TrainingLoader:
     mirrored: np.ndarray
     dropout: float
     features: int
+    sliding_windows: float = 0.0
+    background: int = -1
 
-    def __call__(self, clip: np.ndarray, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, ...]:
-        """Fill `clip`, uint8 [T, S, S, 3]; returns label, relations, dropout mask and problem.
+    @property
+    def columns(self) -> np.dtype:
+        """What a row of a batch holds."""
+        return np.dtype(
+            [
+                ("clip", np.uint8, (self.num_segments, self.image_size, self.image_size, 3)),  # BGR
+                ("label", np.int32),
+                ("relations", np.int32, (self.num_segments - 1, self.subsample_num)),
+                ("dropout_mask", np.float32, (self.num_segments, self.features)),
+            ]
+        )
 
-        `index` is the clip's position in its list.
+    def __call__(
+        self, clip: np.ndarray, record: VideoRecord, index: int, epoch: int
+    ) -> tuple[Any, np.ndarray, np.ndarray, str]:
+        """Loads one clip.
+
+        Args:
+            clip: uint8 [T, S, S, 3], is filled.
+            record: the clip.
+            index: its position in its list.
+            epoch: from 0.
+
+        Returns:
+            Label, relations and dropout mask, and what is wrong with the clip, or "".
         """
-        draw = partial(sampling.generator, self.seed, epoch, index)
+        rng = partial(sampling.generator, self.seed, epoch, index)
 
-        label = record.label
-        mirror = self.flip != "none" and sampling.mirror_clip(draw("flip"))
+        indices, label = self.frame_indices(record, rng)
+        mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
             label = self.mirrored[label] if mirror else label
 
-        def load() -> None:
-            indices = sampling.train_segments(record.num_frames, self.num_segments, draw("frames"))
+        def fill() -> None:
             frames = decode_frames(Path(self.images_root) / record.folder, indices)
-            crop = sampling.training_crop(*frames[0].shape[:2], self.image_size, draw("crop"))
+            height, width = frames[0].shape[:2]
+            crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
 
-        problem = _load_or_explain(load, clip)
-        relations = sampling.sample_relations(self.num_segments, self.subsample_num, draw("relations"))
-        mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, draw("dropout"))
+        problem = _fill_or_explain(fill, clip)
+        relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
+        mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
         return label, relations, mask, problem
+
+    def frame_indices(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, int]:
+        """The frames of a clip, int64 [T], and the class that they show, with ``rng(stream)`` as random numbers."""
+        if self.sliding_windows > 0:
+            window = rng("window")
+            if window.random() < self.sliding_windows:
+                parts = self.background >= 0
+                indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, window, parts)
+                return indices, record.label if whole else self.background
+        return sampling.train_segments(record.num_frames, self.num_segments, rng("frames")), record.label
 
 
 @dataclass(frozen=True)
 class EvaluationLoader:
-    """Loads clips for evaluation: the frames are those of `evaluated_frames`, the crops `transforms.test_crops`."""
+    """Loads clips for evaluation, with the crops of ``transforms.test_crops``.
+
+    Attributes:
+        images_root: folder of the clips' folders.
+        num_segments: T, the frames of a clip that are used.
+        image_size: S, the side of a crop.
+        test_crops: 1, 5 or 10.
+        frame_order: "natural", "reversed" or "shuffled".
+        observe: the frames come from this first part of the clip, a fraction of its length.
+        seed: with the clip's position in its list decides how it is shuffled.
+    """
 
     images_root: str | os.PathLike
     num_segments: int
-    frame_order: str
-    observe: float
-    seed: int
+    image_size: int
+    test_crops: int
+    frame_order: str = "natural"
+    observe: float = 1.0
+    seed: int = 0
 
-    def __call__(self, clip: np.ndarray, record: VideoRecord, index: int) -> tuple[np.ndarray, ...]:
-        """Fill `clip`, uint8 [crops, T, S, S, 3]; returns label, index and problem."""
+    @property
+    def columns(self) -> np.dtype:
+        """What a row of a batch holds."""
+        shape = (self.test_crops, self.num_segments, self.image_size, self.image_size, 3)
+        return np.dtype([("clip", np.uint8, shape), ("label", np.int32), ("index", np.int32)])
 
-        def load() -> None:
-            transforms.cut_test_crops(self.frames(record, index), clip)
+    def __call__(self, clip: np.ndarray, record: VideoRecord, index: int) -> tuple[int, int, str]:
+        """Loads one clip.
 
-        return record.label, index, _load_or_explain(load, clip)
+        Args:
+            clip: uint8 [crops, T, S, S, 3], is filled.
+            record: the clip.
+            index: its position in its list.
+
+        Returns:
+            Label and index, and what is wrong with the clip, or "".
+        """
+
+        def fill() -> None:
+            transforms.cut_crops_into(self.frames(record, index), clip)
+
+        return record.label, index, _fill_or_explain(fill, clip)
 
     def frames(self, record: VideoRecord, index: int) -> list[np.ndarray]:
-        """The frames of the clip at position `index` of its list, as `decode_frames` gives them."""
-        chosen = evaluated_frames(
-            record, index, self.num_segments, frame_order=self.frame_order, observe=self.observe, seed=self.seed
-        )
-        return decode_frames(Path(self.images_root) / record.folder, chosen)
+        """The frames of the clip at position ``index`` of its list, as ``decode_frames`` gives them."""
+        return decode_frames(Path(self.images_root) / record.folder, self.frame_indices(record, index))
 
-
-def evaluated_frames(
-    record: VideoRecord, index: int, num_segments: int, *, frame_order: str, observe: float, seed: int
-) -> np.ndarray:
-    """The frames that the clip at position `index` of a list is evaluated with: int64 [T], 0-based.
-
-    They come from its first part, `observe` of its length, in the order "natural", "reversed" or "shuffled", which
-    depends on `seed` and `index` alone.
-    """
-    shuffle = sampling.generator(seed, 0, index, "shuffle")
-    return sampling.evaluated_segments(record.num_frames, num_segments, frame_order, observe, shuffle)
+    def frame_indices(self, record: VideoRecord, index: int) -> np.ndarray:
+        """Which frames those are: int64 [T], from 0."""
+        rng = sampling.generator(self.seed, 0, index, "shuffle")
+        return sampling.evaluated_segments(record.num_frames, self.num_segments, self.frame_order, self.observe, rng)
 
 
 def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.ndarray]:
-    """The frames of a clip with these 0-based indices (frame i is the file i + 1): uint8 [height, width, 3] BGR each.
+    """The frames of a clip with these indices, from 0 (frame i is the file i + 1): uint8 [height, width, 3] BGR each.
 
-    Raises InputError, naming the file, for a missing folder or file, data that is empty, truncated or no image, and a
-    frame of another size than the first.
+    Raises:
+        InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and a
+            frame of another size than the first.
     """
-    frames = []
+    frames: list[np.ndarray] = []
     for index in indices:
         path = os.path.join(folder, FRAME_NAME.format(index + 1))
         frame = decode_frame(path)
@@ -131,7 +195,8 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
 def decode_frame(path: str | os.PathLike) -> np.ndarray:
     """One image file as uint8 [height, width, 3] BGR.
 
-    Raises InputError, naming the file, if it is missing, empty, truncated or no image.
+    Raises:
+        InputError: naming the file, if it is missing, empty, truncated or no image.
     """
     try:
         data = _read_file(path)
@@ -145,7 +210,7 @@ def decode_frame(path: str | os.PathLike) -> np.ndarray:
         raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
     if _is_truncated_jpeg(data):
         raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
-    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # the decoder would silently leave the rest black
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # the decoder would leave the rest black
         raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole PNG image")
     # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -158,20 +223,18 @@ def decode_frame(path: str | os.PathLike) -> np.ndarray:
     return image
 
 
-def _load_or_explain(load: Callable[[], None], clip: np.ndarray) -> np.ndarray:
-    """An empty message if load() fills `clip`; the message of its InputError, and black frames, if it does not."""
-    problem = np.zeros(PROBLEM_BYTES, np.uint8)
+def _fill_or_explain(fill: Callable[[], None], clip: np.ndarray) -> str:
+    """ "" if ``fill()`` fills ``clip``; else black frames, and the message of its InputError."""
     try:
-        load()
+        fill()
     except InputError as error:
-        message = str(error).encode("utf-8", "replace")[:PROBLEM_BYTES]
-        problem[: len(message)] = np.frombuffer(message, np.uint8)
         clip[:] = 0
-    return problem
+        return str(error)
+    return ""
 
 
 def _read_file(path: str | os.PathLike) -> bytes:
-    # open() takes as long again as everything that is needed here, for files as small as frames.
+    # For files as small as frames, open() takes as long as all of this.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.read(descriptor, os.fstat(descriptor).st_size)
@@ -180,10 +243,10 @@ def _read_file(path: str | os.PathLike) -> bytes:
 
 
 def _is_truncated_jpeg(data: bytes) -> bool:
-    """Whether a JPEG lacks its end-of-image marker, in whose place the decoder would silently fill in grey.
+    """Whether a JPEG lacks its end-of-image marker. The decoder would fill the missing part with grey.
 
-    The marker is looked for behind the last start-of-scan marker: inside a scan neither can occur by chance, whereas
-    the headers before it may hold a whole thumbnail.
+    The marker is searched behind the last start-of-scan marker. Inside a scan neither marker can occur by chance; the
+    headers before it may hold a whole thumbnail.
     """
     if data.endswith(b"\xff\xd9") or not data.startswith(b"\xff\xd8"):
         return False

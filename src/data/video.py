@@ -1,7 +1,14 @@
-"""Pictures that were not prepared for training: folders of frames, video files and cameras in, a video file out.
+"""Sources of frames for inference: folders of images, video files and cameras.
 
-Every source has ``name``, ``num_frames`` (None for a camera, which has no end), ``rate`` (frames a second) and
-``frames(wanted)``, an iterator over (index, frame uint8 [height, width, 3] BGR) of all frames or of the wanted ones.
+Every source has these attributes:
+    name: how messages call it; can always be printed.
+    num_frames: number of frames; None for a camera, which has no end.
+    times: float64 [num_frames], when each frame is shown, in seconds from 0; None for a camera.
+    duration: seconds, up to the end of the last frame; None for a camera.
+    rate: frames a second, the mean.
+    warning: what of it cannot be read, in one line; empty if nothing is known to be wrong.
+
+``frames(wanted)`` iterates over (index, frame uint8 [height, width, 3] BGR) of all frames, or of the wanted ones.
 """
 
 from __future__ import annotations
@@ -9,12 +16,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tempfile
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
-# The libraries below print to the terminal what they think of a file; here an error is said once, in one line.
+# FFmpeg and OpenCV print messages of their own to the terminal; here each error is one line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
@@ -27,76 +35,129 @@ cv2.setLogLevel(0)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
-FOLDER_RATE = 12.0  # Jester's; a folder does not say
-CAMERA_RATE = 30.0  # of cameras that do not say
+FOLDER_RATE = 12.0  # Jester's; a folder of images does not state one
+CAMERA_RATE = 30.0  # for cameras that do not state one
 PLAUSIBLE_RATES = (1.0, 1000.0)
-OUTPUT_SUFFIX, OUTPUT_CODEC = ".mp4", "mp4v"
+# Containers round times to milliseconds. Times this near to a constant rate are taken as constant.
+TIME_ROUNDING = 0.002  # seconds
+# Containers overstate their number of frames by a few, those that derive it from the duration by a little more.
+UNREAD_FRAMES, UNREAD_SHARE = 3, 0.01
+LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
+
+
+Frames = Generator[tuple[int, np.ndarray], None, None]  # (index, frame), closed as soon as it is no longer used
 
 
 class Span(NamedTuple):
-    """A stretch of a video, in seconds (``end`` None: not over yet), in which a class was seen; how probable it was."""
+    """A stretch of a video in seconds (``end`` None: not over yet), the class recognised in it and its probability."""
 
     start: float
     end: float | None
     label: str
     probability: float
 
+    @property
+    def ended_at(self) -> float:
+        """The end of a stretch that is over."""
+        assert self.end is not None, self
+        return self.end
+
 
 class FrameFolder:
     """The images of a folder, in the order of the numbers in their names, at 12 frames a second."""
 
     rate = FOLDER_RATE
+    warning = ""
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = printable(path)
         self.files = sorted(_files_in(path, IMAGE_SUFFIXES), key=_natural_order)
         if not self.files:
-            raise InputError(f"{path}: no frames ({', '.join(IMAGE_SUFFIXES)} files) in this folder")
+            raise InputError(f"{self.name}: no frames ({', '.join(IMAGE_SUFFIXES)} files) in this folder")
         self.num_frames = len(self.files)
+        self.times = np.arange(self.num_frames) / self.rate
+        self.duration = self.num_frames / self.rate
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
         for index, file in enumerate(self.files):
             if wanted is None or index in wanted:
                 yield index, decode_frame(file)
 
 
 class VideoFile:
-    """The frames of a video file, counted and timed by decoding: what the container states is often wrong.
-
-    ``rate`` is the mean rate, so a frame's time is its index / ``rate`` where the rate does not change.
-    """
+    """The frames of a video file, upright, counted by decoding all: what the container states is often wrong."""
 
     def __init__(self, path: Path) -> None:
-        self.name = self.path = str(path)
-        self.num_frames, last = 0, 0.0
-        stated = 0.0
-        for capture in self._grab():
-            self.num_frames += 1
-            last = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000  # of the first frame: 0
-            stated = capture.get(cv2.CAP_PROP_FPS)
-        if not self.num_frames:
-            raise InputError(f"{path}: not a video, no frame of it could be decoded")
-        measured = (self.num_frames - 1) / last if last > 0 else 0.0
-        self.rate = next((rate for rate in (measured, stated) if _plausible(rate)), FOLDER_RATE)
+        self.path, self.name = path, printable(path)
+        milliseconds, stated_rate, stated_frames = [], 0.0, 0.0
+        for capture in grabbed_frames(path):
+            milliseconds.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+            stated_rate = capture.get(cv2.CAP_PROP_FPS)
+            stated_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if not milliseconds:
+            raise InputError(f"{self.name}: not a video, no frame of it could be decoded")
+        self.num_frames = len(milliseconds)
+        self.times, self.duration = frame_times(np.array(milliseconds) / 1000, stated_rate)
+        self.rate = self.num_frames / self.duration
+        self.warning = ""
+        if stated_frames - self.num_frames > max(UNREAD_FRAMES, UNREAD_SHARE * stated_frames):
+            states = f"the file states {stated_frames:.0f} frames"
+            self.warning = f"{self.name}: only {self.num_frames} frames could be decoded, {states}; is it damaged?"
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        for index, capture in enumerate(self._grab()):
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
+        count = 0
+        for index, capture in enumerate(grabbed_frames(self.path)):
             if wanted is None or index in wanted:
-                yield index, capture.retrieve()[1]
+                decoded, frame = capture.retrieve()
+                if not decoded:
+                    raise InputError(f"{self.name}: frame {index} cannot be decoded")
+                yield index, frame
+            count = index + 1
+        if count < self.num_frames:
+            raise InputError(f"{self.name}: {count} frames, before {self.num_frames}; has the file changed?")
 
-    def _grab(self) -> Iterator[cv2.VideoCapture]:
-        capture = cv2.VideoCapture(self.path)
+
+def grabbed_frames(path: Path) -> Iterator[cv2.VideoCapture]:
+    """For each frame of a video file the capture that has just grabbed it; turns frames as the file's rotation says."""
+    with opencv_path(path) as name:
+        capture = cv2.VideoCapture(name)
         try:
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # on by default in OpenCV 4.8, off in 4.11
             while capture.grab():
                 yield capture
         finally:
             capture.release()
 
 
+def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, float]:
+    """When frames are shown.
+
+    Args:
+        stamps: times in the file, float64 [N], in seconds, one for each frame in the order of decoding.
+        stated_rate: frames a second that the file states; for files whose times do not increase.
+
+    Returns:
+        times float64 [N] from 0, and the time at which the last frame ends: it is shown for the median interval.
+    """
+    num_frames, times = len(stamps), stamps - stamps[0]
+    mean = times[-1] / max(num_frames - 1, 1)
+    intervals = np.diff(times)
+    if not mean * PLAUSIBLE_RATES[1] >= 1 or not np.isfinite(times).all() or intervals.min() < 0:
+        rate = stated_rate if _plausible(stated_rate) else FOLDER_RATE
+        return np.arange(num_frames) / rate, num_frames / rate
+    constant = np.arange(num_frames) * mean
+    if np.abs(times - constant).max() <= TIME_ROUNDING:
+        return constant, num_frames * mean
+    return times, float(times[-1] + (np.median(intervals) or mean))
+
+
 class Camera:
     """The frames of a camera, as they come."""
 
-    num_frames = None
+    num_frames: None = None
+    times: None = None
+    duration: None = None
+    warning = ""
 
     def __init__(self, number: int) -> None:
         self.name, self.number = f"camera {number}", number
@@ -105,10 +166,10 @@ class Camera:
         stated = self._stated_rate
         self.rate = stated if _plausible(stated) else CAMERA_RATE
 
-    def frames(self, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        capture = cv2.VideoCapture(self.number)
+    def frames(self, wanted: Container[int] | None = None) -> Frames:
+        capture = cv2.VideoCapture()
         try:
-            if not capture.isOpened():
+            if self.number > LARGEST_CAMERA or not capture.open(self.number):
                 raise InputError(f"{self.name}: cannot be opened; expected the number of a camera that is connected")
             self._stated_rate = capture.get(cv2.CAP_PROP_FPS)
             index = 0
@@ -123,7 +184,8 @@ class Camera:
             capture.release()
 
 
-Source = Union[FrameFolder, VideoFile, Camera]
+Recording = Union[FrameFolder, VideoFile]
+Source = Union[Recording, Camera]
 
 
 def find_sources(paths: list[str]) -> list[str]:
@@ -135,12 +197,13 @@ def find_sources(paths: list[str]) -> list[str]:
     found = []
     for text in paths:
         path = Path(text)
-        if not path.exists() and not text.isdecimal():
-            raise InputError(f"{text}: no such folder of frames, video file or camera number")
+        if not os.path.exists(text) and not text.isdecimal():
+            raise InputError(f"{printable(text)}: no such folder of frames, video file or camera number")
         videos = _files_in(path, VIDEO_SUFFIXES) if path.is_dir() else []
         frames = _files_in(path, IMAGE_SUFFIXES) if videos else []
         if frames:
-            raise InputError(f"{text}: {len(frames)} frames and {len(videos)} videos in a folder, expected one kind")
+            held = f"{len(frames)} frames and {len(videos)} videos in a folder"
+            raise InputError(f"{printable(text)}: {held}, expected one kind")
         found += [str(video) for video in sorted(videos, key=_natural_order)] or [text]
     return found
 
@@ -151,17 +214,16 @@ def open_source(path: str) -> Source:
     Raises:
         InputError: if ``path`` is none of them or holds no frames.
     """
-    source = Path(path)
-    if source.is_dir():
-        return FrameFolder(source)
-    if source.is_file():
-        return VideoFile(source)
+    if os.path.isdir(path):
+        return FrameFolder(Path(path))
+    if os.path.isfile(path):
+        return VideoFile(Path(path))
     if path.isdecimal():
         return Camera(int(path))
-    raise InputError(f"{path}: no such folder of frames, video file or camera number")
+    raise InputError(f"{printable(path)}: no such folder of frames, video file or camera number")
 
 
-def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:
     """``source.frames(wanted)``. Raises InputError for a frame that cannot be read or is not as large as the first."""
     first = None
     with contextlib.closing(source.frames(wanted)) as frames:
@@ -180,13 +242,15 @@ def read_frames(source: Source, indices: np.ndarray) -> list[np.ndarray]:
     return [frames[index] for index in indices.tolist()]
 
 
-def record(camera: Camera, seconds: float, num_segments: int) -> tuple[int, np.ndarray, list[np.ndarray]]:
-    """Looks through a camera for so long: (number of frames seen, indices int64 [T], these T frames).
+def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[int, np.ndarray, list[np.ndarray]]:
+    """Reads a camera for some seconds and keeps T frames, the first after the middle of each T-th of that time.
 
-    Taken is the first frame in the second half of each of T equal stretches of time.
+    Returns:
+        number of frames read, indices int64 [T] of those kept, and the T frames.
     """
     began, num_frames = time.monotonic(), 0
-    indices, frames = [], []
+    indices: list[int] = []
+    frames: list[np.ndarray] = []
     with contextlib.closing(frames_of_one_size(camera)) as live:
         for index, frame in live:
             passed, num_frames = time.monotonic() - began, index + 1
@@ -198,64 +262,35 @@ def record(camera: Camera, seconds: float, num_segments: int) -> tuple[int, np.n
     return num_frames, np.array(indices), frames
 
 
-class VideoWriter:
-    """An MP4 file of frames uint8 [height, width, 3] BGR, all of one size, at ``rate`` frames a second.
+@contextlib.contextmanager
+def opencv_path(path: Path) -> Iterator[str]:
+    """The path as OpenCV can open it.
 
-    A context; the file takes its name at the end of it, unless that is an exception. MP4 has even sides only: of odd
-    ones the last row or column is left out.
-
-    Raises:
-        InputError: if the file cannot be written.
+    It takes no name that is not UTF-8; such a file gets a temporary symbolic link. A path that begins with letters and
+    a colon would be the address of a stream, an absolute one never is.
     """
-
-    def __init__(self, path: str, rate: float) -> None:
-        self.path, self.rate = Path(path), rate
-        check_video_name(path)
-        self.partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.partial{self.path.suffix}")
-        self.writer: cv2.VideoWriter | None = None
-
-    def __enter__(self) -> VideoWriter:
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        self.writer = self.writer or self._open(*frame.shape[:2])
-        self.writer.write(frame)
-
-    def _open(self, height: int, width: int) -> cv2.VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot write the video: {error.strerror}") from None
-        codec = cv2.VideoWriter_fourcc(*OUTPUT_CODEC)
-        writer = cv2.VideoWriter(str(self.partial), codec, self.rate, (width, height))
-        if not writer.isOpened():
-            raise InputError(f"{self.path}: cannot write a video of {width}x{height} pixels")
-        return writer
-
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if self.writer is None:
-            return
-        self.writer.release()
-        try:
-            if kind is None:
-                os.replace(self.partial, self.path)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot write the video: {error.strerror}") from None
-        finally:
-            self.partial.unlink(missing_ok=True)
+    absolute = os.path.abspath(path)
+    if printable(absolute) == absolute:
+        yield absolute
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = os.path.join(folder, "video" + printable(path.suffix))
+        os.symlink(absolute, link)
+        yield link
 
 
-def check_video_name(path: str) -> None:
-    """Raises InputError unless VideoWriter knows how to write a file of that name."""
-    if Path(path).suffix.lower() != OUTPUT_SUFFIX:
-        raise InputError(f"{path}: expected the name of a video that ends in {OUTPUT_SUFFIX}")
+def printable(path: str | os.PathLike) -> str:
+    """The path with each byte that is not UTF-8 written as ``\\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files with these suffixes, without hidden ones: macOS puts ``._00001.jpg`` beside ``00001.jpg``."""
     try:
-        return [file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file()]
+        files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file()]
+        return [file for file in files if not file.name.startswith(".")]
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
 
 
 def _natural_order(file: Path) -> list[str | int]:

@@ -1,29 +1,35 @@
-"""A network and a list of clips joined: every clip scored once, in the same way in eval.py and while training."""
+"""Scores every clip of a list once, in the same way in eval.py and while training."""
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Callable
+from dataclasses import dataclass, replace
+from logging import Logger
+from pathlib import Path
+from typing import Any, Callable, Optional
 
 import numpy as np
 
 from model_utils.errors import InputError
 from src import tsn_dataset
-from src.data.clips import VideoRecord
-from src.evaluation.metrics import true_class_rank
+from src.data.clips import EvaluationLoader, VideoRecord
+from src.evaluation.metrics import summarise, true_class_rank
 from src.evaluation.scoring import ClipScorer
 from src.ops.ranks import ALONE, Ranks
 from src.tsn import TSN
+
+AfterBatch = Optional[Callable[[np.ndarray, np.ndarray], None]]
 
 
 @dataclass(frozen=True)
 class ScoredClips:
     """The clips that could be read, in the order of their list.
 
-    ``scores`` float32 [N, C], ``labels`` int32 [N] (-1: unknown), ``indices`` int32 [N] (positions in the list), and of
-    the clips that could not be read their positions and what is wrong with them.
+    Attributes:
+        scores: float32 [N, C].
+        labels: int32 [N], -1 where the class is unknown.
+        indices: int32 [N], positions in the list.
+        left_out: what is wrong with the clips that could not be read, by their positions.
     """
 
     scores: np.ndarray
@@ -36,82 +42,201 @@ class Evaluator:
     """Scores the clips of a list; made once, because the first batch compiles the network.
 
     Args:
-        network: the TSN, which is in evaluation mode during and after each call.
-        records: the clips; rank r of W in ``ranks`` scores every W-th from r on.
-        images_root: folder of the clips' folders.
-        settings: reads ``num_segments image_size frame_order relations subsample_num seed on_error eval_workers``.
-        test_crops, batch_size, mirrored: see ``ClipScorer``.
+        scorer: how a clip is scored; its network is in evaluation mode during and after each call.
+        loader: how a clip is loaded, with as many crops as the scorer expects.
+        records: the clips; rank r of W in ``ranks`` scores clips r, r + W, r + 2W ...
+        workers: processes that load clips.
+        on_error: "stop" or "skip" at a clip that cannot be read.
+        ranks: which share of the clips is scored here.
     """
 
     def __init__(
         self,
-        network: TSN,
+        scorer: ClipScorer,
+        loader: EvaluationLoader,
         records: list[VideoRecord],
-        images_root: str | os.PathLike,
-        settings: Any,
         *,
-        test_crops: int,
-        batch_size: int,
-        mirrored: np.ndarray | None = None,
+        workers: int = 1,
+        on_error: str = "stop",
         ranks: Ranks = ALONE,
     ) -> None:
-        self.records, self.images_root, self.settings = records, images_root, settings
-        self.test_crops, self.batch_size, self.ranks = test_crops, batch_size, ranks
-        self.scorer = ClipScorer(
-            network,
-            test_crops=test_crops,
-            batch_size=batch_size,
-            mirrored=mirrored,
-            relations=settings.relations,
-            subsample_num=settings.subsample_num,
-            seed=settings.seed,
-        )
+        self.scorer, self.loader, self.records = scorer, loader, records
+        self.workers, self.on_error, self.ranks = workers, on_error, ranks
 
-    def __call__(
-        self, observe: float = 1.0, after_batch: Callable[[list[np.ndarray], list[int]], None] | None = None
-    ) -> ScoredClips:
-        """Scores each clip from its first part, ``observe`` of its length.
+    def __call__(self, observe: float = 1.0, after_batch: AfterBatch = None) -> ScoredClips:
+        """Scores the clips.
 
-        ``after_batch`` is called after each batch with the scores and the labels of all clips so far.
+        Args:
+            observe: only this first part of each clip is seen, a fraction of its length.
+            after_batch: is called after each batch with its scores and labels, without the clips left out.
 
         Raises:
-            InputError: for a clip that cannot be read, unless ``on_error`` is "skip", and for a network whose scores
-                are not numbers.
+            InputError: for a clip that cannot be read, unless ``on_error`` is "skip"; for scores that are NaN or
+                infinite.
         """
-        settings = self.settings
         self.scorer.logits.set_train(False)
         batches = tsn_dataset.evaluation_batches(
+            replace(self.loader, observe=observe),
             self.records,
-            self.images_root,
-            num_segments=settings.num_segments,
-            image_size=settings.image_size,
-            test_crops=self.test_crops,
-            batch_size=self.batch_size,
-            workers=settings.eval_workers,
-            frame_order=settings.frame_order,
-            observe=observe,
-            seed=settings.seed,
+            batch_size=self.scorer.batch_size,
+            workers=self.workers,
             ranks=self.ranks,
         )
-        scores, labels, indices, left_out = [], [], [], {}
+        # Each list begins with an array of no rows, for lists in which no clip can be read.
+        scores, labels, indices = [np.zeros((0, 0), np.float32)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        left_out = {}
         with closing(batches):
             for clips, batch_labels, batch_indices, problems in batches:
-                if any(problems) and settings.on_error == "stop":  # before the network is compiled for nothing
-                    raise InputError(next(filter(None, problems)))
-                batch_scores = self.scorer(clips, batch_indices)
-                for row, label, index, problem in zip(batch_scores, batch_labels, batch_indices, problems):
-                    if problem:
-                        left_out[int(index)] = problem
-                        continue
-                    if not np.isfinite(row).all():  # would count as right: no other score is greater
-                        clip = self.records[index].folder
-                        raise InputError(f"clip {clip}: the network's scores are no finite numbers")
-                    scores.append(row)
-                    labels.append(label)
-                    indices.append(index)
+                wrong = {int(index): problem for index, problem in zip(batch_indices, problems) if problem}
+                if wrong and self.on_error == "stop":  # before the network is compiled for nothing
+                    raise InputError(next(iter(wrong.values())))
+                left_out.update(wrong)
+                readable = np.array([not problem for problem in problems])
+                batch_scores = self.scorer(clips, batch_indices)[readable]
+                labels.append(batch_labels[readable])
+                indices.append(batch_indices[readable])
+                self._require_finite(batch_scores, indices[-1])
+                scores.append(batch_scores)
                 if after_batch:
-                    after_batch(scores, labels)
-        return ScoredClips(np.array(scores), np.array(labels), np.array(indices), left_out)
+                    after_batch(batch_scores, labels[-1])
+        return ScoredClips(_joined(scores), _joined(labels), _joined(indices), left_out)
+
+    def frames(self, index: int, observe: float) -> list[np.ndarray]:
+        """The frames of the clip at position ``index`` that a call with ``observe`` shows the network."""
+        return replace(self.loader, observe=observe).frames(self.records[index], index)
+
+    def _require_finite(self, scores: np.ndarray, indices: np.ndarray) -> None:
+        """NaN would count as right, because no other score is greater."""
+        finite = np.isfinite(scores).all(axis=1)
+        if not finite.all():
+            clip = self.records[indices[finite.argmin()]].folder
+            raise InputError(f"clip {clip}: the network's scores are NaN or infinite")
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    filled = [array for array in arrays if len(array)]
+    return np.concatenate(filled or arrays[:1])
+
+
+def build_evaluator(
+    settings: Any,
+    network: TSN,
+    records: list[VideoRecord],
+    *,
+    test_crops: int,
+    batch_size: int,
+    workers: int,
+    mirrored: np.ndarray | None = None,
+    ranks: Ranks = ALONE,
+) -> Evaluator:
+    """An evaluator with its scorer and its loader.
+
+    Args:
+        settings: reads ``dataset_root images_dir_name num_segments image_size frame_order relations subsample_num seed
+            on_error``.
+        network, test_crops, batch_size, mirrored: see ``ClipScorer``.
+        records, workers, ranks: see ``Evaluator``.
+    """
+    scorer = ClipScorer(
+        network,
+        test_crops=test_crops,
+        batch_size=batch_size,
+        mirrored=mirrored,
+        relations=settings.relations,
+        subsample_num=settings.subsample_num,
+        seed=settings.seed,
+    )
+    loader = EvaluationLoader(
+        Path(settings.dataset_root) / settings.images_dir_name,
+        settings.num_segments,
+        settings.image_size,
+        test_crops,
+        settings.frame_order,
+        seed=settings.seed,
+    )
+    return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
+
+
+def score_fractions(
+    evaluator: Evaluator, fractions: list[float], categories: list[str], logger: Logger, log_interval: int
+) -> tuple[ScoredClips, dict[str, Any]]:
+    """Scores the clips once for each fraction of them that the network may see, and logs how accurate it is.
+
+    Args:
+        evaluator: scores the clips.
+        fractions: in increasing order.
+        categories: the class names.
+        logger: gets a line every ``log_interval`` clips, and one for each clip left out.
+        log_interval: in clips.
+
+    Returns:
+        The scores at the largest fraction, and the numbers about all fractions, ready for JSON.
+
+    Raises:
+        InputError: if none of the clips can be read, and what an ``Evaluator`` raises.
+    """
+    records = evaluator.records
+    summary: dict[str, Any] = {}
+    left_out: dict[int, str] = {}
+    curve = []
+    for fraction in fractions:
+        scored = evaluator(fraction, ProgressLog(logger, log_interval))
+        for index in sorted(scored.left_out.keys() - left_out.keys()):
+            logger.warning("left out %s: %s", records[index].folder, scored.left_out[index])
+        left_out = {**scored.left_out, **left_out}
+        if not len(scored.labels):
+            raise InputError(f"{evaluator.loader.images_root}: none of the {len(records)} clips can be read")
+        known = scored.labels >= 0
+        summary = {"clips": len(known)}
+        if known.any():
+            summary = summarise(scored.scores[known], scored.labels[known], categories)
+            curve.append({"observe": fraction, **{key: summary[key] for key in ("clips", "top1", "top5")}})
+            if len(fractions) > 1:
+                logger.info("observed %g: top1: %f; top5: %f", fraction, summary["top1"], summary["top5"])
+    listed = [{"clip": records[index].folder, "problem": left_out[index]} for index in sorted(left_out)]
+    return scored, {**summary, "left_out": listed, "observed": curve}
+
+
+def log_accuracy(logger: Logger, results: dict[str, Any], listed: int) -> None:
+    """Logs the results of ``score_fractions`` on ``listed`` clips; the model zoo's two lines come last."""
+    if results["left_out"]:
+        logger.warning("%d of %d clips left out", len(results["left_out"]), listed)
+    if "top1" not in results:
+        logger.info("the class of none of these clips is known, so there is no accuracy")
+        return
+    if results["clips"] < listed:
+        logger.info("accuracy over %d of %d clips", results["clips"], listed)
+    if "top5_note" in results:
+        logger.info(results["top5_note"])
+    logger.info("Top1: %.2f%%", 100 * results["top1"])
+    logger.info("Top5: %.2f%%", 100 * results["top5"])
+
+
+class ProgressLog:
+    """Called after each batch; logs the accuracy of all clips so far every ``interval`` clips."""
+
+    def __init__(self, logger: Logger, interval: int) -> None:
+        self.logger, self.interval = logger, interval
+        self.clips = 0
+        self.counts = np.zeros(3)  # top-1, top-5, clips of known class
+
+    def __call__(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        known = labels >= 0
+        self.counts += count_right(scores[known], labels[known])
+        before, self.clips = self.clips, self.clips + len(labels)
+        if self.clips // self.interval == before // self.interval:
+            return
+        first, five, clips = self.counts
+        if clips:
+            self.logger.info("Steps: %d; top1: %f; top5: %f", self.clips, first / clips, five / clips)
+        else:
+            self.logger.info("Steps: %d", self.clips)
+
+
+def count_right(scores: np.ndarray, labels: np.ndarray) -> list[float]:
+    """Clips whose class has the highest score, clips whose class is among the five highest, all clips."""
+    places = true_class_rank(scores, labels) if len(labels) else np.zeros(0)
+    return [int((places < 1).sum()), int((places < 5).sum()), len(places)]
 
 
 @dataclass(frozen=True)
@@ -124,10 +249,10 @@ class Accuracy:
 
 
 class Validation:
-    """Accuracy on a list between epochs of training, and how long ago it was best.
+    """Accuracy on a list between epochs of training, and how many validations ago it was best.
 
-    Each rank scores its share of the list, with its own running statistics of batch normalisation, and all of them
-    learn the accuracy of the whole, so that they agree on when to stop.
+    Each rank scores its share of the list with its own running statistics of batch normalisation. All ranks get the
+    accuracy of the whole list, so that they agree on when to stop.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
@@ -138,11 +263,10 @@ class Validation:
     def __call__(self) -> Accuracy:
         """Scores the list. ``since_best`` is 0 afterwards if the result is the best so far: top-1, then top-5."""
         scored = self.evaluator()
-        ranks = true_class_rank(scored.scores, scored.labels) if len(scored.labels) else np.zeros(0)
-        counts = [(ranks < 1).sum(), (ranks < 5).sum(), len(ranks)]
-        first, five, clips = self.evaluator.ranks.sum(counts)
+        first, five, clips = self.evaluator.ranks.sum(count_right(scored.scores, scored.labels))
         if not clips:
-            raise InputError(f"{self.evaluator.images_root}: none of the clips to validate with can be read")
+            root = self.evaluator.loader.images_root
+            raise InputError(f"{root}: none of the clips to validate with can be read")
         accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))
         if self.best is None or (accuracy.top1, accuracy.top5) > (self.best.top1, self.best.top5):
             self.best, self.since_best = accuracy, 0

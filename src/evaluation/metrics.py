@@ -33,8 +33,8 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 
 def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """``precision``, ``recall``, ``f1`` (float64 [C], 0 where nothing is divided by nothing), ``support`` (int64 [C]),
-    and ``confused_with``, the wrong answer most often given to the class's clips (int64 [C], -1 without one).
+    """``precision``, ``recall`` and ``f1`` (float64 [C], 0 where the denominator is 0), ``support`` (int64 [C]) and
+    ``confused_with``, the most frequent wrong answer to the class's clips (int64 [C], -1 if there is none).
     """
     right, support, answers = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     wrong = confusion - np.diag(right)
@@ -54,7 +54,7 @@ def confused_pairs(confusion: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def interval(fraction: float, count: int) -> tuple[float, float]:
-    """Where the true accuracy lies with 95 % confidence when ``count`` clips show ``fraction`` (Wilson's interval)."""
+    """Wilson's 95 % confidence interval of an accuracy of which ``count`` clips show ``fraction``."""
     z = 1.96
     centre, scale = fraction + z * z / (2 * count), 1 + z * z / count
     spread = z * math.sqrt(fraction * (1 - fraction) / count + z * z / (4 * count * count))
@@ -90,10 +90,10 @@ def order_metrics(labels: np.ndarray, predicted: np.ndarray, opposite: np.ndarra
 
 
 def summarise(scores: np.ndarray, labels: np.ndarray, categories: list[str]) -> dict[str, Any]:
-    """Everything that is said about a set of clips as a whole, ready for JSON.
+    """The numbers about a set of clips as a whole, ready for JSON.
 
     ``scores`` is float [N, C], ``labels`` int [N], N >= 1. Accuracies are fractions. The mean over classes leaves out
-    classes without a clip; ``order`` is there if some classes are one another played backwards.
+    classes without a clip. ``order`` exists if some classes show others played backwards.
     """
     confusion = confusion_matrix(labels, scores.argmax(1), len(categories))
     classes, present = per_class(confusion), confusion.any(1)

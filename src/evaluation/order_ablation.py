@@ -1,6 +1,6 @@
-"""The order experiment as a table and a picture: what heads answer to clips played forwards, backwards and shuffled.
+"""The order experiment as a table and a picture: answers to clips played forwards, backwards and shuffled.
 
-scripts/run_order_ablation.sh trains and scores; this reads OUT_DIR/<consensus>/<order>/metrics.json.
+``scripts/run_order_ablation.sh`` trains and scores; this reads ``OUT_DIR/<consensus>/<order>/metrics.json``.
 """
 
 from __future__ import annotations
@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_utils.errors import InputError
 from model_utils.util import write_bytes
-from src.evaluation import report
+from src.evaluation import plots, tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HEADS = {"TRNmultiscale": "multi-scale TRN", "TRN": "TRN", "avg": "average consensus"}
 ORDERS = ("natural", "reversed", "shuffled")
@@ -27,7 +30,8 @@ COLUMNS = {
 def read_results(folder: Path) -> list[dict[str, Any]]:
     """A row for each head and order: consensus, frame_order, clips, pair_clips, rest_clips and the keys of COLUMNS.
 
-    Raises InputError, naming the file, for results that are missing or not over reversible gestures.
+    Raises:
+        InputError: for a file that is missing or is not an evaluation with reversible gestures.
     """
     rows = []
     for head in HEADS:
@@ -38,14 +42,16 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
                 numbers = {"top1": metrics["top1"], "clips": metrics["clips"], **metrics["order"]}
             except OSError as error:
                 raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-            except (ValueError, KeyError) as error:
+            except KeyError as error:
                 raise InputError(f"{path}: expected an evaluation of reversible gestures, {error} missing") from None
+            except (ValueError, TypeError):
+                raise InputError(f"{path}: expected the metrics of an evaluation; evaluate again") from None
             rows.append({"consensus": head, "frame_order": order, **numbers})
     return rows
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table, in percent, with the numbers of clips below."""
+    """The table in Markdown, in percent, with the numbers of clips below."""
     lines = ["| head | frames | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
     for row in rows:
         cells = ["–" if row[key] is None else f"{100 * row[key]:.1f}" for key in COLUMNS]
@@ -57,8 +63,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", f"Top-1 in percent; {counts}.", ""])
 
 
-def draw(rows: list[dict[str, Any]]) -> Any:
-    """For each head, the answers to clips of reversible pairs in each order: the class, its opposite, another."""
+def draw_answers(rows: list[dict[str, Any]]) -> Figure:
+    """For each head and order, how clips of reversible pairs are answered: the class, its opposite, another class."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -66,14 +72,13 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         mine = [row for row in rows if row["consensus"] == head]
         right = [100 * (row["pair_top1"] or 0) for row in mine]
         opposite = [100 * (row["pair_answered_opposite"] or 0) for row in mine]
-        bars = [axes.bar(ORDERS, right, color=report.BLUE, label="the gesture")]
-        bars.append(axes.bar(ORDERS, opposite, bottom=right, color=report.ORANGE, label="the opposite gesture"))
+        bars = [axes.bar(ORDERS, right, color=plots.BLUE, label="the gesture")]
+        bars.append(axes.bar(ORDERS, opposite, bottom=right, color=plots.ORANGE, label="the opposite gesture"))
         other = [100 - a - b for a, b in zip(right, opposite)]
-        axes.bar(ORDERS, other, bottom=[100 - c for c in other], color="#e4e7eb", label="another")
+        axes.bar(ORDERS, other, bottom=[100 - c for c in other], color=plots.PALE, label="another")
         for group in bars:
-            axes.bar_label(
-                group, [f"{v:.0f}" if v >= 6 else "" for v in group.datavalues], label_type="center", color="white"
-            )
+            labels = [f"{value:.0f}" if value >= 6 else "" for value in group.datavalues]
+            axes.bar_label(group, labels, label_type="center", color="white")
         axes.set(title=HEADS[head], ylim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("clips of reversible pairs (%)")
@@ -88,9 +93,12 @@ def main() -> None:
     rows = read_results(folder)
     table = markdown(rows)
     write_bytes(folder / "order_ablation.md", table.encode())
-    write_bytes(folder / "order_ablation.csv", report.csv_bytes([rows[0], *(row.values() for row in rows)]))
-    write_bytes(folder / "order_ablation.png", report.png_bytes(draw(rows)))
+    write_bytes(folder / "order_ablation.csv", tables.csv_bytes([rows[0], *(row.values() for row in rows)]))
     print(table)
+    path = folder / "order_ablation.png"
+    picture = plots.picture_or_warning(str(path), lambda: plots.png_bytes(draw_answers(rows)))
+    if picture:
+        write_bytes(path, picture)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""A trained network's scores for clips: batches of crops in, one score for each class out."""
+"""A trained network's scores of clips: batches of crops in, one score for each class out."""
 
 from __future__ import annotations
 
 import numpy as np
 from mindspore import Tensor
 
-from src import sampling
+from src.evaluation.protocol import average_crops, drawn_relations
+from src.trn import AverageConsensus, SingleScaleTRN
 from src.tsn import TSN, ClipLogits
 from src.utils import pad_batch
 
@@ -16,10 +17,12 @@ class ClipScorer:
     Args:
         network: the TSN; it is put into evaluation mode.
         test_crops: 1, 5 or 10 crops a clip.
-        batch_size: clips the network sees at once; a shorter batch is filled up, so that it is compiled only once.
+        batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
-            mirrored crops back; None if the network was trained to answer the same for a mirrored clip.
-        relations: "all", or "sampled" for draws that depend on ``seed`` and the clip's index alone.
+            mirrored crops back; None if the network was trained to give a mirrored clip the same class.
+        relations: "all", or "sampled" for tuples that depend on ``seed`` and the clip's index alone.
+        subsample_num: tuples drawn at each scale where relations are sampled.
+        seed: see ``relations``.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class ClipScorer:
         self.logits = ClipLogits(network, test_crops)
         self.logits.set_train(False)
         self.num_segments, self.batch_size = network.num_segments, batch_size
-        self.mirrored, self.relations, self.subsample_num, self.seed = mirrored, relations, subsample_num, seed
+        self.mirrored, self.subsample_num, self.seed = mirrored, subsample_num, seed
+        relates_tuples = not isinstance(getattr(network, "consensus", None), (SingleScaleTRN, AverageConsensus))
+        self.draws_relations = relations == "sampled" and relates_tuples
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""
         inputs = [self._whole_batch(clips)]
-        if self.relations == "sampled":
+        if self.draws_relations:
             drawn = drawn_relations(self.num_segments, self.subsample_num, self.seed, indices)
             inputs.append(self._whole_batch(drawn))
         logits = self.logits(*inputs).asnumpy()[: len(clips)]  # [B, crops, C]
@@ -50,22 +55,3 @@ class ClipScorer:
     def _whole_batch(self, rows: np.ndarray) -> Tensor:
         rows = pad_batch(rows, self.batch_size)
         return Tensor.from_numpy(np.ascontiguousarray(rows))  # ten crops of a clip are 12 MB to copy
-
-
-def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
-    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num]."""
-    draws = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
-    return np.stack([sampling.sample_relations(num_segments, subsample_num, draw) for draw in draws])
-
-
-def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
-    """Mean over crops, [B, crops, C] -> [B, C], before which the classes of mirrored crops are swapped back.
-
-    Of 10 crops every second one is the mirror image of the one before. A class that none of the classes mirrors keeps
-    the score of the crop that was mirrored.
-    """
-    if logits.shape[1] == 10 and mirrored is not None:
-        logits = logits.copy()
-        plain, flipped = logits[:, 0::2], logits[:, 1::2]
-        flipped[:] = np.where(mirrored >= 0, flipped[..., mirrored], plain)
-    return logits.mean(axis=1)

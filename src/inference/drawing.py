@@ -1,4 +1,4 @@
-"""What was recognised, drawn on a copy of a frame: the label, how probable it is, and when what was seen."""
+"""Drawing on a copy of a frame what was recognised: the label, its probability, and a timeline of labels."""
 
 from __future__ import annotations
 
@@ -7,27 +7,26 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Callable
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from src.data.names import BACKGROUND
-from src.data.video import Source, Span, VideoWriter, frames_of_one_size
+from src.data.video import Recording, Source, Span, frames_of_one_size
+from src.data.video_writer import VideoWriter
+from src.evaluation import fonts
 
-# Carried by matplotlib; unlike OpenCV's it knows more letters than those of ASCII.
-FONT = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 SMALLEST_SIDE = 24  # pixels; on less nothing can be read
 SMALLEST_FONT = 6
 LINE = 1.3  # height of a line of text as a multiple of the font's size
+LONGEST_LABEL = 100  # columns
 LIVE_TIMELINE = 30.0  # seconds
 Colour = tuple  # (blue, green, red)
 WHITE, GREY = (255, 255, 255), (120, 120, 120)
 
 
-def draw(
+def draw_overlay(
     frame: np.ndarray,
     shown: tuple[str, float] | None,
     spans: Iterable[Span],
@@ -35,11 +34,13 @@ def draw(
     extent: tuple[float, float],
     colours: dict[str, Colour],
 ) -> np.ndarray:
-    """A copy of a frame, uint8 [height, width, 3] BGR, with what is seen ``now``; of a tiny frame a mere copy.
+    """A copy of a frame, uint8 [height, width, 3] BGR, with a label and a timeline; a tiny frame is only copied.
 
     Args:
-        shown: the label at the top and its probability, the length of a bar; None before anything is known.
-        spans: the timeline at the lower edge, whose ends are ``extent``, in seconds.
+        shown: the label at the top and its probability, drawn as a bar; None draws neither.
+        spans: what the timeline at the lower edge shows.
+        now: the time of the frame, in seconds; the timeline's cursor.
+        extent: the times of the timeline's ends, in seconds.
         colours: of the labels, see ``palette``.
     """
     picture = frame.copy()
@@ -55,7 +56,8 @@ def draw(
         label, probability = shown
         percent = f"{probability:.0%}"
         _write(picture, percent, size, width - pad - _text(percent, size).shape[1], pad)
-        _write(picture, *_fitting(label, size, width - 3 * pad - _text("100%", size).shape[1]), pad, pad)
+        name = fonts.shorten(fonts.printable(label), LONGEST_LABEL)
+        _write(picture, *_fitting(name, size, width - 3 * pad - _text("100%", size).shape[1]), pad, pad)
         bar, full = band - pad - thin, width - 2 * pad
         picture[bar : bar + thin, pad : pad + full] = GREY
         picture[bar : bar + thin, pad : pad + round(full * probability)] = colours[label]
@@ -75,7 +77,7 @@ def draw(
 
 
 def palette(categories: list[str]) -> dict[str, Colour]:
-    """A colour, BGR, for each class, as different as so many can be; grey for those that are no gesture."""
+    """A colour, BGR, for each class: hues at equal distances, grey for the background classes."""
     colours = {}
     for label, name in enumerate(categories):
         rgb = colorsys.hsv_to_rgb(label / len(categories), 0.75 if label % 2 else 0.55, 0.9)
@@ -83,35 +85,37 @@ def palette(categories: list[str]) -> dict[str, Colour]:
     return colours
 
 
-def write_video(path: str, source: Source, spans: list[Span], categories: list[str]) -> None:
-    """Writes a folder or a file as a video with the label and the probability of the span that each frame is in.
+def write_video(path: str, source: Recording, spans: list[Span], categories: list[str]) -> None:
+    """Writes the frames of a folder or a file as a video, each with the label and probability of its span.
 
     Raises:
-        InputError: if a frame cannot be read or the video not be written.
+        InputError: if a frame cannot be read or the video cannot be written.
     """
     colours = palette(categories)
-    extent = 0.0, source.num_frames / source.rate
+    extent = 0.0, source.duration
     starts = [span.start for span in spans]
     with VideoWriter(path, source.rate) as writer:
         for index, frame in frames_of_one_size(source):
-            now = index / source.rate
+            now = float(source.times[index])
             span = spans[max(bisect_right(starts, now) - 1, 0)]
-            writer.write(draw(frame, (span.label, span.probability), spans, now, extent, colours))
+            writer.write(draw_overlay(frame, (span.label, span.probability), spans, now, extent, colours))
 
 
 def nearest(timeline: list[Span]) -> list[Span]:
-    """Overlapping windows as spans one after the other: at any time, that of the window whose middle is nearest."""
-    middles = [(span.start + span.end) / 2 for span in timeline]
+    """Overlapping windows turned into consecutive spans: each moment belongs to the window with the nearest middle."""
+    ends = [span.start if span.end is None else span.end for span in timeline]  # none is open
+    middles = [(span.start + end) / 2 for span, end in zip(timeline, ends)]
     between = [(a + b) / 2 for a, b in zip(middles, middles[1:])]
-    edges = [timeline[0].start, *between, timeline[-1].end]
+    edges = [timeline[0].start, *between, ends[-1]]
     return [span._replace(start=start, end=end) for span, start, end in zip(timeline, edges, edges[1:])]
 
 
 @contextmanager
 def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Callable[..., None]]:
-    """A function that adds a frame to a video: (frame, seconds, shown, spans), see ``draw``; without a path to nothing.
+    """Opens a video and gives a function that adds a frame: (frame, seconds, shown, spans), see ``draw_overlay``.
 
-    The timeline is that of a whole folder or file, and of a camera's last LIVE_TIMELINE seconds.
+    Without a path the function does nothing. The timeline shows a whole folder or file, or the last LIVE_TIMELINE
+    seconds of a camera.
     """
     if not path:
         yield lambda *_: None
@@ -120,10 +124,10 @@ def live_video(path: str, source: Source, categories: list[str]) -> Iterator[Cal
     with VideoWriter(path, source.rate) as writer:
 
         def show(frame: np.ndarray, seconds: float, shown: tuple[str, float] | None, spans: Iterable[Span]) -> None:
-            whole = source.num_frames is not None
-            extent = (0.0, source.num_frames / source.rate) if whole else (seconds - LIVE_TIMELINE, seconds)
+            duration = source.duration
+            extent = (seconds - LIVE_TIMELINE, seconds) if duration is None else (0.0, duration)
             recent = [span for span in spans if span.end is None or span.end > extent[0]]
-            writer.write(draw(frame, shown, recent, seconds, extent, colours))
+            writer.write(draw_overlay(frame, shown, recent, seconds, extent, colours))
 
         yield show
 
@@ -133,7 +137,7 @@ def _darken(area: np.ndarray) -> None:
 
 
 def _fitting(text: str, size: int, width: int) -> tuple[str, int]:
-    """The text and a font size with which it is no wider than ``width``, if need be without its end."""
+    """The text and a font size that fit into ``width`` pixels; at the smallest size the text loses its end."""
     while size > SMALLEST_FONT and _text(text, size).shape[1] > width:
         size -= 1
     while len(text) > 1 and _text(text, size).shape[1] > width:
@@ -150,13 +154,12 @@ def _write(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
 @lru_cache(maxsize=512)
 def _text(text: str, size: int) -> np.ndarray:
     """How much of each pixel the letters cover, uint8 [height, width]."""
-    font = _font(size)
-    width = max(1, round(font.getlength(text)))
-    image = Image.new("L", (width, round(LINE * size)))
-    ImageDraw.Draw(image).text((0, 0), text, 255, font)
+    baseline = fonts.pillow_font(fonts.BASE_FONT, size).getmetrics()[0]
+    runs = [(fonts.pillow_font(file, size), part) for file, part in fonts.font_runs(text)]
+    lengths = [font.getlength(part) for font, part in runs]
+    image = Image.new("L", (max(1, round(sum(lengths))), round(LINE * size)))
+    x = 0.0
+    for (font, part), length in zip(runs, lengths):
+        ImageDraw.Draw(image).text((x, baseline), part, 255, font, anchor="ls")
+        x += length
     return np.array(image)
-
-
-@lru_cache(maxsize=64)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(FONT), size)

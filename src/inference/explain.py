@@ -12,23 +12,18 @@ tuples by it gives the representative frames of a video (Zhou et al., ECCV 2018,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 from mindspore import Tensor
 
-from src.evaluation import report
-from src.transforms import test_crops
+from src.ops.fast_relations import FastRelations
+from src.transforms import cut_crops
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 from src.tsn import TSN, FrameFeatures
 from src.utils import relation_tuples, softmax
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 TUPLES_LISTED = 5
-THUMBNAIL = 90  # height in pixels
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Scale:
 
 def explain_frames(network: TSN, frames: list[np.ndarray], image_size: int) -> list[Scale]:
     """The scales of a clip, for the centre crops of its T frames, uint8 [height, width, 3] BGR each."""
-    crops = test_crops(frames, image_size, 1)[0]  # [T, S, S, 3]
+    crops = cut_crops(frames, image_size, 1)[0]  # [T, S, S, 3]
     features = FrameFeatures(network).set_train(False)(Tensor(crops))  # [T, D]
     return explain_features(network.consensus, features.asnumpy(), network.base_model.fc.bias.asnumpy())
 
@@ -64,12 +59,14 @@ def explain_features(head: Any, features: np.ndarray, feature_bias: np.ndarray) 
     backbone's, ``feature_bias`` [D].
     """
     segments = len(features)
+    if isinstance(head, FastRelations):
+        head = head.plain
     if isinstance(head, MultiScaleTRN):
-        activations = head.activations(Tensor(features[None])).asnumpy()  # [all K, 1, bottleneck]
         scales = []
-        for one in head.fc_fusion_scales:
-            own, activations = np.split(activations, [one.num_tuples])
-            scales.append(_scale(relation_tuples(segments, one.scale), own, one.cell_list[3], one.num_draws))
+        for relation in head.fc_fusion_scales:
+            activations = relation.g(Tensor(features[None])).asnumpy()  # [1, K, bottleneck]
+            tuples = relation_tuples(segments, relation.scale)
+            scales.append(_scale(tuples, activations, relation.cell_list[3], relation.num_draws))
         return scales
     if isinstance(head, SingleScaleTRN):
         activations = Tensor(features.reshape(1, -1))
@@ -94,8 +91,8 @@ def scores(scales: list[Scale]) -> np.ndarray:
     return sum(scale.contributions.sum(0) + scale.bias for scale in scales)
 
 
-def describe(scales: list[Scale], label: int, categories: list[str], frame_indices: np.ndarray) -> dict[str, Any]:
-    """The explanation of one class for JSON; the tuples that contributed most, by the numbers of their frames."""
+def explain_class(scales: list[Scale], label: int, categories: list[str], frame_indices: np.ndarray) -> dict[str, Any]:
+    """The explanation of one class for JSON: its score by scale, and of each scale the tuples that contribute most."""
     rows = []
     for scale in scales:
         shares = scale.contributions[:, label]
@@ -112,73 +109,3 @@ def describe(scales: list[Scale], label: int, categories: list[str], frame_indic
         "probability": float(softmax(total)[label]),
         "scales": rows,
     }
-
-
-def draw(
-    scales: list[Scale],
-    label: int,
-    categories: list[str],
-    frames: list[np.ndarray],
-    frame_indices: np.ndarray,
-    rate: float,
-) -> Figure:
-    """The representative frames of a clip: for each scale the tuple that contributes most to a class, its frames clear
-    and the others pale, and beside it what all tuples of the scale contribute.
-
-    ``frames`` are the T frames looked at, uint8 [height, width, 3] BGR, out of ``rate`` a second.
-    """
-    # Not through pyplot, which keeps state and may look for a display. Imported here because it takes a second.
-    from matplotlib.figure import Figure
-
-    scales = sorted(scales, key=lambda scale: scale.size)
-    best = [scale.tuples[scale.ranked(label)[0]] for scale in scales]
-    grid = _grid(frames, [range(len(frames)), *best])
-    # Places in inches: the bars are to stand beside the rows of pictures.
-    left, across, gap, beside, above, below = 0.9, 8.0, 0.15, 3.0, 1.15, 0.1
-    down = across * grid.shape[0] / grid.shape[1]
-    width, height = left + across + gap + beside, above + down + below
-    figure = Figure(figsize=(width, height))
-
-    pictures = figure.add_axes((left / width, below / height, across / width, down / height))
-    pictures.imshow(grid, aspect="auto", extent=(0, len(frames), 1 + len(scales), 0))
-    names = ["clip", *("1 frame" if scale.size == 1 else f"{scale.size} frames" for scale in scales)]
-    pictures.set_yticks(np.arange(len(names)) + 0.5, names)
-    times = [f"frame {index}\n{index / rate:.2f} s" for index in frame_indices]
-    pictures.set_xticks(np.arange(len(times)) + 0.5, times)
-    pictures.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
-    pictures.spines[:].set_visible(False)
-
-    bars = figure.add_axes(((left + across + gap) / width, below / height, beside / width, down / height))
-    _draw_bars(bars, [scale.contributions[:, label] for scale in scales])
-
-    total, bias = scores(scales)[label], sum(scale.bias[label] for scale in scales)
-    top = 1 - 0.35 / height
-    figure.text(left / width, top, f"{categories[label]}: {softmax(scores(scales))[label]:.1%}", fontsize=15)
-    parts = f"score {total:.2f} = {total - bias:+.2f} of frame tuples {bias:+.2f} of biases"
-    figure.text(1 - 0.1 / width, top, parts, fontsize=9, ha="right")
-    return figure
-
-
-def _draw_bars(axes: Any, shares: list[np.ndarray]) -> None:
-    """The sum of each scale's contributions, beside the rows of pictures below the first."""
-    sums = [share.sum() for share in shares]
-    places = [i + 1.6 for i in range(len(shares))]
-    axes.barh(places, sums, 0.4, color=[report.BLUE if share > 0 else report.ORANGE for share in sums])
-    for place, share, total in zip(places, shares, sums):
-        most = f" of {len(share)} tuples, the one shown {share.max():+.3f}" if len(share) > 1 else ""
-        where = {"xycoords": ("axes fraction", "data"), "va": "bottom", "fontsize": 8}
-        axes.annotate(f"{total:+.2f}{most}", (0, place - 0.24), **where)
-    axes.axvline(0, color=report.GREY, linewidth=0.8)
-    axes.set(ylim=(1 + len(shares), 0), xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def _grid(frames: list[np.ndarray], chosen: list[Any]) -> np.ndarray:
-    """The frames in a row for each choice of them, the others pale: uint8 [height, width, 3] RGB."""
-    height, width = frames[0].shape[:2]
-    size = max(1, round(width * THUMBNAIL / height)), THUMBNAIL
-    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[..., ::-1] for frame in frames]
-    framed = [cv2.copyMakeBorder(image, *(2, 2, 2, 2), cv2.BORDER_CONSTANT, value=(255,) * 3) for image in small]
-    pale = [(255 - 0.15 * (255.0 - image)).astype(np.uint8) for image in framed]
-    rows = [np.hstack([framed[i] if i in row else pale[i] for i in range(len(frames))]) for row in chosen]
-    return np.vstack(rows)

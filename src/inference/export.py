@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Callable
+from typing import Any
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from model_utils.errors import InputError
-from model_utils.util import write_whole
+from model_utils.util import write_json, write_whole
 from src import sampling
+from src.inference.exported import digest, input_description, load_exported, usage_path
 from src.ops import compat
-from src.transforms import CHANNEL_MEANS_BGR
 from src.tsn import TSN
 
 
-def export_network(network: TSN, config: Any, path: Path) -> None:
-    """Writes ``network`` to ``path`` in ``config.file_format``.
+def export_network(network: TSN, config: Any, categories: list[str], path: Path) -> None:
+    """Writes ``network`` to ``path`` in ``config.file_format``, and what ``usage`` says to its ``usage_path``.
 
-    Inputs of the file: ``video`` float32 [B, T*3, S, S] and, with ``config.relations`` "sampled", ``relations``
-    int32 [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
+    Inputs of the file: ``video`` float32 [B, T*3, S, S] and, if it takes drawn relations, ``relations`` int32
+    [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
 
-    The file is written beside its place and renamed, so that it is there whole or not at all.
+    The file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
+    is not that of the file, which ``read_usage`` refuses.
 
     Raises:
         InputError: if the file cannot be written, or not in this format or for any batch in this environment.
@@ -45,6 +45,7 @@ def export_network(network: TSN, config: Any, path: Path) -> None:
         if config.file_format == "ONNX":
             _name_onnx(plain_path, any_batch)
         shutil.copyfile(plain_path, partial)
+        write_json(usage_path(path), usage(config, categories, path.name, digest(partial)))
 
 
 def _check_possible(config: Any) -> None:
@@ -55,12 +56,16 @@ def _check_possible(config: Any) -> None:
             raise InputError(f"file_format ONNX: the package {package} is not installed, which writing ONNX needs")
 
 
+def _takes_relations(config: Any) -> bool:
+    return config.relations == "sampled" and config.consensus_type == "TRNmultiscale"
+
+
 def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
     batch, side = config.export_batch_size or 2, config.image_size
     inputs = [rng.uniform(-128, 128, (batch, config.num_segments * 3, side, side)).astype(np.float32)]
-    if config.relations == "sampled":
+    if _takes_relations(config):
         draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
         inputs.append(np.stack(draws).astype(np.int32))
     return inputs
@@ -81,96 +86,31 @@ def _name_onnx(path: Path, any_batch: bool) -> None:
     onnx.save(model, path)
 
 
-def usage(config: Any, categories: list[str], file_name: str) -> dict[str, Any]:
+def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> dict[str, Any]:
     """What a program that runs the exported file has to know, for its JSON."""
     side = config.image_size
     return {
         "file": file_name,
+        "sha256": sha256,
         "file_format": config.file_format,
         "categories": categories,
         "num_segments": config.num_segments,
-        "image_size": config.image_size,
-        "input": {
-            "name": "video",
-            "dtype": "float32",
-            "shape": [config.export_batch_size or "batch", config.num_segments * 3, side, side],
-            "channel_order": "BGR",
-            "channel_means": list(CHANNEL_MEANS_BGR),
-            "scale": 1.0,
-        },
+        "image_size": side,
+        "input": input_description(config.num_segments, side, config.export_batch_size),
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",
         "consensus_type": config.consensus_type,
-        "relations": config.relations,
+        "relations": "sampled" if _takes_relations(config) else "all",
         "subsample_num": config.subsample_num,
         "flip": config.flip,
         "mindspore_version": ms.__version__,
     }
 
 
-def read_usage(path: Path) -> dict[str, Any]:
-    """What the JSON beside an exported file says, see ``usage``.
-
-    Raises:
-        InputError: if it or the exported file is missing, or if it is not such a JSON.
-    """
-    about = path.with_suffix(".json")
-    needed = ("categories", "num_segments", "image_size", "flip", "relations", "subsample_num", "input")
-    try:
-        says = json.loads(about.read_text(encoding="utf-8"))
-        {key: says[key] for key in needed}, says["input"]["shape"][0]
-    except FileNotFoundError:
-        if not path.is_file():
-            raise InputError(f"{path}: no such exported network") from None
-        raise InputError(f"{path}: {about.name} is not beside it, which says its classes and how to feed it") from None
-    except OSError as error:
-        raise InputError(f"{about}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise InputError(f"{about}: expected the JSON that export.py writes beside a network ({error!r})") from None
-    return says
-
-
-def load_exported(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """A function from the inputs of the exported file (see ``export_network``) to its logits, float32 [B, C].
-
-    Raises:
-        InputError: if the file is missing, damaged or of another format, or if what runs it is not installed.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such exported network")
-    load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
-    if load is None:
-        raise InputError(f"{path}: expected a file whose name ends in .mindir or .onnx")
-    return load(path)
-
-
 def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
-    """Largest difference between a score of the network and of the file at ``path``, and the clips compared."""
+    """The largest absolute difference between a score of the network and of the file at ``path``; clips compared."""
     inputs = _inputs(config)
     expected = network(*map(Tensor, inputs)).asnumpy()
     found = load_exported(path)(inputs)
     return float(np.abs(found - expected).max()), len(expected)
-
-
-def _load_mindir(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-    try:
-        cell = nn.GraphCell(ms.load(str(path)))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: MindSpore {ms.__version__} cannot read it as MINDIR (damaged, truncated or of another version)"
-        ) from error
-    return lambda inputs: cell(*map(Tensor, inputs)).asnumpy()
-
-
-def _load_onnx(path: Path) -> Callable[[list[np.ndarray]], np.ndarray]:
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
-    import onnxruntime
-
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no other base
-        raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
-    names = [node.name for node in session.get_inputs()]
-    return lambda inputs: session.run(["logits"], dict(zip(names, inputs)))[0]

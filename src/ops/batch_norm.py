@@ -1,4 +1,4 @@
-"""Batch normalisation: over the clips of one device, or over those of all devices that train together."""
+"""Batch normalisation over the clips of one device or of all devices that train together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from src.ops.compat import batch_norm_2d
 
 
 def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
-    """Batch normalisation with PyTorch's defaults; ``frozen`` uses its stored statistics while training, too."""
+    """Batch normalisation with PyTorch's defaults; ``frozen``: with stored statistics in training too."""
     distributed = ms.get_auto_parallel_context("parallel_mode") == ms.ParallelMode.DATA_PARALLEL
     cell = SyncedBatchNorm2d if distributed and not frozen else batch_norm_2d
     return cell(channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
@@ -19,8 +19,8 @@ def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
 class SyncedBatchNorm2d(nn.BatchNorm2d):
     """While training, mean and variance are those of all ranks' batches, [N, C, H, W] -> [N, C, H, W].
 
-    W ranks with B clips each thus compute, and store, what one would with W * B. MindSpore's own SyncBatchNorm is for
-    Ascend only.
+    W ranks with B clips each compute and store what one rank would with W * B. MindSpore's own ``SyncBatchNorm`` runs
+    on Ascend only.
     """
 
     def __init__(self, channels: int, **options: object) -> None:
@@ -39,9 +39,9 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
         count = self.world_size * x.size // x.shape[1]
         unbiased = variance * (count / max(count - 1, 1))
-        y = ops.depend(y, self.follow(self.moving_mean, mean))
-        return ops.depend(y, self.follow(self.moving_variance, unbiased))
+        y = ops.depend(y, self.move_average(self.moving_mean, mean))
+        return ops.depend(y, self.move_average(self.moving_variance, unbiased))
 
-    def follow(self, stored: Tensor, new: Tensor) -> Tensor:
-        """Moves a stored statistic by a tenth of the way; ``self.momentum`` is that tenth in MindSpore's cell."""
+    def move_average(self, stored: Tensor, new: Tensor) -> Tensor:
+        """Moves a stored statistic a tenth of the way to ``new``; that tenth is ``self.momentum`` inside the cell."""
         return ops.assign_add(stored, ops.stop_gradient(self.momentum * (new - stored)))

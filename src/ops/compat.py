@@ -1,4 +1,4 @@
-"""What differs between the two supported MindSpore packages, and nothing else.
+"""What differs between the two supported MindSpore packages.
 
 ``mindspore`` 2.x is the current package; ``mindspore-gpu`` 1.10 is the last release under that name.
 """
@@ -12,12 +12,12 @@ from mindspore import Tensor, nn, ops
 
 LEGACY = int(ms.__version__.split(".")[0]) < 2
 
-# On CPUs with AVX-512 the oneDNN 3.10 in MindSpore 2.10 falls back to its reference code for convolutions larger than
-# 1x1, which takes 100 times as long as what it does with AVX2. It reads this with the first operation of a process.
+# On CPUs with AVX-512, oneDNN 3.10 in MindSpore 2.10 computes convolutions larger than 1x1 in reference code, which
+# takes 100 times as long as its AVX2 code. It reads this variable at the first operation of a process.
 if not LEGACY:
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
 
-EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network whose batch is left open
+EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network with an open batch size
 
 
 def batch_norm_2d(channels: int, **options: object) -> nn.BatchNorm2d:
@@ -27,7 +27,7 @@ def batch_norm_2d(channels: int, **options: object) -> nn.BatchNorm2d:
 
 
 class _LegacyCPUBatchNorm2d(nn.BatchNorm2d):
-    """Of n values 1.x on a CPU stores the variance divided by n, and everybody else that divided by n - 1."""
+    """Stores the variance divided by n - 1, like 2.x and PyTorch; 1.x on a CPU divides by n."""
 
     def construct(self, x: Tensor) -> Tensor:
         if self.use_batch_statistics is False or not self.training:
@@ -38,15 +38,15 @@ class _LegacyCPUBatchNorm2d(nn.BatchNorm2d):
 
 
 def max_pool_2d(kernel_size: int, stride: int, pad_mode: str) -> nn.Cell:
-    """``nn.MaxPool2d``, with a gradient that is quick in both packages."""
+    """``nn.MaxPool2d`` with a fast gradient in both packages."""
     cell = nn.MaxPool2d if LEGACY or ms.get_context("device_target") != "CPU" else _CPUMaxPool2d
     return cell(kernel_size, stride, pad_mode=pad_mode)
 
 
 class _CPUMaxPool2d(nn.MaxPool2d):
-    """For its gradient 2.x on a CPU pools once more, in reference code, unless it was told where the maxima are.
+    """Keeps the indices of the maxima while training: without them the gradient in 2.x on a CPU pools once more.
 
-    A step of 2 clips spends 240 ms on that and 110 with the indices, without which the pool alone is quicker.
+    That takes 240 ms of a step of 2 clips instead of 110. In evaluation the pool without indices is faster.
     """
 
     def __init__(self, kernel_size: int, stride: int, pad_mode: str) -> None:

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -26,6 +26,8 @@ from model_utils.settings import Settings, Use, is_of_type, keys_for, table, val
 from model_utils.util import LOGGER_NAME, write_whole
 from src.bn_inception import check_image_size
 from src.tsn import TSN, build_network
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
@@ -109,7 +111,7 @@ def _parse_description(encoded: bytes, path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: damaged, its description is not JSON") from error
     if not isinstance(about, dict):
         raise InputError(f"{path}: its description is {about!r}, expected a JSON object")
-    settings, names = about.get("settings", {}), about.get("categories", [])
+    settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
     if not isinstance(settings, dict):
         raise InputError(f"{path}: its description says settings {settings!r}, expected a JSON object")
     for key, value in settings.items():
@@ -121,6 +123,8 @@ def _parse_description(encoded: bytes, path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: its description says {key} {value!r}, which is not allowed")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: its description says categories {names!r}, expected a list of names")
+    if type(count) is not int or count < 1:
+        raise InputError(f"{path}: its description says num_classes {count!r}, expected a number")
     return about
 
 
@@ -142,7 +146,7 @@ def describe(config: Any, categories: list[str], **more: Any) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- networks
 
 
-def load_network(config: Settings, categories: list[str] | None = None) -> tuple[TSN, list[str], Settings]:
+def load_network(config: AnySettings, categories: list[str] | None = None) -> tuple[TSN, list[str], AnySettings]:
     """The network in ``config.ckpt_file``.
 
     Returns:
@@ -171,7 +175,7 @@ def load_network(config: Settings, categories: list[str] | None = None) -> tuple
     return network, names, config
 
 
-def _with_recorded(config: Settings, about: Mapping[str, Any]) -> Settings:
+def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     config, path = copy.copy(config), config.ckpt_file
     recorded = about.get("settings", {})
@@ -191,12 +195,14 @@ def _class_names(
     parameters: Mapping[str, Tensor], about: Mapping[str, Any], categories: list[str] | None, path: str
 ) -> list[str]:
     """The names of the classes: the dataset's, or else the checkpoint's, or else numbers."""
-    last = next((parameters[name] for name in LAST_LAYERS if name in parameters), None)
-    if last is None or not last.shape:
+    last = next(
+        (parameters[name].shape[0] for name in LAST_LAYERS if name in parameters and parameters[name].shape), None
+    )
+    num_classes, names = about.get("num_classes", last), about.get("categories")
+    if num_classes is None:
         raise InputError(f"{path}: not a checkpoint of this network, it has no layer that gives class scores")
-    num_classes, names = last.shape[0], about.get("categories")
     if names and len(names) != num_classes:
-        raise InputError(f"{path}: names {len(names)} classes, but its network gives {num_classes} scores")
+        raise InputError(f"{path}: its description says num_classes {num_classes}, but names {len(names)} classes")
     if categories is not None and len(categories) != num_classes:
         raise InputError(f"{path}: trained for {num_classes} classes, the dataset lists {len(categories)}")
     for i, (theirs, ours) in enumerate(zip(names or (), categories or ())):

@@ -18,7 +18,7 @@ from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, values_for
-from src.evaluation import report
+from src.evaluation import results
 from src.evaluation.evaluator import Accuracy, Validation
 from src.ops.ranks import Ranks
 from src.train_cell import TrainStep, learning_rate
@@ -103,7 +103,7 @@ class Trainer:
         if self.validate and self.progress.best:
             self.validate.best = Accuracy(*self.progress.best)
             self.validate.since_best = self.progress.since_best
-        self.curves = report.read_training(self.output_dir, self.progress.epochs_done)
+        self.curves = results.read_training(self.output_dir, self.progress.epochs_done)
         done, step = self.progress.epochs_done, self.progress.step
         self.logger.info("resuming from %s: %d epochs and %d steps are done", path, done, step)
 
@@ -218,7 +218,7 @@ class Trainer:
         }
         self.curves.append(row)
         if self.writes:
-            report.write_training(self.output_dir, self.curves)
+            results.write_training(self.output_dir, self.curves)
 
     def log_plain(self, line: str) -> None:
         self.logger.info(line, extra={"plain": True})

@@ -17,9 +17,12 @@ from src.data.clip_workers import Memory, load_batches
 COLUMNS = np.dtype([("pixels", np.uint8, (5,)), ("square", np.int32), ("process", np.int64), ("halves", np.float32, 2)])
 
 
+SESSION_COLUMNS = np.dtype([("pixels", np.uint8, (5,)), ("session", np.int64), ("process", np.int64), ("-", np.int32)])
+
+
 def load(pixels, number, name):
     pixels[:] = number + np.arange(5)
-    return number**2, os.getpid(), [number / 2, len(name)]
+    return number**2, os.getpid(), [number / 2, len(name)], f"no {number}" if number % 5 == 3 else ""
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -28,8 +31,9 @@ def test_load_batches(workers, batch_size):
     tasks = [(number, "x" * number) for number in range(11)]
     processes = set()
     first = 0
-    for pixels, squares, pids, halves in load_batches(load, tasks, COLUMNS, batch_size, workers):
+    for (pixels, squares, pids, halves), problems in load_batches(load, tasks, COLUMNS, batch_size, workers):
         numbers = np.arange(first, min(first + batch_size, 11))
+        assert problems == [{3: "no 3", 8: "no 8"}.get(number, "") for number in numbers]
         first += len(numbers)
         assert (pixels.dtype, squares.dtype, halves.dtype) == (np.uint8, np.int32, np.float32)
         np.testing.assert_array_equal(pixels, numbers[:, None] + np.arange(5))
@@ -44,7 +48,7 @@ def test_load_batches(workers, batch_size):
 
 def mark(pixels, folder, number):
     (folder / str(number)).touch()
-    return 0, 0, 0
+    return 0, 0, 0, ""
 
 
 def test_rows_are_loaded_ahead(tmp_path):
@@ -66,12 +70,12 @@ def wait_for(condition):
 
 
 def fail(pixels, number):
-    return 1 / number, 0, 0
+    return 1 / number, 0, 0, ""
 
 
 def test_what_load_raises_ends_the_batches():
     batches = load_batches(fail, [(1,), (1,), (0,), (1,)], COLUMNS, 2, 2)
-    assert len(next(batches)[0]) == 2
+    assert len(next(batches)[1]) == 2
     with pytest.raises(RuntimeError, match=r"clips failed\n(.*\n)*.*in fail\n(.*\n)*ZeroDivisionError"):
         next(batches)
 
@@ -91,11 +95,22 @@ def test_a_process_that_dies_ends_the_batches(load, reason, num_tasks):
         list(load_batches(load, [(number,) for number in range(num_tasks)], COLUMNS, 1, 2))
 
 
+def session(pixels, number):
+    return os.getsid(0), os.getpid(), 0, ""
+
+
+def test_workers_are_out_of_reach_of_ctrl_c():
+    """The terminal sends it to all processes of a session: the program decides when its workers end."""
+    for (_, sessions, pids, _), _ in load_batches(session, [(0,), (1,)], SESSION_COLUMNS, 2, 2):
+        assert sessions.tolist() == pids.tolist()
+        assert os.getsid(0) not in sessions
+
+
 def test_workers_end_silently_when_the_program_is_killed():
     code = (
         "from itertools import repeat; from tests.data.test_clip_workers import *;"
         "batches = load_batches(load, repeat((1, '')), COLUMNS, 8, 2);"
-        "print(*next(batches)[2], flush=True);"
+        "print(*next(batches)[0][2], flush=True);"
         "[None for _ in batches]"
     )
     with subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from model_utils.errors import InputError
-from src.data.clips import decode_frames
+from src.data.clips import decode_frame, decode_frames
 from tests.helpers.clips import write_clip
 
 
@@ -106,3 +107,18 @@ def test_frames_of_different_sizes(tmp_path):
     (clip / "00003.jpg").write_bytes(jpeg())
     with pytest.raises(InputError, match=r"00003\.jpg: frame of 50x40 pixels; expected 30x20"):
         decode_frames(clip, np.array([0, 1, 2]))
+
+
+def test_frames_are_closed(tmp_path):
+    """Also those that are no images: a worker decodes millions."""
+    good = write_clip(tmp_path / "clip", 1, 20, 30) / "00001.jpg"
+    empty = tmp_path / "00002.jpg"
+    empty.write_bytes(b"")
+    before = os.listdir("/proc/self/fd")
+    for _ in range(3):
+        decode_frame(good)
+        with pytest.raises(InputError, match="empty"):
+            decode_frame(empty)
+        with pytest.raises(InputError, match="cannot be read"):
+            decode_frame(tmp_path)
+    assert os.listdir("/proc/self/fd") == before

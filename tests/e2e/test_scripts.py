@@ -103,7 +103,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     assert status == 0, stderr
     assert float(stdout.rsplit("by at most ", 1)[1]) < 1e-4
     assert (work / "export logs/trn.mindir").is_file()
-    usage = json.loads((work / "export logs/trn.json").read_text())
+    usage = json.loads((work / "export logs/trn.mindir.json").read_text())
     assert usage["categories"] == (work / "unpacked/categories.txt").read_text().split("\n")[:-1]
     assert usage["input"]["shape"] == [batch or "batch", 9, 32, 32]
 

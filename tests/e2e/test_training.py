@@ -1,4 +1,4 @@
-"""Training as a user runs it: stopped in three ways and gone on with, and shared by two processes."""
+"""Training as a user runs it: stopped in three ways and resumed, started twice, and shared by two processes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,38 @@ def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp
         wait_for(process, out, "loss is", Path(f"{out}.log").read_text().count("loss is") + 1)
         process.send_signal(signal.Signals(number))
         assert process.wait(DEADLINE) == status, Path(f"{out}.log").read_text()
-    assert Path(f"{out}.log").read_text().count("stopped; the same command with --resume auto goes on\n") == 2
+    assert Path(f"{out}.log").read_text().count("stopped; the same command with --resume auto resumes\n") == 2
+    process = standalone(dataset, out, *options, "--resume", "auto")
+    assert process.wait(DEADLINE) == 0, Path(f"{out}.log").read_text()
+    name = f"checkpoint_trn-3_{STEPS}.ckpt"
+    assert (out / name).read_bytes() == (whole / name).read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+@pytest.mark.slow
+def test_kills_while_a_second_training_is_started_in_the_folder(dataset, tmp_path):
+    """The second one is refused, whether it asks to resume or not, and nothing of the first is lost."""
+    options = ["--epochs_num", "3", "--ckpt_save_steps", "1"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert standalone(dataset, whole, *options).wait(DEADLINE) == 0
+    for count in range(1, 4):
+        first = standalone(dataset, out, *options, "--resume", "auto")
+        wait_for(first, out, "compiling the training graph", count)
+        more = ["--resume", "auto"] if count % 2 else []
+        command = [sys.executable, "train.py", "--device_target", "CPU", "--dataset_root", dataset]
+        second = start([*map(str, [*command, "--train_output_dir", out]), *SMALL.split(), *more], f"{out}-second.log")
+        assert second.wait(DEADLINE) == 1
+        said = f"error: {out}: another training uses this folder; give another --train_output_dir\n"
+        assert Path(f"{out}-second.log").read_text() == said * count
+        wait_for(first, out, "loss is", Path(f"{out}.log").read_text().count("loss is") + 1)
+        before = {path.name: path.read_bytes() for path in out.glob("checkpoint_trn-*")}
+        first.kill()
+        first.wait()
+        assert {name: (out / name).read_bytes() for name in before} == before
+
+    new = standalone(dataset, out, *options)
+    assert new.wait(DEADLINE) == 1
+    assert f"error: {out}: holds a training run already (checkpoint_" in Path(f"{out}.log").read_text()
     process = standalone(dataset, out, *options, "--resume", "auto")
     assert process.wait(DEADLINE) == 0, Path(f"{out}.log").read_text()
     name = f"checkpoint_trn-3_{STEPS}.ckpt"
@@ -88,18 +119,26 @@ needs_two_ranks = pytest.mark.skipif(
 
 
 @needs_two_ranks
-def test_two_ranks_compute_what_one_does(dataset, tmp_path):
-    """The gradients are clipped in every step, which after the ranks' average gives what one process gets, and before
-    it does not."""
-    options = ["--max_steps", "4", "--clip_grad_norm", "0.5", "--eval_interval", "9"]
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["0.5", "1e9"])
+def test_two_ranks_compute_what_one_does(dataset, tmp_path, limit):
+    """A limit that every step exceeds shows gradients that are clipped before the ranks' average; a limit that none
+    exceeds shows gradients that are summed instead."""
+    options = ["--clip_grad_norm", limit, "--eval_interval", "1"]
     one, two = tmp_path / "one", tmp_path / "two"
-    process = standalone(dataset, one, *options)
+    process = standalone(dataset, one, *options, "--max_steps", "4")
     assert process.wait(DEADLINE) == 0, Path(f"{one}.log").read_text()
-    process = distributed(dataset, two, *options)
-    assert process.wait(DEADLINE) == 0, Path(f"{two}.log").read_text()
+    for more in (["--max_steps", "2"], ["--max_steps", "4", "--resume", "auto"]):  # stopped inside an epoch
+        process = distributed(dataset, two, *options, *more)
+        assert process.wait(DEADLINE) == 0, Path(f"{two}.log").read_text()
 
-    losses = [[line for line in Path(f"{out}.log").read_text().splitlines() if "loss is" in line] for out in (one, two)]
-    assert len(losses[0]) == len(losses[1]) == 4
+    logs = [Path(f"{out}.log").read_text().splitlines() for out in (one, two)]
+    losses = [[line for line in log if "loss is" in line] for log in logs]
+    assert [line.split(",")[0] for line in losses[0]] == [line.split(",")[0] for line in losses[1]]
+    assert len(losses[0]) == 4
+    validations = [[line.split(":INFO:")[1] for line in log if "validation after" in line] for log in logs]
+    assert validations[0] == validations[1][-2:]  # before them is one at the stop
+    assert all(line.endswith("; 5 clips") for line in validations[0])
     assert "loss is" in (two / "train_rank1.log").read_text()
     expected, _ = checkpoint.read_checkpoint(one / "checkpoint_trn-2_1.ckpt")
     found, _ = checkpoint.read_checkpoint(two / "checkpoint_trn-2_1.ckpt")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 import eval as evaluation_program
 import train as training_program
@@ -18,11 +20,12 @@ from model_utils.errors import InputError
 from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.data import clips
-from src.data.clips import VideoRecord
-from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation
-from src.ops.ranks import ALONE
+from src.data.clips import EvaluationLoader, VideoRecord
+from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
+from src.evaluation.scoring import ClipScorer
+from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from src.transforms import test_crops as crops_of
+from src.transforms import cut_crops
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
@@ -36,7 +39,6 @@ class SmallNetwork(nn.Cell):
 
     def __init__(self):
         super().__init__()
-        self.base_model = SimpleNamespace(feature_channels=1)
         rng = np.random.default_rng(0)
         self.bn = nn.BatchNorm1d(9)
         self.fc = nn.Dense(9, 3)
@@ -117,7 +119,7 @@ def test_frame_orders():
     record = VideoRecord("clip", 40, 0)
 
     def frames(order, seed=0, index=0):
-        return clips.evaluated_frames(record, index, 8, frame_order=order, observe=1.0, seed=seed).tolist()
+        return EvaluationLoader("", 8, SIDE, 1, order, seed=seed).frame_indices(record, index).tolist()
 
     assert frames("natural") == natural.tolist()
     assert frames("reversed") == natural.tolist()[::-1]
@@ -142,9 +144,11 @@ def test_observed_fractions_increase():
 # ------------------------------------------------------------------------------------------------------------- scores
 
 
-def options_of(**changes):
-    values = {"frame_order": "natural", "relations": "all", "seed": 3, "on_error": "stop", "eval_workers": 1}
-    return settings(**{**values, **changes})
+def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=(), ranks=ALONE):
+    loader = EvaluationLoader(dataset / "20bn-jester-v1", 3, SIDE, crops, seed=seed, **dict(loading))
+    options = {"subsample_num": 2, "seed": seed, **dict(scoring)}
+    scorer = ClipScorer(network, test_crops=crops, batch_size=batch_size, **options)
+    return Evaluator(scorer, loader, records_of(dataset), workers=workers, ranks=ranks)
 
 
 def records_of(dataset):
@@ -154,8 +158,8 @@ def records_of(dataset):
 @pytest.mark.parametrize("frame_order", ["natural", "reversed"])
 def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
     network = SmallNetwork()
-    records, root = records_of(dataset), dataset / "20bn-jester-v1"
-    evaluator = Evaluator(network, records, root, options_of(frame_order=frame_order), test_crops=5, batch_size=4)
+    root = dataset / "20bn-jester-v1"
+    evaluator = evaluator_of(dataset, network, crops=5, loading={"frame_order": frame_order})
     scored = evaluator(observe=0.5)
     assert scored.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert scored.indices.tolist() == list(range(NUM_CLIPS))
@@ -164,7 +168,7 @@ def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
         half = -(-(9 + index) // 2)
         chosen = [int(half / 3 * (i + 0.5)) for i in range(3)]
         frames = clips.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
-        video = crops_of(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
+        video = cut_crops(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
         video = video.transpose(0, 1, 4, 2, 3).reshape(5, 9, SIDE, SIDE)
         np.testing.assert_allclose(scored.scores[index], network(Tensor(video)).asnumpy().mean(0), rtol=1e-3, atol=1e-4)
 
@@ -174,14 +178,11 @@ class ReadsRelations(SmallNetwork):
         return super().construct(video) + relations.reshape((-1, 4)).astype("float32").mean(1, keep_dims=True) / 8
 
 
-def test_scores_do_not_depend_on_workers_and_batches(dataset, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    network = ReadsRelations()
-    records, root = records_of(dataset), dataset / "20bn-jester-v1"
-    results = []
+def test_scores_do_not_depend_on_workers_and_batches(dataset):
+    network, results = ReadsRelations(), []
+    options = {"loading": {"frame_order": "shuffled"}, "scoring": {"relations": "sampled"}}
     for workers, batch_size in ((1, 1), (2, 4)):
-        options = options_of(eval_workers=workers, relations="sampled", frame_order="shuffled")
-        results.append(Evaluator(network, records, root, options, test_crops=1, batch_size=batch_size)())
+        results.append(evaluator_of(dataset, network, batch_size=batch_size, workers=workers, **options)())
     np.testing.assert_allclose(results[0].scores, results[1].scores, rtol=1e-5, atol=1e-5)
     assert np.array_equal(results[0].scores.argmax(1), results[1].scores.argmax(1))
     assert len(np.unique(results[0].scores, axis=0)) == NUM_CLIPS
@@ -190,9 +191,38 @@ def test_scores_do_not_depend_on_workers_and_batches(dataset, monkeypatch):
 def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(dataset):
     network = SmallNetwork()
     network.fc.bias.set_data(Tensor(np.array([0, np.nan, 0], np.float32)))
-    options = options_of()
-    with pytest.raises(InputError, match="clip clip0: the network's scores are no finite"):
-        Evaluator(network, records_of(dataset), dataset / "20bn-jester-v1", options, test_crops=1, batch_size=4)()
+    with pytest.raises(InputError, match="clip clip0: the network's scores are NaN or infinite"):
+        evaluator_of(dataset, network)()
+
+
+def test_an_evaluator_is_built_from_all_its_settings():
+    """Each value is another one than the default."""
+    keys = {"dataset_root": "root", "images_dir_name": "frames", "num_segments": 5, "image_size": 64, "seed": 11}
+    keys.update(frame_order="reversed", relations="sampled", subsample_num=7, on_error="skip")
+    records, mirrored = [VideoRecord("clip", 5, 0)], np.array([0])
+    ranks, network = Ranks(2, 4), SmallNetwork()
+    options = {"test_crops": 5, "batch_size": 6, "workers": 3, "mirrored": mirrored, "ranks": ranks}
+    evaluator = build_evaluator(SimpleNamespace(**keys), network, records, **options)
+    assert evaluator.loader == EvaluationLoader(Path("root/frames"), 5, 64, 5, "reversed", 1.0, 11)
+    assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
+    scorer = evaluator.scorer
+    assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
+    assert (scorer.mirrored is mirrored, scorer.relations, scorer.subsample_num, scorer.seed) == (
+        True,
+        "sampled",
+        7,
+        11,
+    )
+
+
+def test_ranks_score_the_list_together(dataset):
+    network = SmallNetwork()
+    alone = evaluator_of(dataset, network)()
+    parts = [evaluator_of(dataset, network, ranks=Ranks(rank, 4))() for rank in range(4)]
+    indices = np.concatenate([part.indices for part in parts])
+    assert indices.tolist() == [0, 4, 1, 5, 2, 3]
+    scores = np.concatenate([part.scores for part in parts])
+    np.testing.assert_allclose(scores, alone.scores[indices], rtol=1e-5, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------ eval.py
@@ -221,6 +251,22 @@ def test_evaluation_leaves_log_and_results(evaluate):
     assert metrics["protocol"].items() >= expected.items()
     assert metrics["protocol"]["num_segments"] == 3  # the checkpoint's
     assert len(metrics["protocol"]["ckpt_sha256"]) == 64
+
+
+def test_mistakes_are_shown_as_the_network_saw_them_last(evaluate, dataset, monkeypatch):
+    """Frames of the whole clip, played backwards, although the network first saw half of it."""
+    shown = []
+    monkeypatch.setattr("src.evaluation.page._strip", lambda frames: shown.append(frames) or b"")
+    _, _, folder = evaluate("--observe", "0.5,1.0", "--frame_order", "reversed")
+    wrong = [row["clip"] for row in read_csv(folder / "predictions.csv") if row["true"] != row["predicted"]]
+    expected = []
+    for clip in wrong:
+        length = len(list((dataset / "20bn-jester-v1" / clip).iterdir()))
+        numbers = [int(length / 3 * (i + 0.5)) + 1 for i in (2, 1, 0)]
+        expected.append([cv2.imread(str(dataset / f"20bn-jester-v1/{clip}/{number:05d}.jpg")) for number in numbers])
+    assert shown
+    for frames in shown:
+        assert any(np.array_equal(frames, others) for others in expected)
 
 
 def test_a_clip_that_cannot_be_read_is_left_out_if_asked(evaluate, broken):
@@ -269,6 +315,74 @@ def test_the_test_split_with_classes_is_scored(evaluate, broken):
     assert len((folder / "submission.csv").read_text().splitlines()) == 5
 
 
+@pytest.mark.parametrize(("split", "expected"), [("train", "clip1 clip4"), ("val", "clip0 clip2"), ("test", "clip5")])
+def test_each_split_is_scored_from_its_own_list(evaluate, broken, split, expected):
+    root, _ = broken
+    lists = {"train": "clip1 10 0\nclip4 13 1\n", "val": "clip0 9 0\nclip2 5 1\n", "test": "clip5 14 2\n"}
+    for name, text in lists.items():
+        (root / f"{name}_videofolder.txt").write_text(text)
+    metrics, _, folder = evaluate("--split", split, root=root)
+    assert [row["clip"] for row in read_csv(folder / "predictions.csv")] == expected.split()
+    assert metrics["protocol"]["list_file"] == str(root / f"{split}_videofolder.txt")
+
+
+def softmax_of(rows):
+    exponentials = np.exp(rows - rows.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def assert_predictions(folder, scores):
+    """That predictions.csv holds these scores' best classes and their probabilities."""
+    rows = read_csv(folder / "predictions.csv")
+    assert [row["predicted"] for row in rows] == [CLASSES[best] for best in scores.argmax(1)]
+    written = [float(row["probability"]) for row in rows]
+    np.testing.assert_allclose(written, softmax_of(scores.astype(np.float64)).max(1), atol=2e-4)
+
+
+class Sides(SmallNetwork):
+    """How much brighter the left half is, for the first class alone: mirroring changes the sign."""
+
+    def construct(self, video, relations=None, dropout_mask=None):
+        first = video[:, :3]
+        left, right = first[..., : SIDE // 2].mean((1, 2, 3)), first[..., SIDE // 2 :].mean((1, 2, 3))
+        return ops.stack((left - right, 0 * left, 0 * left + 0.3), 1)
+
+
+@pytest.mark.parametrize("flip", ["label_aware", "plain", "none"])
+def test_ten_crops_swap_the_classes_of_mirrored_crops_back_if_mirroring_changed_them(
+    evaluate, dataset, flip, monkeypatch
+):
+    network = Sides()
+    monkeypatch.setattr("src.training.checkpoint.load_parameters", lambda *_: [])
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, num_classes: network)
+    _, _, folder = evaluate("--test_crops", "10", "--flip", flip)
+    scores, others = [], []
+    for index in range(NUM_CLIPS):
+        chosen = sampling.test_segments(9 + index, 3)
+        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", chosen), SIDE, 10)
+        video = pixels.astype(np.float32) - np.float32([104, 117, 128])
+        logits = network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(10, 9, SIDE, SIDE))).asnumpy()
+        swapped = logits.copy()
+        swapped[1::2] = logits[1::2][:, [1, 0, 2]]  # Swiping Left is a mirrored Swiping Right
+        both = swapped.mean(0), logits.mean(0)
+        scores.append(both[flip != "label_aware"])
+        others.append(both[flip == "label_aware"])
+    assert np.ptp(softmax_of(np.array(scores)).max(1) - softmax_of(np.array(others)).max(1)) > 0.01
+    assert_predictions(folder, np.array(scores))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_seed_decides_how_frames_are_shuffled(evaluate, dataset, seed):
+    _, _, folder = evaluate("--frame_order", "shuffled", "--seed", str(seed))
+    network, scores = SmallNetwork().set_train(False), []
+    for index in range(NUM_CLIPS):
+        order = sampling.generator(seed, 0, index, "shuffle").permutation(sampling.test_segments(9 + index, 3))
+        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", order), SIDE, 1)
+        video = pixels.astype(np.float32) - np.float32([104, 117, 128])
+        scores.append(network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(1, 9, SIDE, SIDE))).asnumpy()[0])
+    assert_predictions(folder, np.array(scores))
+
+
 def test_only_the_test_list_may_lack_classes(evaluate):
     with pytest.raises(InputError, match=r"test_videofolder\.txt:1: class index -1; expected 0 to 2"):
         evaluate("--eval_list_file_name", "test_videofolder.txt")
@@ -281,7 +395,7 @@ class FakeEvaluator:
     """Answers with one result after the other: the places of the true classes of some clips."""
 
     ranks = ALONE
-    images_root = "images"
+    loader = SimpleNamespace(images_root="images")
 
     def __init__(self, *results):
         self.results = list(results)
@@ -290,6 +404,11 @@ class FakeEvaluator:
         places = np.array(self.results.pop(0))
         scores = np.tile(np.arange(9, -1, -1, dtype=np.float32), (len(places), 1))
         return ScoredClips(scores, places, np.arange(len(places)), {})
+
+
+def test_the_fifth_place_counts_for_top5_and_the_sixth_does_not():
+    assert Validation(FakeEvaluator([4, 4, 4, 5]))() == Accuracy(0.0, 0.75, 4)
+    assert Validation(FakeEvaluator([0, 1, 4, 5]))() == Accuracy(0.25, 0.75, 4)
 
 
 def test_best_validation_is_remembered():
@@ -326,6 +445,55 @@ def losses(log):
     return [line for line in log.splitlines() if "loss is" in line]
 
 
+def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch):
+    """Against the running mean worked out by hand from the batches that the network was given."""
+    modes, means = [], []
+
+    class Watched(SmallNetwork):
+        def construct(self, video, relations=None, dropout_mask=None):
+            modes.append(self.training)
+            if self.training:
+                means.append(video.reshape((-1, 9, SIDE * SIDE)).mean(2).asnumpy().mean(0) / 8)
+            return super().construct(video)
+
+    monkeypatch.setattr("src.tsn.build_network", lambda config, num_classes: Watched())
+    _, _, folder = train("--epochs_num", "2", "--eval_interval", "1")
+    assert modes == ([True] * 3 + [False] * 3) * 2
+    expected = np.zeros(9)
+    for mean in means:
+        expected = 0.9 * expected + 0.1 * mean
+    moving, _ = read_checkpoint(folder / "checkpoint_trn-2_3.ckpt")
+    np.testing.assert_allclose(moving["bn.moving_mean"].asnumpy(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
+    """With 5 cores and 2 ranks on this node each rank starts 2 workers at most."""
+    monkeypatch.setattr("os.cpu_count", lambda: 5)
+    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "2")
+    seen = {}
+
+    def watch(original):
+        def watched(loader, records, **options):
+            seen[original.__name__] = loader, len(records), options
+            return original(loader, records, **options)
+
+        monkeypatch.setattr(tsn_dataset, original.__name__, watched)
+
+    watch(tsn_dataset.training_batches)
+    watch(tsn_dataset.evaluation_batches)
+    options = "--epochs_num 1 --train_workers 8 --eval_workers 7 --width_mult 0.0625 --subsample_num 1 --seed 3"
+    train(*options.split(), "--flip", "plain", "--dropout", "0.25")
+    loader, clips_listed, options = seen["training_batches"]
+    expected = {"num_segments": 3, "image_size": SIDE, "subsample_num": 1, "seed": 3, "flip": "plain", "dropout": 0.25}
+    assert vars(loader).items() >= {**expected, "features": 64}.items()  # of 1024 * 0.0625
+    assert loader.mirrored.tolist() == [1, 0, 2]
+    assert clips_listed == NUM_CLIPS
+    assert options.items() >= {"batch_size": 2, "workers": 2, "epochs": 1, "first_epoch": 0, "first_step": 0}.items()
+    loader, clips_listed, options = seen["evaluation_batches"]
+    assert (loader.test_crops, loader.seed, clips_listed) == (1, 3, NUM_CLIPS)
+    assert options.items() >= {"batch_size": 2, "workers": 2}.items()
+
+
 def test_validating_changes_nothing_in_the_training(train):
     log, rows, folder = train("--epochs_num", "3", "--log_interval", "1", "--eval_interval", "0")
     assert [row["top1"] for row in rows] == [""] * 3
@@ -358,8 +526,7 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     network = SmallNetwork()
     for parameter in network.get_parameters():
         parameter.set_data(parameters[parameter.name])
-    root, options = dataset / "20bn-jester-v1", options_of()
-    scored = Evaluator(network, records_of(dataset), root, options, test_crops=1, batch_size=1)()
+    scored = evaluator_of(dataset, network, batch_size=1)()
     assert np.mean(scored.scores.argmax(1) == scored.labels) == pytest.approx(best[0])
 
 

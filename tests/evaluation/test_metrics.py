@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -113,16 +115,41 @@ def test_reversed_classes_of_jester():
 
 
 def test_accuracy_on_pairs_and_on_the_rest():
-    categories = ["Swiping Left", "Swiping Right", "Stop Sign"]
-    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2])
-    predicted = np.array([0, 1, 1, 0, 2, 2, 2, 0])
+    """Each number is another one, and would be another one with true and predicted classes exchanged."""
+    categories = ["Swiping Left", "Swiping Right", "Stop Sign", "Zooming In With Full Hand"]
+    labels = np.array([0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 3])  # Zooming In has no opposite here
+    predicted = np.array([0, 1, 2, 1, 2, 1, 2, 0, 0, 0, 3])
     expected = {
-        "pair_clips": 5,
-        "pair_top1": 1 / 5,
-        "pair_answered_opposite": 3 / 5,
-        "rest_clips": 3,
-        "rest_top1": 2 / 3,
+        "pair_clips": 6,  # predicted are 7
+        "pair_top1": 3 / 6,
+        "pair_answered_opposite": 1 / 6,
+        "rest_clips": 5,
+        "rest_top1": 2 / 5,
     }
-    assert summarise(np.eye(3)[predicted], labels, categories)["order"] == pytest.approx(expected)
-    assert order_metrics(labels[:5], predicted[:5], np.array([1, 0, -1]))["rest_top1"] is None
-    assert "order" not in summarise(np.eye(3)[predicted], labels, ["a", "b", "c"])
+    assert reversed_classes(categories).tolist() == [1, 0, -1, -1]
+    assert summarise(np.eye(4)[predicted], labels, categories)["order"] == pytest.approx(expected)
+    assert order_metrics(labels[:6], predicted[:6], np.array([1, 0, -1, -1]))["rest_top1"] is None
+    assert order_metrics(labels[6:], predicted[6:], np.array([1, 0, -1, -1]))["pair_top1"] is None
+    # Only the true class's opposite counts: 2 for the class 0, none for the class 2.
+    one_way = order_metrics(np.array([0, 0, 2, 2]), np.array([2, 1, 0, 0]), np.array([2, -1, -1]))
+    assert (one_way["pair_clips"], one_way["pair_answered_opposite"], one_way["rest_clips"]) == (2, 0.5, 2)
+    assert "order" not in summarise(np.eye(4)[predicted], labels, ["a", "b", "c", "d"])
+
+
+def test_the_sixth_place_is_not_among_the_best_five():
+    scores = np.arange(7, 0, -1, dtype=np.float32)[None].repeat(7, 0)  # class i has place i
+    assert true_class_rank(scores, np.arange(7)).tolist() == list(range(7))
+    assert topk_accuracy(scores, np.arange(7), 5) == 5 / 7
+    assert topk_accuracy(scores, np.full(7, 5), 5) == 0
+
+
+def test_many_classes_in_little_memory():
+    """The validation list of a data set with 1,700 classes: numbers of the size of the scores, not of their square."""
+    rng = np.random.default_rng(0)
+    scores, labels = rng.random((5000, 1700), np.float32), rng.integers(0, 1700, 5000)
+    scores[np.arange(0, 5000, 2), labels[::2]] = 2
+    tracemalloc.start()
+    summary = summarise(scores, labels, [f"class {i}" for i in range(1700)])
+    assert tracemalloc.get_traced_memory()[1] < 4 * 1700**2 * 8
+    tracemalloc.stop()
+    assert summary["top1"] == pytest.approx(0.5, abs=0.01)

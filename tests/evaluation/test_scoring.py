@@ -1,14 +1,36 @@
-import os
-
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
-from src import tsn_dataset
-from src.data.clips import VideoRecord
-from src.evaluation.scoring import ClipScorer, average_crops
+from src import sampling, tsn_dataset
+from src.data.clips import EvaluationLoader, VideoRecord
+from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
+from src.trn import MultiScaleTRN
+from src.tsn import TSN
 from tests.helpers.clips import write_clip
-from tests.helpers.networks import SIDE, seeing_network
+from tests.helpers.networks import SIDE
+
+
+class PatchBackbone(nn.Cell):
+    """Means of 4 x 4 patches and one layer: quick, and sensitive to what lies where."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.fc = nn.Dense(3 * 16, channels)
+
+    def construct(self, frames, dropout_mask=None):
+        patches = frames.reshape((-1, 3, 4, SIDE // 4, 4, SIDE // 4)).mean((3, 5))
+        return self.fc(patches.reshape((-1, 3 * 16)) / 8)
+
+
+def small_network(subsample_num=2):
+    """A TRN whose scores depend on every part of three frames and on their order."""
+    network = TSN(PatchBackbone(8), MultiScaleTRN(3, 8, 3, subsample_num), 3)
+    rng = np.random.default_rng(1)
+    for parameter in network.get_parameters():
+        scale = np.sqrt(2 / np.prod(parameter.shape[1:]))  # keeps the size of what passes through
+        parameter.set_data(Tensor(rng.normal(scale=scale, size=parameter.shape).astype(np.float32)))
+    return network.set_train(False)
 
 
 def clips(count, crops, seed=0):
@@ -25,7 +47,7 @@ def network_scores(network, pixels):
 
 @pytest.mark.parametrize("crops", [1, 5, 10])
 def test_scores_are_the_mean_over_crops(crops):
-    network = seeing_network()
+    network = small_network()
     pixels = clips(2, crops)
     scores = ClipScorer(network, test_crops=crops, batch_size=2)(pixels, np.arange(2))
     np.testing.assert_allclose(scores, network_scores(network, pixels).mean(1), rtol=1e-4, atol=1e-5)
@@ -33,7 +55,7 @@ def test_scores_are_the_mean_over_crops(crops):
 
 @pytest.mark.parametrize("relations", ["all", "sampled"])
 def test_scores_do_not_depend_on_the_batch(relations):
-    network = seeing_network()
+    network = small_network()
     pixels = clips(3, 5)
     options = {"test_crops": 5, "relations": relations, "subsample_num": 2, "seed": 3}
     together = ClipScorer(network, batch_size=4, **options)(pixels, np.array([5, 6, 7]))
@@ -43,18 +65,17 @@ def test_scores_do_not_depend_on_the_batch(relations):
 
 
 @pytest.mark.parametrize("relations", ["all", "sampled"])
-def test_two_evaluations_agree_to_the_last_digit(tmp_path, monkeypatch, relations):
-    """For any number of workers, and whether a batch was full or had to be filled up."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+def test_two_evaluations_agree_to_the_last_digit(tmp_path, relations):
+    """For any number of workers, and whether a batch was full or had to be padded."""
     records = [VideoRecord(f"{i}", 5, 0) for i in range(8)]
     for i in range(8):
         write_clip(tmp_path / str(i), 5, 40, 50, seed=i)
-    network = seeing_network()
+    network = small_network()
     scorer = ClipScorer(network, test_crops=5, batch_size=4, relations=relations, subsample_num=2, seed=1)
 
     def evaluate(clips, workers):
-        options = {"num_segments": 3, "image_size": SIDE, "test_crops": 5, "batch_size": 4, "workers": workers}
-        batches = tsn_dataset.evaluation_batches(clips, tmp_path, **options)
+        loader = EvaluationLoader(tmp_path, 3, SIDE, test_crops=5)
+        batches = tsn_dataset.evaluation_batches(loader, clips, batch_size=4, workers=workers)
         return np.concatenate([scorer(pixels, indices) for pixels, _, indices, _ in batches])
 
     expected = evaluate(records, workers=1)
@@ -95,3 +116,26 @@ def test_a_class_without_a_mirror_class_keeps_the_score_of_the_plain_crop():
     averaged = average_crops(logits, np.array([-1, 1, 2]))
     np.testing.assert_allclose(averaged[:, 0], logits[:, 0::2, 0].mean(1), rtol=1e-6)
     np.testing.assert_allclose(averaged[:, 1:], logits[:, :, 1:].mean(1), rtol=1e-5)
+
+
+def test_sampled_relations_depend_on_seed_and_clip_alone():
+    indices = np.array([3, 4, 3])
+    drawn = drawn_relations(8, 3, 0, indices)
+    for index, relations in zip(indices, drawn):
+        rng = sampling.generator(0, 0, int(index), "relations")
+        np.testing.assert_array_equal(relations, sampling.sample_relations(8, 3, rng))
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn, drawn_relations(8, 3, 1, indices))
+
+
+@pytest.mark.parametrize("subsample_num", [1, 2])
+def test_sampled_relations_reach_the_network(subsample_num):
+    """With seed, index and number as given."""
+    network, pixels = small_network(subsample_num), clips(1, 1)
+    relations = sampling.sample_relations(3, subsample_num, sampling.generator(7, 0, 12, "relations"))
+    video = pixels[0].astype(np.float32) - np.float32([104, 117, 128])
+    video = video.transpose(0, 1, 4, 2, 3).reshape(1, 9, SIDE, SIDE)
+    expected = network(Tensor(video), Tensor(relations[None])).asnumpy()
+    options = {"test_crops": 1, "relations": "sampled", "subsample_num": subsample_num, "seed": 7}
+    scores = ClipScorer(network, **options)(pixels, np.array([12]))
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)

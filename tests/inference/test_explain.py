@@ -7,16 +7,20 @@ from itertools import combinations
 import cv2
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from mindspore import Tensor
 
-from src.evaluation import report
+from src.evaluation import plots
 from src.evaluation.scoring import ClipScorer
-from src.inference import explain
-from src.transforms import test_crops as crops_of
+from src.inference import explain, explanation_picture
+from src.transforms import cut_crops
 from src.trn import AverageConsensus, SingleScaleTRN
+from src.tsn import prepare_for_inference
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
 from tests.test_trn import CLASSES, FEATURES, make_head, relation_scores
+
+TIMES = np.array([0.25, 0.75, 1.25])
 
 
 def test_each_tuple_contributes_its_share_of_the_expected_score():
@@ -58,21 +62,32 @@ def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type)
     network = ordering_network(consensus_type)
     frames = changing_frames(3)
     scales = explain.explain_frames(network, frames, SIDE)
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(scales), expected, rtol=0, atol=1e-5)
 
 
 def test_with_the_real_backbone():
     network = seeing_network()
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    expected = ClipScorer(network, test_crops=1)(crops_of(frames, SIDE, 1)[None], np.zeros(1))[0]
+    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
     np.testing.assert_allclose(explain.scores(explain.explain_frames(network, frames, SIDE)), expected, atol=1e-5)
     assert np.abs(expected).max() > 0.1
 
 
+def test_a_network_prepared_for_inference_is_explained_alike():
+    network, features = seeing_network(), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
+    plain = explain.explain_features(network.consensus, features, np.zeros(8))
+    prepare_for_inference(network)
+    prepared = explain.explain_features(network.consensus, features, np.zeros(8))
+    expected = network.consensus(Tensor(features[None])).asnumpy()[0]
+    np.testing.assert_allclose(explain.scores(prepared), expected, atol=1e-5)
+    for ours, theirs in zip(prepared, plain):
+        np.testing.assert_array_equal(ours.contributions, theirs.contributions)
+
+
 def test_what_json_says():
     scales = explain.explain_frames(ordering_network(), changing_frames(3), SIDE)
-    said = explain.describe(scales, 2, NAMES, np.array([4, 10, 17]))
+    said = explain.explain_class(scales, 2, NAMES, np.array([4, 10, 17]))
     total = explain.scores(scales)
     assert (said["label"], said["score"]) == ("Red", pytest.approx(total[2]))
     assert said["probability"] == pytest.approx(np.exp(total[2]) / np.exp(total).sum())
@@ -88,21 +103,55 @@ def test_what_json_says():
 
 def test_the_picture_shows_the_frames_of_the_best_tuples():
     """Frames of one plain colour each: in the row of a scale those of its best tuple have their colour, others pale."""
-    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]  # blue, green, red
     frames = [np.full((60, 80, 3), colour, np.uint8) for colour in colours]
     tuples = [np.array([[0, 1, 2]]), np.array([[0, 1], [0, 2], [1, 2]])]
     contributions = [np.array([[2.0]]), np.array([[-1.0], [3.0], [0.5]])]
     scales = [explain.Scale(t, c, np.zeros(1)) for t, c in zip(tuples, contributions)]
-    figure = explain.draw(scales, 0, ["Wave"], frames, np.array([3, 9, 15]), 12.0)
-    image = cv2.imdecode(np.frombuffer(report.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)
+    figure = explanation_picture.draw_explanation(
+        scales, 0, ["Wave"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25])
+    )
+    image = cv2.imdecode(np.frombuffer(plots.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)  # BGR
     axes = figure.axes[0].get_position()
     height, width = image.shape[:2]
-    shown = []
-    for row in range(3):
-        y = height * (1 - axes.y1 + axes.height * (row + 0.5) / 3)
-        xs = [width * (axes.x0 + axes.width * (column + 0.5) / 3) for column in range(3)]
-        shown.append([bool(image[int(y), int(x)].min() < 60) for x in xs])
-    assert shown == [[True] * 3, [True, False, True], [True] * 3]  # clip, two frames, three frames
-    said = [text.get_text() for part in (figure, figure.axes[1]) for text in part.texts]
-    assert "Wave: 100.0%" in said
-    assert "+2.50 of 3 tuples, the one shown +3.000" in said
+    middles = (np.arange(3) + 0.5) / 3
+    ys = (height * (1 - axes.y1 + axes.height * middles)).astype(int)
+    xs = (width * (axes.x0 + axes.width * middles)).astype(int)
+    clear = np.array(colours)
+    pale = 255 - 0.15 * (255 - clear)
+    rows = [clear, [clear[0], pale[1], clear[2]], clear]  # clip, two frames, three frames
+    np.testing.assert_allclose(image[np.ix_(ys, xs)], np.array(rows), atol=2)
+
+
+def test_the_picture_says_what_each_scale_contributes():
+    tuples = [np.array([[0, 1, 2]]), np.array([[0, 1], [0, 2], [1, 2]])]
+    contributions = [np.array([[9.0, -2.0]]), np.array([[9.0, -1.0], [9.0, 3.0], [9.0, 0.5]])]
+    biases = [np.array([0.0, 0.25]), np.array([0.0, 0.5])]
+    scales = [explain.Scale(*scale) for scale in zip(tuples, contributions, biases)]
+    frames = [np.zeros((60, 80, 3), np.uint8)] * 3
+    figure = explanation_picture.draw_explanation(
+        scales, 1, ["Wave", "Say $x_{$"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25])
+    )
+    pictures, bars = figure.axes
+    # Class 1 has -2 + 0.25 + (-1 + 3 + 0.5) + 0.5 = 1.25, class 0 has 9 + 27.
+    said = {text.get_text() for text in figure.texts}
+    assert said == {"Say $x_{$: 0.0%", "score 1.25 = +0.50 of frame tuples +0.75 of biases"}
+    assert [label.get_text() for label in pictures.get_yticklabels()] == ["clip", "2 frames", "3 frames"]
+    times = ["frame 3\n0.25 s", "frame 9\n0.75 s", "frame 15\n1.25 s"]
+    assert [label.get_text() for label in pictures.get_xticklabels()] == times
+    assert [(text.get_text(), text.xy[1]) for text in bars.texts] == [
+        ("+2.50 of 3 tuples, the one shown +3.000", pytest.approx(1.36)),
+        ("-2.00", pytest.approx(2.36)),
+    ]
+    drawn = [(bar.get_width(), bar.get_y() + bar.get_height() / 2, bar.get_facecolor()) for bar in bars.patches]
+    assert drawn == [
+        (2.5, pytest.approx(1.6), to_rgba(plots.BLUE)),  # the row of two frames lies from 1 to 2
+        (-2.0, pytest.approx(2.6), to_rgba(plots.ORANGE)),
+    ]
+    assert bars.get_ylim() == pictures.get_ylim() == (3, 0)
+    assert len(plots.png_bytes(figure)) > 1000
+
+
+def test_a_picture_of_wide_frames_is_bounded():
+    frames = [np.zeros((10, 4000, 3), np.uint8)] * 3
+    assert explanation_picture._grid(frames, [range(3)]).shape == (94, 3 * 364, 3)

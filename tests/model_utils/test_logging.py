@@ -1,6 +1,7 @@
 """The log: the form of its lines, and where they go."""
 
 import io
+import os
 import re
 import sys
 
@@ -76,3 +77,9 @@ def test_lines_stand_above_a_progress_bar(monkeypatch):
         logger.info("message")
     # The bar is wiped first ("\r", blanks, "\r"), so that the line begins at the left edge.
     assert re.search(r"\r +\r" + STAMP + ":INFO:message\n", terminal.getvalue())
+
+
+def test_names_that_are_not_utf8_are_logged(tmp_path):
+    get_logger(tmp_path).info("left out %s", os.fsdecode(b"caf\xe9"))
+    get_logger(rank=1)  # closes the file
+    assert (tmp_path / "train.log").read_text(encoding="utf-8").endswith("left out caf\\udce9\n")

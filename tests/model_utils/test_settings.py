@@ -29,14 +29,16 @@ USES = {
     "width_mult": "NETWORK FIXED PROTOCOL",
     "dropout": "FIXED",
     "freeze_bn": "FIXED",
-    "dataset_root": "FREE PATH IN_DATA",
+    "dataset_root": "FREE IN_DATA",
     "images_dir_name": "FREE",
     "categories_list_file_name": "FREE",
     "train_list_file_name": "FREE",
     "eval_list_file_name": "FREE",
     "image_size": "FOLLOWED EXPORTED FIXED PROTOCOL",
     "flip": "FOLLOWED EXPORTED FIXED PROTOCOL",
-    "pre_trained_backbone": "FREE PATH IN_LOAD",
+    "sliding_windows": "FIXED",
+    "background_class": "FIXED",
+    "pre_trained_backbone": "FREE IN_LOAD",
     "lr": "FIXED",
     "update_lr_epochs": "FIXED",
     "epochs_num": "FREE",
@@ -46,16 +48,16 @@ USES = {
     "momentum": "FIXED",
     "weight_decay": "FIXED",
     "clip_grad_norm": "FIXED",
-    "train_output_dir": "FREE PATH IN_OUTPUT",
+    "train_output_dir": "FREE IN_OUTPUT",
     "log_interval": "FREE",
     "ckpt_save_interval": "FREE",
     "ckpt_save_steps": "FREE",
     "keep_checkpoint_max": "FREE",
     "ckpt_save_on_master_only": "FREE",
-    "resume": "FREE PATH IN_LOAD",
+    "resume": "FREE IN_LOAD",
     "eval_interval": "FREE",
     "patience": "FREE",
-    "ckpt_file": "FREE PROTOCOL PATH IN_LOAD",
+    "ckpt_file": "FREE PROTOCOL IN_LOAD",
     "split": "FREE PROTOCOL",
     "relations": "EXPORTED FREE PROTOCOL",
     "test_crops": "FREE PROTOCOL",
@@ -64,11 +66,16 @@ USES = {
     "on_error": "FREE PROTOCOL",
     "eval_batch_size": "FREE",
     "eval_workers": "FREE",
-    "eval_output_dir": "FREE PATH IN_OUTPUT",
-    "export_output_dir": "FREE PATH IN_OUTPUT",
+    "eval_output_dir": "FREE IN_OUTPUT",
+    "export_output_dir": "FREE IN_OUTPUT",
     "model_name": "FREE",
     "file_format": "FREE",
     "export_batch_size": "FREE",
+    "event_on": "FREE",
+    "event_off": "FREE",
+    "event_share": "FREE",
+    "event_least": "FREE",
+    "event_early": "FREE",
     "device_target": "FREE PROTOCOL",
     "device_id": "FREE",
     "is_train_distributed": "FREE",
@@ -78,9 +85,9 @@ USES = {
     "data_url": "FREE",
     "train_url": "FREE",
     "checkpoint_url": "FREE",
-    "data_path": "FREE PATH",
-    "output_path": "FREE PATH",
-    "load_path": "FREE PATH",
+    "data_path": "FREE",
+    "output_path": "FREE",
+    "load_path": "FREE",
 }
 
 
@@ -96,7 +103,6 @@ def test_a_key(key):
     assert len(uses & {Use.FIXED, Use.FREE}) == 1
     assert len(uses & {Use.NETWORK, Use.FOLLOWED}) <= 1
     assert not uses & {Use.NETWORK, Use.FOLLOWED} or Use.FIXED in uses
-    assert not uses & {Use.IN_DATA, Use.IN_LOAD, Use.IN_OUTPUT} or Use.PATH in uses
 
 
 @pytest.mark.parametrize("use", Use)

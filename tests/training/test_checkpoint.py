@@ -256,7 +256,9 @@ def test_a_file_without_a_digest_loads_as_before(saved, tmp_path):
         ({"settings": {"consensus_type": "mean"}}, "expected TRNmultiscale, TRN or avg"),
         ({"categories": "abc"}, "categories 'abc', expected a list of names"),
         ({"categories": [1, 2, 3]}, "expected a list of names"),
-        ({"categories": ["a", "b"]}, "names 2 classes, but its network gives 3 scores"),
+        ({"categories": ["a", "b"]}, "num_classes 3, but names 2 classes"),
+        ({"num_classes": "3"}, "num_classes '3', expected a number"),
+        ({"num_classes": 4, "categories": []}, "of another shape .*3,. instead of .4,"),
     ],
 )
 def test_an_edited_description(saved, change, message):

@@ -1,0 +1,56 @@
+"""Text files with one entry a line: the lists of classes, of clips and of labels."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from pathlib import Path
+
+from model_utils.errors import InputError
+
+
+def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
+    """``(file:line, text)`` of every line, without the whitespace around the text.
+
+    The file is UTF-8, with or without a byte order mark; lines end as on Linux, Windows or macOS.
+
+    Args:
+        path: the file.
+        expected: what its lines are, for the messages.
+
+    Raises:
+        InputError: for a file that cannot be read, is empty or is not UTF-8, and for a NUL byte.
+    """
+    try:
+        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file with {expected}") from None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        number, byte = data.count(b"\n", 0, error.start) + 1, data[error.start]
+        reason = f"line {number} is not UTF-8: byte 0x{byte:02x}"
+        raise InputError(f"{path}: cannot be read ({reason}); expected a UTF-8 file with {expected}") from None
+    # str.splitlines would also split at characters that may stand in a name, such as U+2028.
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path}: empty file; expected {expected}")
+    rows = [(f"{path}:{number}", line.strip()) for number, line in enumerate(lines, 1)]
+    for place, line in rows:
+        if "\0" in line:
+            raise InputError(f"{place}: NUL byte; expected {expected}")
+    return rows
+
+
+def is_blank(path: str | os.PathLike) -> bool:
+    """Whether a file holds nothing but whitespace.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return not Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None

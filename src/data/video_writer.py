@@ -1,0 +1,79 @@
+"""A video file, written frame by frame, that takes its name only after every frame of it was read back."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from model_utils.errors import InputError
+from model_utils.util import write_whole
+from src.data.video import PLAUSIBLE_RATES, grabbed_frames, opencv_path, printable
+
+OUTPUT_SUFFIX, OUTPUT_CODEC = ".mp4", "mp4v"
+
+
+class VideoWriter:
+    """Writes frames uint8 [height, width, 3] BGR of one size into an MP4 file at a constant rate.
+
+    A context manager. The file is written under another name, read back and then renamed, so after an exception, or on
+    a full disk, an older file of that name is still there. MPEG-4 has only even sides: the last row of an odd height
+    and the last column of an odd width are left out.
+
+    Args:
+        path: name of the file, which ends in ``.mp4``.
+        rate: frames a second; clipped to PLAUSIBLE_RATES.
+
+    Raises:
+        InputError: if the file cannot be written or not read back.
+    """
+
+    def __init__(self, path: str, rate: float) -> None:
+        check_video_name(path)
+        self.name, self.path = printable(path), Path(path)
+        self.rate = float(np.clip(rate, *PLAUSIBLE_RATES))
+        self.stack = contextlib.ExitStack()
+        self.writer: cv2.VideoWriter | None = None
+        self.num_frames = 0
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        if self.writer is None:
+            self.writer = self._open(*frame.shape[:2])
+        self.writer.write(frame)
+        self.num_frames += 1
+
+    def __exit__(self, *raised: Any) -> None:
+        if self.writer is not None:
+            self.writer.release()
+        if raised[0] is None and self.num_frames:
+            with self.stack:  # renames the file at its end
+                self._check()
+        else:
+            self.stack.__exit__(*raised)
+
+    def _open(self, height: int, width: int) -> cv2.VideoWriter:
+        self.partial = self.stack.enter_context(write_whole(self.path, "video"))
+        path = self.stack.enter_context(opencv_path(self.partial))
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*OUTPUT_CODEC), self.rate, (width, height))
+        if not writer.isOpened():
+            raise InputError(f"{self.name}: cannot write a video of {width}x{height} pixels")
+        return writer
+
+    def _check(self) -> None:
+        """Counts the frames that can be read back: OpenCV's writer does not report a full disk."""
+        readable = sum(1 for _ in grabbed_frames(self.partial))
+        if readable != self.num_frames:
+            counts = f"{readable} of {self.num_frames} frames can be read back"
+            raise InputError(f"{self.name}: cannot write the video: {counts}; is the disk full?")
+
+
+def check_video_name(path: str) -> None:
+    """Raises InputError unless the name ends in ``.mp4``, the only format that VideoWriter writes."""
+    if Path(path).suffix.lower() != OUTPUT_SUFFIX:
+        raise InputError(f"{printable(path)}: expected the name of a video that ends in {OUTPUT_SUFFIX}")

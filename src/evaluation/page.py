@@ -1,0 +1,173 @@
+"""The report of an evaluation as one HTML page that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable
+
+import cv2
+import numpy as np
+
+from src.evaluation import plots
+from src.evaluation.metrics import confused_pairs, per_class
+from src.evaluation.plots import picture_or_warning, png_bytes
+from src.evaluation.tables import Evaluation, text_bytes
+
+TEMPLATE = "page.html.j2"
+PAIRS_SHOWN, MISTAKES_SHOWN, LEFT_OUT_SHOWN = 8, 2, 100
+STRIP_HEIGHT = 80  # pixels
+STRIP_FRAMES = 16  # at most
+WIDEST_FRAME = 4  # times its height
+LONG_VALUE = 24  # characters; a longer value of the protocol gets a line of its own
+
+FramesOf = Callable[[int], "list[np.ndarray]"]
+
+
+def render(evaluation: Evaluation, confusion_png: bytes | None, frames_of: FramesOf) -> bytes:
+    """The page as a UTF-8 file.
+
+    Args:
+        confusion_png: the picture of the confusion matrix; None where it could not be drawn.
+        frames_of: see ``results.write_results``; a clip whose frames cannot be read gets no picture.
+    """
+    # Imported here because it is needed once, at the end of an evaluation.
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    metrics, categories = evaluation.metrics, evaluation.categories
+    html = environment.get_template(TEMPLATE).render(
+        title=f"{Path(metrics['protocol']['ckpt_file']).name} on {metrics['clips']} clips",
+        tiles=tiles(metrics),
+        left_out=metrics["left_out"],
+        left_out_shown=LEFT_OUT_SHOWN,
+        protocol=[(key.replace("_", " "), str(value)) for key, value in metrics["protocol"].items()],
+        long_value=LONG_VALUE,
+        recognition=_recognition(metrics["observed"]),
+        several_observed=len(metrics["observed"]) > 1,
+        confusion=_data_uri(confusion_png, "png"),
+        most_confused=_most_confused(evaluation),
+        num_classes=len(categories),
+        named_classes=plots.NAMED_CLASSES,
+        classes=class_rows(evaluation),
+        mistakes=list(mistakes(evaluation, frames_of)),
+    )
+    return text_bytes(html)
+
+
+def tiles(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """The headline: (number, what it is)."""
+    low, high = metrics["top1_interval_95"]
+    shown = [
+        (_percent(metrics["top1"]), f"top-1 (95 % interval {100 * low:.1f} to {100 * high:.1f})"),
+        (_percent(metrics["top5"]), "top-5" + (f" ({metrics['top5_note']})" if "top5_note" in metrics else "")),
+        (_percent(metrics["class_mean"]["recall"]), "recall, mean over classes"),
+        (str(metrics["clips"]), f"clips of the {metrics['clips_listed']} listed"),
+    ]
+    order = metrics.get("order", {})
+    if order.get("pair_clips"):
+        shown += [
+            (_percent(order["pair_top1"]), f"top-1 on {order['pair_clips']} clips of reversible gestures"),
+            (_percent(order["pair_answered_opposite"]), "of these answered with the opposite gesture"),
+        ]
+    if order.get("rest_clips"):
+        shown.append((_percent(order["rest_top1"]), f"top-1 on the other {order['rest_clips']} clips"))
+    return shown
+
+
+def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """A row of the table for each class, those with the lowest recall first, those without clips last.
+
+    ``recall`` and ``f1`` are None for a class without clips, ``precision`` is None for a class that is no answer.
+    """
+    confusion, categories = evaluation.confusion, evaluation.categories
+    classes = per_class(confusion)
+    present, answered = classes["support"] > 0, confusion.any(0)
+    rows = []
+    for label in np.lexsort((classes["precision"], classes["recall"], ~present)):
+        other = classes["confused_with"][label]
+        rows.append(
+            {
+                "name": categories[label],
+                "clips": int(classes["support"][label]),
+                "recall": float(classes["recall"][label]) if present[label] else None,
+                "precision": float(classes["precision"][label]) if answered[label] else None,
+                "f1": float(classes["f1"][label]) if present[label] else None,
+                "confused_with": categories[other] if other >= 0 else None,
+                "times": int(confusion[label, other]) if other >= 0 else 0,
+            }
+        )
+    return rows
+
+
+def mistakes(evaluation: Evaluation, frames_of: FramesOf) -> Iterator[dict[str, Any]]:
+    """The most frequent kinds of mistakes; of each kind, the examples with the highest probability."""
+    categories, known = evaluation.categories, evaluation.known
+    for true, answer, count in confused_pairs(evaluation.confusion)[:PAIRS_SHOWN]:
+        rows = known[(evaluation.labels[known] == true) & (evaluation.predicted[known] == answer)]
+        probabilities = np.array([evaluation.probabilities(row) for row in rows])  # [clips of this kind, C]
+        examples = []
+        for place in np.argsort(-probabilities[:, answer], kind="stable")[:MISTAKES_SHOWN]:
+            row = int(rows[place])
+            strip = picture_or_warning(f"frames of clip {evaluation.clips[row]}", partial(_clip_strip, frames_of, row))
+            examples.append(
+                {
+                    "clip": evaluation.clips[row],
+                    "picture": _data_uri(strip, "jpeg"),
+                    "answered": float(probabilities[place, answer]),
+                    "true": float(probabilities[place, true]),
+                }
+            )
+        clips = int(evaluation.confusion[true].sum())
+        names = {"true": categories[true], "answer": categories[answer]}
+        yield {**names, "times": count, "clips": clips, "examples": examples}
+
+
+def _recognition(points: list[dict[str, float]]) -> str | None:
+    if len(points) < 2:
+        return None
+    picture = picture_or_warning("early recognition", lambda: png_bytes(plots.draw_recognition(points)))
+    return _data_uri(picture, "png")
+
+
+def _most_confused(evaluation: Evaluation) -> str | None:
+    """The readable part of a confusion matrix of many classes; None where the whole is readable or all is right."""
+    if len(evaluation.categories) <= plots.NUMBERED_CLASSES or not plots.most_confused(evaluation.confusion):
+        return None
+    picture = picture_or_warning(
+        "most confused classes",
+        lambda: png_bytes(plots.draw_most_confused(evaluation.categories, evaluation.confusion)),
+    )
+    return _data_uri(picture, "png")
+
+
+def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
+    return _strip(frames_of(row))
+
+
+def _strip(frames: list[np.ndarray]) -> bytes:
+    """Frames, uint8 [height, width, 3] BGR, side by side as a JPEG file; of many, some at equal distances."""
+    shown = np.linspace(0, len(frames) - 1, min(len(frames), STRIP_FRAMES)).round().astype(int)
+    height, width = frames[0].shape[:2]
+    size = min(max(1, round(width * STRIP_HEIGHT / height)), WIDEST_FRAME * STRIP_HEIGHT), STRIP_HEIGHT
+    small = [cv2.resize(frames[index], size, interpolation=cv2.INTER_AREA) for index in shown]
+    gap = np.full((STRIP_HEIGHT, 3, 3), 255, np.uint8)
+    strip = np.hstack([piece for frame in small for piece in (frame, gap)][:-1])
+    return cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
+
+
+def _data_uri(data: bytes | None, kind: str) -> str | None:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}" if data else None
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"

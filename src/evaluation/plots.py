@@ -1,0 +1,201 @@
+"""Pictures of an evaluation or a training run, of a bounded size for any number of classes.
+
+Figures are not made through pyplot, which keeps state and may look for a display. Functions import Matplotlib, which
+takes a second.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+
+from model_utils.errors import InputError
+from model_utils.util import LOGGER_NAME, Stopped
+from src.evaluation import fonts
+from src.evaluation.metrics import confused_pairs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 110
+MAX_PIXELS = 16_000_000  # of any picture
+BLUE, ORANGE, GREY, PALE = "#2a6fb0", "#d1701f", "#8a8f98", "#e4e7eb"
+NUMBERED_CLASSES = 40  # up to here a confusion matrix has a number in each cell
+NAMED_CLASSES = 200  # up to here it has the names of the classes
+OVERVIEW_SIDE = 2000  # pixels of a matrix without numbers
+MOST_CONFUSED = 24  # classes
+
+
+def picture_or_warning(name: str, draw: Callable[[], bytes]) -> bytes | None:
+    """A picture, or None and a line in the log: no picture is worth the numbers that it shows."""
+    try:
+        return draw()
+    except Stopped:
+        raise
+    except InputError as error:
+        problem = str(error)
+    except Exception as error:  # Matplotlib, Pillow and OpenCV raise many kinds
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+    logging.getLogger(LOGGER_NAME).warning("%s: left out, it could not be drawn: %s", name, problem)
+    return None
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as a PNG file of at most MAX_PIXELS. None of its texts is markup; fonts follow the characters."""
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    family = fonts.families(text.get_text() for text in texts)
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_fontfamily(family)
+    width, height = figure.get_size_inches()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=min(DPI, (MAX_PIXELS / (width * height)) ** 0.5))
+    return buffer.getvalue()
+
+
+def label_texts(names: list[str]) -> list[str]:
+    """Names as a figure can show them: in one line, in characters that a font has, not too long."""
+    return [fonts.shorten(fonts.printable(name)) for name in names]
+
+
+# ------------------------------------------------------------------------------------------------ confusion matrix
+
+
+def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
+    """The whole confusion matrix, a row a true class; a cell is the darker, the larger its part of the true class.
+
+    With few classes each cell shows its number of clips, with many the axes have no names any more, and with more than
+    OVERVIEW_SIDE classes a pixel is the darkest of several cells.
+    """
+    fractions = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    count = len(categories)
+    if count <= NUMBERED_CLASSES:
+        return _draw_numbered(categories, confusion, fractions)
+    faintest = 0.25 if count <= NAMED_CLASSES else 0.5  # a single mistake must be seen, even in a cell of one pixel
+    shade = np.where(confusion > 0, faintest + (1 - faintest) * np.sqrt(fractions), 0)
+    if count <= NAMED_CLASSES:
+        cell = min(max(OVERVIEW_SIDE // count, 11), 22)
+        figure, _ = _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))
+        return figure
+    merged = -(-count // OVERVIEW_SIDE)  # classes that share a pixel
+    padded = np.pad(shade, (0, -count % merged))
+    cells = len(padded) // merged
+    shade = padded.reshape(cells, merged, cells, merged).max((1, 3))
+    figure, axes = _matrix_figure(shade, max(1, OVERVIEW_SIDE // cells), None, 9.0)
+    step = next(step for step in (50, 100, 200, 500, 1000, 5000, 10**9) if count / step <= 20)
+    places = range(0, count, step)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([place / merged for place in places], [str(place) for place in places])
+    axes.set_xlabel("predicted (line of categories.txt, from 0)")
+    axes.set_ylabel("true")
+    return figure
+
+
+def draw_most_confused(categories: list[str], confusion: np.ndarray) -> Figure:
+    """The rows and columns of the classes with the most frequent mistakes, with the number of clips in each cell."""
+    labels = most_confused(confusion)
+    fractions = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    cells = np.ix_(labels, labels)
+    return _draw_numbered([categories[label] for label in labels], confusion[cells], fractions[cells])
+
+
+def most_confused(confusion: np.ndarray) -> list[int]:
+    """The MOST_CONFUSED classes of the most frequent mistakes, each pair side by side."""
+    labels: dict[int, None] = {}
+    for true, answer, _ in confused_pairs(confusion):
+        if len(labels.keys() | {true, answer}) > MOST_CONFUSED:
+            break
+        labels.update(dict.fromkeys((true, answer)))
+    return list(labels)
+
+
+def _draw_numbered(names: list[str], numbers: np.ndarray, fractions: np.ndarray) -> Figure:
+    shade = np.sqrt(fractions)  # the root makes rare mistakes visible
+    figure, axes = _matrix_figure(shade, min(max(400 // len(names), 40), 110), label_texts(names), 10.0)
+    for row, column in np.argwhere(numbers):
+        colour = "white" if fractions[row, column] > 0.3 else "black"
+        size = 9 if numbers[row, column] < 1000 else 6
+        axes.text(column, row, str(numbers[row, column]), ha="center", va="center", color=colour, fontsize=size)
+    return figure
+
+
+def _matrix_figure(shade: np.ndarray, cell: int, names: list[str] | None, size: float) -> tuple[Figure, Any]:
+    """A figure with an image of ``cell`` pixels a cell, and its axes, with ``names`` of ``size`` points beside them."""
+    from matplotlib.figure import Figure
+
+    longest = max((fonts.text_width(name, size * DPI / 72) for name in names), default=0) if names else 50
+    side, before, behind = cell * len(shade), round(longest) + 45, 25  # pixels
+    across = before + side + behind
+    inches = (across + 1e-6) / DPI  # Matplotlib rounds down: whole pixels must not become one less
+    figure = Figure(figsize=(inches, inches), dpi=DPI)
+    axes = figure.add_axes((before / across, before / across, side / across, side / across))
+    axes.imshow(shade, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if names is not None:
+        kept: dict[str, Any] = {"parse_math": False, "fontsize": size}
+        axes.set_xticks(range(len(names)), names, rotation=90, **kept)
+        axes.set_yticks(range(len(names)), names, **kept)
+        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=PALE, linewidth=0.6)
+        axes.tick_params(which="both", length=0)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    return figure, axes
+
+
+# ---------------------------------------------------------------------------------------------------------- curves
+
+
+def draw_recognition(points: list[dict[str, float]]) -> Figure:
+    """Accuracy against the part of each clip that was seen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    seen = [100 * point["observe"] for point in points]
+    for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
+        axes.plot(seen, [100 * point[key] for point in points], "o-", color=colour, label=label)
+    for x, point in zip(seen, points):
+        y, text = 100 * point["top1"], f"{100 * point['top1']:.1f}"
+        axes.annotate(text, (x, y), (0, -14), textcoords="offset points", ha="center", fontsize=9, color=BLUE)
+    axes.set(xlabel="part of each clip that was seen (%)", ylabel="accuracy (%)", xlim=(0, 105), ylim=(0, 105))
+    _style(axes)
+    return figure
+
+
+def draw_training(epochs: list[dict[str, float | None]]) -> Figure:
+    """Loss, learning rate and validation accuracy of each epoch, one below the other."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    loss, rate, accuracy = figure.subplots(3, sharex=True, height_ratios=(3, 1, 3))
+    numbers = [epoch["epoch"] for epoch in epochs]
+    loss.plot(numbers, [epoch["loss"] for epoch in epochs], "o-", markersize=3, color=GREY)
+    loss.set(ylabel="training loss")
+    loss.set_ylim(bottom=0)
+    rate.step(numbers, [epoch["lr"] for epoch in epochs], where="mid", color=GREY)
+    rate.set(ylabel="learning rate", yscale="log")
+    rate.yaxis.set_major_formatter("{x:g}")  # the default is markup
+    rate.minorticks_off()
+    rate.margins(y=0.3)
+    validated = [epoch for epoch in epochs if epoch["top1"] is not None]
+    for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
+        values = [100 * (epoch[key] or 0) for epoch in validated]
+        accuracy.plot([epoch["epoch"] for epoch in validated], values, "o-", markersize=3, color=colour, label=label)
+    accuracy.set(xlabel="epoch", ylabel="validation (%)", ylim=(0, 105))
+    accuracy.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (loss, rate, accuracy):
+        _style(axes)
+    return figure
+
+
+def _style(axes: Any) -> None:
+    axes.grid(color=PALE)
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc="lower right")

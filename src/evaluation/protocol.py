@@ -1,0 +1,29 @@
+"""How a clip is scored in a test, whatever runs the network: the relations drawn for it, the mean over its crops."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from src import sampling
+
+
+def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
+    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num].
+
+    A draw depends on ``seed`` and the clip's index alone.
+    """
+    draws = [sampling.generator(seed, 0, int(index), "relations") for index in indices]
+    return np.stack([sampling.sample_relations(num_segments, subsample_num, draw) for draw in draws])
+
+
+def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
+    """Mean over crops, [B, crops, C] -> [B, C], before which the classes of mirrored crops are swapped back.
+
+    Of 10 crops every second one is the mirror image of the one before. A class that none of the classes mirrors keeps
+    the score of the crop that was mirrored.
+    """
+    if logits.shape[1] == 10 and mirrored is not None:
+        logits = logits.copy()
+        plain, flipped = logits[:, 0::2], logits[:, 1::2]
+        flipped[:] = np.where(mirrored >= 0, flipped[..., mirrored], plain)
+    return logits.mean(axis=1)

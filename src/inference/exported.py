@@ -1,0 +1,259 @@
+"""An exported network, .mindir or .onnx, and the JSON that belongs to it. ONNX runs without MindSpore.
+
+    trn.mindir       written by ``export.export_network``
+    trn.mindir.json  its name and digest, its classes, how to feed it
+
+The JSON belongs to one file: name and SHA-256 digest must agree, so that no file answers with another's classes.
+Exports of before had one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Callable
+
+import numpy as np
+
+from model_utils.errors import InputError
+from src.evaluation.protocol import average_crops, drawn_relations
+from src.transforms import CHANNEL_MEANS_BGR
+from src.utils import pad_batch
+
+Run = Callable[[list[np.ndarray]], np.ndarray]
+
+EXPORTED_SUFFIXES = (".mindir", ".onnx")
+FLIPS = ("label_aware", "plain", "none")
+RELATIONS = ("all", "sampled")
+MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
+SIDES = (32, 512)  # of a picture, in pixels
+EXPORT_AGAIN = "export the checkpoint again"
+
+
+def usage_path(path: Path) -> Path:
+    """The JSON of an exported file."""
+    return path.with_name(path.name + ".json")
+
+
+def usage_paths(path: Path) -> tuple[Path, Path]:
+    """The JSON of an exported file, and the one that exports of before had."""
+    return usage_path(path), path.with_suffix(".json")
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    value = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            value.update(block)
+    return value.hexdigest()
+
+
+def input_description(num_segments: int, image_size: int, batch: int) -> dict[str, Any]:
+    """What the input ``video`` of an exported file is; ``batch`` 0 for any."""
+    return {
+        "name": "video",
+        "dtype": "float32",
+        "shape": [batch or "batch", num_segments * 3, image_size, image_size],
+        "channel_order": "BGR",
+        "channel_means": list(CHANNEL_MEANS_BGR),
+        "scale": 1.0,
+    }
+
+
+def read_usage(path: Path) -> dict[str, Any]:
+    """What the JSON of an exported file says, see ``export.usage``.
+
+    Raises:
+        InputError: if the file or its JSON is missing, if the JSON belongs to another file, or if a value that is
+            used is missing or wrong.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such exported network")
+    about = next((candidate for candidate in usage_paths(path) if candidate.is_file()), None)
+    if about is None:
+        name = usage_path(path).name
+        raise InputError(f"{path}: {name} is not beside it, which says its classes and how to feed it")
+    try:
+        says = json.loads(about.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{about}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{about}: not JSON ({_first_line(error)}); {EXPORT_AGAIN}") from None
+    _check_usage(about, says)
+    _check_belongs(about, says, path)
+    return says
+
+
+def _check_usage(about: Path, says: Any) -> None:
+    """Raises InputError for the first value that is not what ``export.usage`` writes."""
+    if not isinstance(says, dict):
+        raise InputError(f"{about}: expected the JSON that export.py writes, a table; {EXPORT_AGAIN}")
+    expected = {
+        "file": ("the name of a file", lambda value: isinstance(value, str)),
+        "categories": ("a list of different class names", _are_names),
+        "num_segments": (f"a whole number, 1 to {MAX_SEGMENTS}", lambda value: _is_int(value, 1, MAX_SEGMENTS)),
+        "image_size": ("a whole number, {} to {}".format(*SIDES), lambda value: _is_int(value, *SIDES)),
+        "subsample_num": (f"a whole number, 1 to {MAX_DRAWS}", lambda value: _is_int(value, 1, MAX_DRAWS)),
+        "relations": (" or ".join(RELATIONS), lambda value: value in RELATIONS),
+        "flip": (", ".join(FLIPS), lambda value: value in FLIPS),
+    }
+    for key, (wanted, accepts) in expected.items():
+        if key not in says:
+            raise InputError(f"{about}: no {key}, expected {wanted}; {EXPORT_AGAIN}")
+        if not accepts(says[key]):
+            raise InputError(f"{about}: {key} {_shown(says[key])}, expected {wanted}; {EXPORT_AGAIN}")
+    if "sha256" in says and not isinstance(says["sha256"], str):
+        raise InputError(f"{about}: sha256 {_shown(says['sha256'])}, expected text; {EXPORT_AGAIN}")
+    _check_input(about, says)
+
+
+def _check_input(about: Path, says: dict[str, Any]) -> None:
+    given = says["input"] if isinstance(says.get("input"), dict) else {}
+    shape = given.get("shape")
+    batch = shape[0] if isinstance(shape, list) and shape else None
+    if batch != "batch" and not _is_int(batch, 1, MAX_BATCH):
+        wanted = f'"batch" or a whole number, 1 to {MAX_BATCH}, as its first number'
+        raise InputError(f"{about}: input: shape {_shown(shape)}, expected {wanted}; {EXPORT_AGAIN}")
+    fed = input_description(says["num_segments"], says["image_size"], batch if isinstance(batch, int) else 0)
+    for key, value in fed.items():
+        if given.get(key) != value:
+            raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")
+
+
+def _check_belongs(about: Path, says: dict[str, Any], path: Path) -> None:
+    if says["file"] != path.name:
+        raise InputError(
+            f"{path}: {about.name} beside it describes {_shown(says['file'])}; give both their names back, or"
+            f" {EXPORT_AGAIN}"
+        )
+    if "sha256" not in says and about == usage_path(path):
+        raise InputError(f"{about}: no sha256, expected the digest of {path.name}; {EXPORT_AGAIN}")
+    if "sha256" in says and says["sha256"] != digest(path):
+        raise InputError(
+            f"{path}: not the file that {about.name} describes (another sha256): damaged, or replaced without its"
+            f" JSON; {EXPORT_AGAIN}"
+        )
+
+
+def _is_int(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most  # True is no number here
+
+
+def _are_names(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) and name for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _shown(value: Any, longest: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def load_exported(path: Path) -> Run:
+    """A function from the inputs of an exported file (see ``export.export_network``) to its logits, float32 [B, C].
+
+    Raises:
+        InputError: if the file is missing, damaged or of another format, or if what runs it is not installed. The
+            function raises it for inputs that the file does not take.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such exported network")
+    load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
+    if load is None:
+        raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")
+    run = load(path)
+
+    def checked(inputs: list[np.ndarray]) -> np.ndarray:
+        try:
+            return run(inputs)
+        except Exception as error:  # onnxruntime's have no other base
+            shapes = ", ".join(str(list(array.shape)) for array in inputs)
+            raise InputError(f"{path}: cannot be run on inputs of shape {shapes}: {_first_line(error)}") from error
+
+    return checked
+
+
+def _load_mindir(path: Path) -> Run:
+    import mindspore as ms
+
+    with TemporaryDirectory() as folder:
+        readable = path
+        if not str(path).isprintable():  # MindSpore takes names in UTF-8 only, and such a name is not
+            readable = Path(folder) / "network.mindir"
+            shutil.copyfile(path, readable)
+        try:
+            cell = ms.nn.GraphCell(ms.load(str(readable)))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{path}: MindSpore {ms.__version__} cannot read it as MINDIR (damaged, or of another version)"
+            ) from error
+    return lambda inputs: cell(*map(ms.Tensor, inputs)).asnumpy()
+
+
+def _load_onnx(path: Path) -> Run:
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no other base
+        raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
+    names = [node.name for node in session.get_inputs()]
+    return lambda inputs: session.run(["logits"], dict(zip(names, inputs)))[0]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+class ExportedScorer:
+    """``ClipScorer`` for an exported file, which gets batches of the size that it was exported for.
+
+    Args:
+        path: the file, .mindir or .onnx.
+        usage: what its JSON says, see ``read_usage``.
+        mirrored: see ``average_crops``.
+        seed: of the relations, if the file takes drawn ones.
+    """
+
+    def __init__(self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int) -> None:
+        self.path, self.usage, self.mirrored, self.seed = path, usage, mirrored, seed
+        self.run = load_exported(path)
+        batch = usage["input"]["shape"][0]
+        self.batch = 0 if batch == "batch" else batch  # 0: any
+
+    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> float32 [B, C].
+
+        Raises:
+            InputError: if the file does not take these clips, or gives another number of scores than its JSON names
+                classes.
+        """
+        count, crops, segments, side = clips.shape[:4]
+        video = clips.reshape(-1, segments, side, side, 3).astype(np.float32) - np.array(CHANNEL_MEANS_BGR, np.float32)
+        inputs = [video.transpose(0, 1, 4, 2, 3).reshape(-1, segments * 3, side, side)]
+        if self.usage["relations"] == "sampled":
+            drawn = drawn_relations(segments, self.usage["subsample_num"], self.seed, indices)
+            inputs.append(np.repeat(drawn, crops, axis=0))
+        size = self.batch or len(video)
+        parts = [[array[i : i + size] for array in inputs] for i in range(0, len(video), size)]
+        logits = np.concatenate([self._run_whole_batch(part) for part in parts])  # [B*crops, C]
+        if logits.shape[1:] != (len(self.usage["categories"]),):
+            named = f"{len(self.usage['categories'])} classes are named in its JSON"
+            raise InputError(f"{self.path}: gives {logits.shape[-1]} scores, but {named}; {EXPORT_AGAIN}")
+        return average_crops(logits.reshape(count, crops, -1), self.mirrored)
+
+    def _run_whole_batch(self, inputs: list[np.ndarray]) -> np.ndarray:
+        count = len(inputs[0])
+        return self.run([pad_batch(array, self.batch or count) for array in inputs])[:count]

@@ -1,0 +1,102 @@
+"""What the options of infer.py may be together, and which files they may write. Knows no MindSpore."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from model_utils.errors import InputError
+from model_utils.settings import Settings
+from model_utils.util import check_outputs
+
+
+class InferSettings(Settings):
+    """The keys of the YAML and the options that infer.py adds."""
+
+    config_path: str
+    source: list[str]
+    categories: str
+    json: str
+    window: float | None
+    stride: float | None
+    stream: bool
+    realtime: bool
+    output: str
+    explain: str
+    explain_class: str
+
+
+WRITTEN = ("json", "explain", "output")  # options that name a file to write
+
+
+def check_options(config: InferSettings) -> None:
+    """Raises InputError for options that do not go together, and for files that cannot be written later."""
+    together = [
+        ("--realtime", config.realtime, "--stream", config.stream),
+        ("--stride", config.stride, "--window and without --stream", config.window and not config.stream),
+        ("--explain_class", config.explain_class, "--explain", config.explain),
+        ("--explain", config.explain, "a whole clip", not (config.window or config.stream)),
+        ("--explain", config.explain, "--relations all", config.relations == "all"),
+        ("--stream", config.stream, "--relations all", config.relations == "all"),
+    ]
+    for option, given, needed, there in together:
+        if given and not there:
+            raise InputError(f"{option}: goes with {needed}")
+    if config.output:
+        from src.data.video_writer import check_video_name
+
+        check_video_name(config.output)
+
+
+def check_files(config: InferSettings, sources: list[str]) -> None:
+    """Raises InputError for files that cannot be written, or only over what is read or written besides.
+
+    Args:
+        sources: the sources in ``config.source``, one by one.
+    """
+    if are_several(config, sources) and (config.output or config.explain):
+        raise InputError("--output and --explain take one source")
+    outputs = {f"--{name}": getattr(config, name) for name in WRITTEN if getattr(config, name)}
+    check_outputs(outputs, [*_model_files(config), config.categories, config.config_path, *config.source, *sources])
+    _check_no_new_frames(outputs, config.source)
+    for path in outputs.values():
+        check_writable(path)
+
+
+def are_several(config: InferSettings, sources: list[str]) -> bool:
+    """Whether several sources were asked for: a folder of videos counts as several, though it may hold one."""
+    return len(sources) > 1 or sources != config.source
+
+
+def check_writable(path: str) -> None:
+    """Raises InputError if a file cannot be written: better now than when all the work is done."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"{path}: cannot write the file: it is a folder")
+    if target.exists() and not target.is_file():  # such as /dev/stdout, which write_whole writes into
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot write the file: {error.strerror}") from None
+
+
+def _model_files(config: InferSettings) -> list[Path]:
+    from src.inference.exported import EXPORTED_SUFFIXES, usage_paths
+
+    path = Path(config.ckpt_file)
+    return [path, *usage_paths(path)] if path.suffix in EXPORTED_SUFFIXES else [path]
+
+
+def _check_no_new_frames(outputs: dict[str, str], sources: list[str]) -> None:
+    """Raises InputError for a picture or video in a folder of them: the next run would read it as well."""
+    from src.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+    folders = {os.path.realpath(source) for source in sources if os.path.isdir(source)}
+    for option, path in outputs.items():
+        target = Path(os.path.realpath(path))
+        if str(target.parent) in folders and target.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES:
+            raise InputError(f"{option}: {path} would be taken for a part of the source; choose another folder")
