@@ -104,6 +104,7 @@ def called(user, script, *arguments, **environment):
 DATA = ["--dataset_root", "my data"]
 SCRATCH = ["--pre_trained_backbone", ""]
 NET = ["--pre_trained_backbone", "net.ckpt"]
+VIDEOS = ["--videos", "my data", "--truth", "own.yaml"]
 CKPT = ["--ckpt_file", "net.ckpt"]
 
 
@@ -115,6 +116,24 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["x y", "--seed", "2"],
             {},
             ["src/data/synthetic_jester.py", "x y", "--seed", "2"],
+        ),
+        (
+            "make_synthetic_streams.sh",
+            ["x y", "--videos", "3"],
+            {},
+            ["src/data/synthetic_streams.py", "x y", "--videos", "3"],
+        ),
+        (
+            "run_stream_eval.sh",
+            ["my data", "own.yaml", "net.ckpt", "--window", "2"],
+            {},
+            ["eval_streams.py", *VIDEOS, *CKPT, "--window", "2"],
+        ),
+        (
+            "run_stream_eval.sh",
+            ["my data", "own.yaml", "net.ckpt"],
+            {"DEVICE_TARGET": "CPU"},
+            ["eval_streams.py", "--device_target", "CPU", *VIDEOS, *CKPT],
         ),
         ("unpack_jester_dataset.sh", ["my data", "x y"], {}, ["src/data/unpack_jester_dataset.py", "my data", "x y"]),
         (
@@ -254,6 +273,7 @@ WORKING = {
     "convert_bn_inception.sh": ["in.pth", "out.ckpt"],
     "convert_trn_pytorch.sh": ["in.pth", "out.ckpt"],
     "make_synthetic_jester.sh": ["target"],
+    "make_synthetic_streams.sh": ["target"],
     "preprocess_jester_dataset.sh": ["my data"],
     "quickstart.sh": [],
     "run_distributed_train_gpu.sh": ["my data", ""],
@@ -261,17 +281,20 @@ WORKING = {
     "run_export_gpu.sh": ["my data", "net.ckpt"],
     "run_order_ablation.sh": ["my data", "out"],
     "run_standalone_train_gpu.sh": ["0", "my data", ""],
+    "run_stream_eval.sh": ["my data", "own.yaml", "net.ckpt"],
     "unpack_jester_dataset.sh": ["my data", "target"],
 }
 PROGRAM = {
     "convert_bn_inception.sh": "convert_bn_inception.py",
     "convert_trn_pytorch.sh": "convert_trn_pytorch.py",
     "make_synthetic_jester.sh": "synthetic_jester.py",
+    "make_synthetic_streams.sh": "synthetic_streams.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
     "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
     "run_eval_gpu.sh": "eval.py",
     "run_export_gpu.sh": "export.py",
     "run_standalone_train_gpu.sh": "train.py",
+    "run_stream_eval.sh": "eval_streams.py",
     "unpack_jester_dataset.sh": "unpack_jester_dataset.py",
 }
 
@@ -323,11 +346,13 @@ def test_what_python_gets_from_the_environment(user):
 
 
 def test_relative_script_with_cdpath(user):
-    """`cd` says where it went if CDPATH took it there."""
+    """`cd` prints where it went if CDPATH took it there."""
     (user / "scripts").symlink_to(ROOT / "scripts")
-    command = ["bash", "scripts/run_eval_gpu.sh", "--help"]
-    done = subprocess.run(command, cwd=user, env={**os.environ, "CDPATH": str(user)}, capture_output=True, text=True)
+    command = ["bash", "scripts/run_eval_gpu.sh", "my data", "net.ckpt"]
+    environment = {**os.environ, "CDPATH": str(user), "PYTHON": "./stub"}
+    done = subprocess.run(command, cwd=user, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "\n" not in calls(user)[0]["arguments"][0]
 
 
 @pytest.mark.parametrize("script", ["run_eval_gpu.sh", "preprocess_jester_dataset.sh"])

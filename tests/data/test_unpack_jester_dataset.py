@@ -559,6 +559,13 @@ def test_sparse_file_that_claims_200_gb_is_refused(tmp_path):
     refused(tmp_path / "data", tmp_path / "target", "200000000000 bytes, more than")
 
 
+def test_names_upon_names_are_no_endless_recursion(tmp_path):
+    names = (header("././@LongLink", 512, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 5000
+    write_data(tmp_path / "data", [gzip.compress(names + header(f"{IMAGES}/1/00001.jpg", 0) + bytes(1024))])
+    write_labels(tmp_path / "data")
+    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
+
+
 @pytest.mark.parametrize("size", [-512, -(10**6)])
 def test_negative_size_is_no_endless_loop(tmp_path, size):
     packed = gzip.compress(plain_tar(frame_members(), padded=False) + header(f"{IMAGES}/9/1.jpg", size) + bytes(1024))
@@ -623,6 +630,21 @@ def test_zip_that_cannot_be_read_is_named(tmp_path, name, offset, value, message
     write_labels(data)
     edit_zip(data / name, offset, value)
     refused(data, tmp_path / "target", rf"{name}: {message}")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_zip_of_any_method_is_named(tmp_path, method):
+    data = tmp_path / "data"
+    parts = cut(tar_of(frame_members()), 2)
+    write_data(data, parts)
+    write_labels(data)
+    path = data / f"{IMAGES}-01.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(f"{IMAGES}-01", parts[1])
+    content = bytearray(path.read_bytes())
+    content[200:2000] = bytes(1800)
+    path.write_bytes(content)
+    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: damaged")
 
 
 def test_two_different_label_lists_of_one_name_are_refused(data, tmp_path):
