@@ -56,9 +56,9 @@ class Relation(nn.SequentialCell):
 
     def g(self, features: Tensor, drawn: Tensor | None = None) -> Tensor:
         """g_k of each tuple: [B, n, bottleneck], or [B, K, bottleneck] without ``drawn``."""
-        frames = (
-            self.frames_of if drawn is None else ops.gather(self.frames_of, drawn[:, : self.num_draws], 0)
-        )  # [(B,) n, k, T]
+        frames = self.frames_of  # [K, k, T]
+        if drawn is not None:
+            frames = ops.gather(frames, drawn[:, : self.num_draws], 0)  # [B, n, k, T]
         count, segments = frames.shape[-3], frames.shape[-1]
         tuples = ops.matmul(frames.reshape((-1, count * self.scale, segments)), features)  # [B, n*k, D]
         tuples = tuples.reshape((-1, self.scale * features.shape[-1]))  # [B*n, k*D]; of 3-D ones ONNX would fix B
