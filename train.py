@@ -85,8 +85,13 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
         trainer.logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
+    loader = tsn_dataset.training_loader(config, trainer.clips.categories)
+    if loader.sliding_windows and loader.background < 0:
+        trainer.logger.info(
+            "background_class %s: no such class, all sliding windows are whole", config.background_class
+        )
     return tsn_dataset.training_batches(
-        tsn_dataset.training_loader(config, trainer.clips.categories),
+        loader,
         records,
         batch_size=config.train_batch_size,
         epochs=config.epochs_num,

@@ -50,6 +50,8 @@ class Settings:
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    sliding_windows: Annotated[float, Use.FIXED]
+    background_class: Annotated[str, Use.FIXED]
 
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
@@ -87,6 +89,13 @@ class Settings:
     model_name: Annotated[str, Use.FREE]
     file_format: Annotated[str, Use.FREE]
     export_batch_size: Annotated[int, Use.FREE]
+
+    # Gestures in streams
+    event_on: Annotated[float, Use.FREE]  # these five stand in stream_metrics.json; eval.py does not depend on them
+    event_off: Annotated[float, Use.FREE]
+    event_share: Annotated[float, Use.FREE]
+    event_least: Annotated[float, Use.FREE]
+    event_early: Annotated[float, Use.FREE]
 
     # Device
     device_target: Annotated[str, Use.FREE, Use.PROTOCOL]

@@ -19,6 +19,7 @@ import numpy as np
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.util import check_outputs
 
 # MindSpore takes seconds to import, and --help and a missing file need none of it: functions import what they use.
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def convert_bn_inception(source: str | Path, target: str | Path, width_mult: flo
     Raises:
         InputError: if ``source`` is not BNInception of this width or ``target`` cannot be written.
     """
-    check_target(target)
+    check_target(target, source)
     weights, _ = read_torch_file(source)
     from src.bn_inception import BNInception
     from src.training.checkpoint import save_checkpoint
@@ -152,9 +153,11 @@ def convert_bn_inception(source: str | Path, target: str | Path, width_mult: flo
     return arrays
 
 
-def check_target(target: str | Path) -> None:
+def check_target(target: str | Path, *inputs: str | Path) -> None:
+    """Raises InputError for a target that is no .ckpt, or that would be written over one of the ``inputs``."""
     if Path(target).suffix != ".ckpt":
         raise InputError(f"{target}: expected the name of a checkpoint to write, ending in .ckpt")
+    check_outputs({"target": target}, inputs)
 
 
 def count(arrays: Mapping[str, np.ndarray]) -> str:

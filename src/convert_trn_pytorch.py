@@ -97,7 +97,7 @@ def convert_trn_pytorch(
     from src.tsn import build_network
     from src.tsn_dataset import read_categories
 
-    check_target(target)
+    check_target(target, source, categories or "")
     weights, about = read_torch_file(source)
     if about.get("arch", "BNInception") != "BNInception":
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")

@@ -11,7 +11,13 @@ from math import ceil, comb
 
 import numpy as np
 
-STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout")
+# The index of a stream is part of its seed: a new one goes to the end.
+STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout", "window")
+
+# Sliding windows. Lengths and places are fractions of the clip's length.
+WINDOW_LENGTHS = (0.75, 1.3)
+GESTURE = (0.12, 0.88)  # the hands move here and rest before and after
+WHOLE, PART = 0.85, 0.6  # covered share of the gesture: at least WHOLE shows it, at most PART does not
 
 CROP_SCALES = (1, 0.875, 0.75, 0.66)
 # Offsets of crops (across, down) in quarters of the free space: 4 corners, centre, 4 edge centres, 4 quarter points.
@@ -135,3 +141,30 @@ def dropout_mask(num_segments: int, features: int, dropout: float, rng: np.rando
     """
     kept = rng.random((num_segments, features), np.float32) >= dropout
     return kept * np.float32(1 / (1 - dropout))
+
+
+def sliding_window(
+    num_frames: int, num_segments: int, rng: np.random.Generator, parts: bool
+) -> tuple[np.ndarray, bool]:
+    """The frames of a window that slides over the clip, as a window of a stream does: (int64 [T], whole), 0-based.
+
+    The window is 0.75 to 1.3 clips long and starts anywhere from its own length before the clip to the clip's end. It
+    gives one random frame from each of its T equal segments. Before the clip the first frame is held, after it the
+    last. The middle 76 % of the clip are the gesture. ``whole`` is True where the window covers 85 % of that or more
+    and False where it covers 60 % or less; other windows are drawn anew, as are all that are not whole unless
+    ``parts``.
+    """
+    while True:
+        length = rng.uniform(*WINDOW_LENGTHS)
+        start = rng.uniform(-length, 1)
+        covered = covered_share(start, start + length)
+        if covered >= WHOLE or (parts and covered <= PART):
+            break
+    segments = start + length * (np.arange(num_segments) + rng.random(num_segments)) / num_segments
+    return np.clip(np.floor(num_frames * segments), 0, num_frames - 1).astype(np.int64), covered >= WHOLE
+
+
+def covered_share(start: float, end: float) -> float:
+    """How much of the gesture a window covers: 0 to 1. ``start`` and ``end`` are fractions of the clip's length."""
+    first, last = GESTURE
+    return max(0.0, min(end, last) - max(start, first)) / (last - first)

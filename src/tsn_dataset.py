@@ -82,21 +82,21 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
     return steps
 
 
-def training_loader(settings: Settings, categories: list[str]) -> TrainingLoader:
-    """How the training clips of a config are loaded.
-
-    Reads ``dataset_root images_dir_name num_segments image_size subsample_num seed flip dropout width_mult``.
-    """
+def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
+    """How a clip is loaded in a training with these settings."""
+    background = config.background_class
     return TrainingLoader(
-        Path(settings.dataset_root, settings.images_dir_name),
-        num_segments=settings.num_segments,
-        image_size=settings.image_size,
-        subsample_num=settings.subsample_num,
-        seed=settings.seed,
-        flip=settings.flip,
+        Path(config.dataset_root, config.images_dir_name),
+        num_segments=config.num_segments,
+        image_size=config.image_size,
+        subsample_num=config.subsample_num,
+        seed=config.seed,
+        flip=config.flip,
         mirrored=mirrored_classes(categories),
-        dropout=settings.dropout,
-        features=feature_channels(settings.width_mult),
+        dropout=config.dropout,
+        features=feature_channels(config.width_mult),
+        sliding_windows=config.sliding_windows,
+        background=categories.index(background) if background in categories else -1,
     )
 
 

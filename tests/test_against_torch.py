@@ -26,6 +26,15 @@ CLASSES = 5
 FEATURES = 32
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """The layers here are small: on a busy machine PyTorch takes ten times as long with several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def backbones():
     """The same random weights in both: (PyTorch's backbone, ours)."""
@@ -79,6 +88,7 @@ def test_sides_that_the_papers_network_cannot_take_are_refused():
     assert not {63, 64, 65, 96, 128} & set(refused)
 
 
+@pytest.mark.slow
 def test_features_of_the_whole_backbone_through_conversion(tmp_path):
     """Full width, 16 frames of 224 x 224, from a file in the form in which the ImageNet weights are published."""
     theirs = torch_reference.randomise(torch_reference.BNInception(), seed=5).eval()

@@ -495,6 +495,18 @@ CASES = [
     ),
     # PyTorch files.
     Case("target of another kind", nothing, "src.convert_bn_inception in.pth out.pth", "out.pth: expected the"),
+    Case(
+        "target that is the source",
+        nothing,
+        ("src.convert_bn_inception trn.ckpt data/../trn.ckpt", "src.convert_trn_pytorch trn.ckpt data/../trn.ckpt"),
+        "target: data/../trn.ckpt would be written over: trn.ckpt is read",
+    ),
+    Case(
+        "target that is the list of classes",
+        lambda work: (work / "c.ckpt").write_text("A\nB\n"),
+        "src.convert_trn_pytorch in.pth c.ckpt --categories c.ckpt",
+        "target: c.ckpt would be written over: c.ckpt is read",
+    ),
     Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
     Case("out of range", nothing, CONVERTERS, ("--width_mult", "9", "up to 4"), "--width_mult 9"),
     Case("out of range", nothing, CONVERT_TRN, ("--num_segments", "1: expected at least 2"), "--num_segments 1"),
@@ -556,6 +568,8 @@ SCRIPTS = [
             ("run_eval_gpu", "data trn.ckpt more", "2 argument(s) expected, 3 given"),
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
+            ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "no arguments expected, given: one"),
@@ -577,6 +591,8 @@ SCRIPTS = [
             ("run_export_gpu", "nowhere trn.ckpt"),
             ("run_export_gpu", "data nowhere.ckpt"),
             ("run_order_ablation", "nowhere out"),
+            ("run_stream_eval", "nowhere truth.json trn.ckpt"),
+            ("run_stream_eval", "data nowhere trn.ckpt"),
         ]
     ),
     Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),

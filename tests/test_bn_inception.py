@@ -83,7 +83,14 @@ def test_how_layers_start():
 def test_widths():
     assert [scale_channels(*one) for one in ((64, 1.0), (64, 0.25), (65, 0.5), (64, 0.01))] == [64, 16, 32, 4]
     assert BNInception(width_mult=0.25).feature_channels == 256
-    assert BNInception().fc.weight.shape == (256, 1024)
+
+
+def test_the_published_network_is_the_default():
+    """256 features a frame, full width, partial BN: only the first layer's follows the batches."""
+    backbone = BNInception()
+    assert backbone.fc.weight.shape == (256, 1024)
+    layers = [cell for _, cell in backbone.cells_and_names() if isinstance(cell, ConvBN)]
+    assert [layer.frozen for layer in layers] == [False] + 68 * [True]
 
 
 def test_sides_below_32_are_refused():

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 
 import cv2
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 import infer as program
 from model_utils.config import load_config
@@ -18,9 +20,12 @@ from src.data import video
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Evaluator
 from src.evaluation.scoring import ClipScorer
-from src.inference import export, exported
+from src.inference import export, exported, timeline
 from src.ops import compat
 from src.training.checkpoint import describe, save_checkpoint
+from src.transforms import cut_crops
+from src.trn import AverageConsensus
+from src.tsn import TSN
 from tests.helpers.colours import (
     NAMES,
     changing_frames,
@@ -151,6 +156,98 @@ def test_an_exported_network_gives_the_checkpoints_scores(
     expected = run(models / "orders.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
     assert found["top"][0]["label"] == expected["top"][0]["label"]
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=0, atol=1e-4)
+
+
+SIDES = ["Swiping Left", "Swiping Right", "Thumb Up"]
+
+
+class SidedBackbone(nn.Cell):
+    """Mean colours of the left half and of the right half of a frame, and one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Dense(6, len(SIDES))
+
+    def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
+        halves = frames.reshape((-1, 3, SIDE, 2, SIDE // 2)).mean((2, 4))
+        return self.fc(halves.reshape((-1, 6)) / 64)
+
+
+def sided_network() -> TSN:
+    """Its scores depend on which side of a frame is which colour."""
+    network = TSN(SidedBackbone(), AverageConsensus(), 3)
+    rng = np.random.default_rng(6)
+    for parameter in network.get_parameters():
+        parameter.set_data(Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
+    return network.set_train(False)
+
+
+def sided_scores(frames: list[np.ndarray], swap: bool) -> np.ndarray:
+    """What the network gives for ten crops, in NumPy; Left and Right change places in mirrored ones if asked to."""
+    dense = sided_network().base_model.fc
+    weight, bias = dense.weight.asnumpy(), dense.bias.asnumpy()
+    crops = cut_crops(frames, SIDE, 10) - np.array([104.0, 117.0, 128.0])  # [10, T, S, S, 3]
+    halves = [crops[:, :, :, half].mean((2, 3)) for half in (slice(None, SIDE // 2), slice(SIDE // 2, None))]
+    scores = (np.stack(halves, -1).reshape(10, 3, 6) / 64 @ weight.T + bias).mean(1)
+    if swap:
+        scores[1::2] = scores[1::2][:, [1, 0, 2]]
+    return scores.mean(0)
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".mindir", ".onnx"])
+def test_the_classes_of_mirrored_crops(models, compiled, tmp_path, monkeypatch, suffix):
+    """Swapped back for a network that was trained label_aware, and for no other, whatever file it is in.
+
+    The files lie in a folder whose name is not UTF-8 where there can be one.
+    """
+    if suffix == ".onnx" and not compat.EXPORTS_ANY_BATCH:
+        pytest.skip("not with this package")
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda *_: sided_network())
+    frames = [np.hypot.outer(np.arange(40) + 9 * i, np.arange(52) * 4).astype(np.uint8) for i in range(3)]
+    frames = [np.stack([frame, 255 - frame, frame // 2], -1) for frame in frames]
+    source = write_folder(tmp_path / "clip", frames, ".png")
+    folder = folder_not_utf8(tmp_path)
+    path = folder / f"trn{suffix}"
+    batch = 0 if compat.EXPORTS_ANY_BATCH else 5
+    plain, swapped = sided_scores(frames, swap=False), sided_scores(frames, swap=True)
+    assert np.abs(plain - swapped).max() > 0.1
+    for flip in ("label_aware", "plain", "none"):
+        config = colour_settings(
+            consensus_type="avg", flip=flip, file_format=suffix[1:].upper(), export_batch_size=batch
+        )
+        if suffix == ".ckpt":
+            save_checkpoint(path, sided_network().parameters_dict(), describe(config, SIDES, epoch=1, step=1))
+        else:
+            export.export_network(sided_network(), config, SIDES, path)
+        result = run(path, source, options=["--test_crops", 10], result=folder / "r.json")
+        expected = swapped if flip == "label_aware" else plain
+        np.testing.assert_allclose(result["logits"], expected, rtol=0, atol=1e-4, err_msg=flip)
+    result = run(path, source, options=["--test_crops", 10, "--flip", "label_aware"], result=folder / "r.json")
+    np.testing.assert_allclose(result["logits"], swapped, rtol=0, atol=1e-4)
+
+
+def folder_not_utf8(parent):
+    """A folder with such a name, or ``parent`` on a file system that takes UTF-8 only."""
+    folder = parent / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        return parent
+    return folder
+
+
+def test_an_onnx_beside_a_mindir_has_its_own_classes(models, tmp_path, monkeypatch):
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    scores = np.array([[0, 3, 0, 0]], np.float32)
+    monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: scores.repeat(len(inputs[0]), 0))
+    for suffix, names in ((".mindir", NAMES), (".onnx", NAMES[::-1])):
+        config = colour_settings(file_format=suffix[1:].upper(), export_batch_size=0)
+        write_exported(tmp_path / f"trn{suffix}", f"content of {suffix}", config, names)
+    found = {
+        suffix: run(tmp_path / f"trn{suffix}", tmp_path / "clip", result=tmp_path / "r.json")["top"][0]["label"]
+        for suffix in (".mindir", ".onnx")
+    }
+    assert found == {".mindir": "Green", ".onnx": "Red"}
 
 
 # --------------------------------------------------------------------------------------------------- parts of a video
@@ -317,6 +414,110 @@ def test_an_output_that_exists_and_a_camera(models, tmp_path):
     assert (tmp_path / "out.mp4").read_text() == "old"
 
 
+# ------------------------------------------------------------------------------------------------------ what is kept
+
+
+@pytest.fixture
+def red_bad_blue(tmp_path):
+    """Three sources, of which the second cannot be read."""
+    (tmp_path / "2.mp4").write_text("not a video")
+    red, blue = (write_video(tmp_path / f"{n}.mp4", coloured(name, 5)) for n, name in ((1, "Red"), (3, "Blue")))
+    return [red, tmp_path / "2.mp4", blue]
+
+
+def labels(path):
+    return [row["top"][0]["label"] if "top" in row else row.get("error", "") for row in json.loads(path.read_text())]
+
+
+def test_an_error_keeps_what_was_recognised_before(models, tmp_path, red_bad_blue):
+    with pytest.raises(InputError, match="2.mp4: not a video"):
+        run(models / "colours.ckpt", *red_bad_blue, result=tmp_path / "r.json")
+    red, bad = labels(tmp_path / "r.json")
+    assert red == "Red"
+    assert bad.startswith(f"{tmp_path}/2.mp4: not a video")
+
+
+@pytest.mark.parametrize("on_error", ["skip", "stop"])
+def test_nothing_that_was_recognised_is_an_error_and_no_json(models, tmp_path, on_error):
+    sources = [tmp_path / "1.mp4", tmp_path / "2.mp4"]
+    for path in sources:
+        path.write_text("not a video")
+    said = {"skip": "nothing was recognised: all 2 sources were left out", "stop": "1.mp4: not a video"}[on_error]
+    with pytest.raises(InputError, match=said):
+        run(models / "colours.ckpt", *sources, options=["--on_error", on_error], result=tmp_path / "r.json")
+    with pytest.raises(InputError, match="nothing was|not a video"):
+        run(models / "colours.ckpt", sources[0], options=["--on_error", on_error], result=tmp_path / "r.json")
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_ctrl_c_keeps_what_was_recognised_before(models, tmp_path, red_bad_blue, monkeypatch):
+    opened = video.open_source
+
+    def interrupted(path):
+        if path.endswith("2.mp4"):
+            raise KeyboardInterrupt
+        return opened(path)
+
+    monkeypatch.setattr("src.inference.recognise.open_source", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(models / "colours.ckpt", *red_bad_blue, result=tmp_path / "r.json")
+    assert labels(tmp_path / "r.json") == ["Red", ""]
+
+
+def test_ctrl_c_on_a_timeline_keeps_its_windows(models, tmp_path, monkeypatch):
+    write_folder(tmp_path / "clip", coloured("Red", 48))
+    whole = timeline.recognise_windows
+
+    def interrupted(*arguments):
+        for number, span in enumerate(whole(*arguments)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield span
+
+    monkeypatch.setattr("src.inference.timeline.recognise_windows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(models / "colours.ckpt", tmp_path / "clip", options=["--window", "1"], result=tmp_path / "r.json")
+    assert [row["label"] for row in json.loads((tmp_path / "r.json").read_text())["timeline"]] == ["Red", "Red"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--explain"])
+def test_a_full_disk(models, tmp_path, monkeypatch, option):
+    """One line that names the file, the old file as it was, and the answers in the JSON if it can be written."""
+    source = write_folder(tmp_path / "clip", coloured("Red", 3))
+    files = {"--json": tmp_path / "out" / "r.json", "--explain": tmp_path / "out" / "e.png"}
+    (tmp_path / "out").mkdir()
+    files[option].write_text("old")
+    options = [part for name, path in files.items() for part in (name, path)]
+    fsync = os.fsync
+
+    def full(file):
+        if os.readlink(f"/proc/self/fd/{file}").endswith(f".partial{files[option].suffix}"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = re.escape(f"{files[option]}: cannot write the file: No space left on device")
+    with pytest.raises(InputError, match=f"^{said}$"):
+        run(models / "orders.ckpt", source, options=options)
+    assert files[option].read_text() == "old"
+    assert sorted(os.listdir(tmp_path / "out")) == ["e.png", "r.json"]
+    if option == "--explain":
+        found = json.loads(files["--json"].read_text())
+        assert found["error"] == f"{files[option]}: cannot write the file: No space left on device"
+        assert (len(found["logits"]), found["explanation"]["label"]) == (4, found["top"][0]["label"])
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+@pytest.mark.parametrize("option", ["--json", "--explain"])
+def test_a_device_that_is_full(models, tmp_path, option, on_error):
+    """An error whatever ``on_error`` says, which is about sources."""
+    source = write_folder(tmp_path / "clip", coloured("Red", 3))
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    with pytest.raises(InputError, match="full.png: cannot write the file: No space left on device"):
+        run(models / "orders.ckpt", source, options=["--on_error", on_error, option, tmp_path / "full.png"])
+    assert (tmp_path / "full.png").is_symlink()
+
+
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -385,6 +586,73 @@ def test_a_source_is_not_written_over(models, tmp_path):
     with pytest.raises(InputError, match="--output: .*clip.mp4 would be written over: .* is read"):
         run(models / "orders.ckpt", clip, options=["--output", tmp_path / "." / "clip.mp4"])
     assert clip.read_bytes() == before
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Any work is an error: a device, a model, a source that is opened."""
+    for name in ("model_utils.device_adapter.start_device", "src.inference.model.load_model"):
+        monkeypatch.setattr(name, lambda *_: pytest.fail("started to work"))
+    monkeypatch.setattr("src.inference.recognise.open_source", lambda *_: pytest.fail("started to work"))
+
+
+TAKEN = [
+    ("clip.mp4", "clip.mp4 is read"),
+    ("new/../clip.mp4", "clip.mp4 is read"),
+    ("symlink.mp4", "clip.mp4 is read"),
+    ("hardlink.mp4", "clip.mp4 is read"),
+    ("trn.onnx", "trn.onnx is read"),
+    ("trn.onnx.json", "trn.onnx.json is read"),
+    ("trn.json", "trn.json is read"),
+    ("classes.txt", "classes.txt is read"),
+    ("settings.yaml", "settings.yaml is read"),
+    ("frames/00002.jpg", "00002.jpg is read"),
+    ("frames/notes.txt", "notes.txt is read"),
+    ("output.mp4", "--json writes it too"),
+    ("link-to-output.mp4", "--json writes it too"),
+]
+OVER = [
+    (option, target, taken)
+    for option in ("--json", "--explain", "--output")
+    for target, taken in TAKEN
+    if target.endswith(".mp4") or option != "--output"
+]
+
+
+@pytest.mark.parametrize(("option", "target", "taken"), OVER)
+def test_no_file_is_written_over_what_is_read_or_written(models, tmp_path, no_work, option, target, taken):
+    write_folder(tmp_path / "frames", coloured("Red", 3))
+    (tmp_path / "new").mkdir()
+    files = ("clip.mp4", "trn.onnx", "trn.onnx.json", "trn.json", "classes.txt", "frames/notes.txt", "output.mp4")
+    for name in files:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "settings.yaml").write_text("seed: 1\n")
+    (tmp_path / "symlink.mp4").symlink_to(tmp_path / "clip.mp4")
+    os.link(tmp_path / "clip.mp4", tmp_path / "hardlink.mp4")
+    (tmp_path / "link-to-output.mp4").symlink_to(tmp_path / "output.mp4")
+    others = {"--categories": "classes.txt", "--config_path": "settings.yaml"}
+    others["--explain" if option == "--json" else "--json"] = "output.mp4"
+    source = "frames" if target.startswith("frames/") else "clip.mp4"
+    given = [part for name, file in others.items() for part in (name, tmp_path / file)]
+    with pytest.raises(InputError) as error:
+        run(tmp_path / "trn.onnx", tmp_path / source, options=[*given, option, tmp_path / target])
+    assert "would be written over: " in str(error.value)
+    if taken == "--json writes it too":
+        assert "writes it too" in str(error.value)
+    else:
+        assert f"{option}: {tmp_path / target} would be" in str(error.value)
+        assert taken in str(error.value)
+    assert [(tmp_path / name).read_text() for name in files] == list(files)
+
+
+@pytest.mark.parametrize(("option", "name"), [("--explain", "e.PNG"), ("--output", "o.mp4"), ("--explain", "e.jpg")])
+def test_a_new_picture_is_not_put_among_the_frames(models, tmp_path, no_work, option, name):
+    write_folder(tmp_path / "frames", coloured("Red", 3))
+    (tmp_path / "link").symlink_to(tmp_path / "frames")
+    for folder in ("frames", "link"):
+        with pytest.raises(InputError, match=f"{option}: .*{name} would be taken for a part of the source"):
+            run(models / "orders.ckpt", tmp_path / "frames", options=[option, tmp_path / folder / name])
+    assert len(os.listdir(tmp_path / "frames")) == 3
 
 
 def test_a_stream_that_is_too_short(models, tmp_path, capsys):

@@ -48,6 +48,7 @@ def test_scores_of_a_converted_checkpoint(reference, consensus):
         assert relative_error(numbers["sampled"], numbers["all"]) > 1e-2  # which tuples are drawn matters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TRAININGS)
 def test_twenty_steps_of_training(reference, compiled, case):
     """Same start, clips, relations and dropout: each step's loss, at the end every parameter and stored statistic."""

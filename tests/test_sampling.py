@@ -40,6 +40,10 @@ PINNED = [
         lambda: sampling.sample_relations(8, 3, sampling.generator(1, 0, 0, "relations")),
         [[0, -1, -1], [2, 0, 6], [1, 14, 3], [5, 2, 43], [30, 36, 68], [2, 29, 5], [23, 20, 1]],
     ),
+    (
+        lambda: sampling.sliding_window(37, 8, sampling.generator(3, 1, 5, "window"), True)[0],
+        [7, 11, 17, 23, 29, 34, 36, 36],
+    ),
 ]
 
 
@@ -187,3 +191,89 @@ def test_relations_for_heads_that_read_none():
     assert relations.shape == (99, 3)
     assert relations[0].tolist() == [0, -1, -1]
     assert relations.max() < 2**31
+
+
+# ---------------------------------------------------------------------------------------------------- sliding windows
+
+
+class GivenWindows:
+    """Instead of a random generator: windows of these (length, start), and ``within`` of each segment."""
+
+    def __init__(self, *windows, within=0.0):
+        self.numbers, self.within, self.bounds = [number for window in windows for number in window], within, []
+
+    def uniform(self, low, high):
+        self.bounds.append((low, high))
+        return self.numbers.pop(0)
+
+    def random(self, count):
+        return np.full(count, self.within)
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "within", "frames"),
+    [
+        (1.0, 0.0, 0.0, [0, 5, 10, 15, 20, 25, 30, 35]),
+        (1.0, 0.0, 0.99, [4, 9, 14, 19, 24, 29, 34, 39]),
+        (0.8, 0.1, 0.0, [4, 8, 12, 16, 20, 24, 28, 32]),
+        (1.2, -0.1, 0.6, [0, 5, 11, 17, 23, 29, 35, 39]),  # -1 and 41 lie outside the clip
+    ],
+)
+def test_sliding_window_frames(length, start, within, frames):
+    """Of a clip of 40 frames, worked out by hand."""
+    rng = GivenWindows((length, start), within=within)
+    indices, whole = sampling.sliding_window(40, 8, rng, parts=True)
+    assert (indices.tolist(), whole, indices.dtype) == (frames, True, np.int64)
+    assert rng.bounds == [(0.75, 1.3), (-length, 1)]
+
+
+@pytest.mark.parametrize(
+    ("start", "whole"),
+    [
+        # A window of one clip length covers the gesture from 0.12 to 0.88 up to start + 1, that is a share of
+        # (start + 0.88) / 0.76: 0.85 of it at start -0.234, 0.6 at -0.424; and the mirror image of that.
+        (0.0, True),
+        (-0.2339, True),
+        (-0.2341, None),
+        (-0.4239, None),
+        (-0.4241, False),
+        (-0.9, False),
+        (0.2339, True),
+        (0.2341, None),
+        (0.4239, None),
+        (0.4241, False),
+        (0.99, False),
+    ],
+)
+def test_sliding_window_shows_the_gesture_or_not_or_is_drawn_anew(start, whole):
+    rng = GivenWindows((1.0, start), (1.0, 0.0))
+    assert sampling.sliding_window(40, 8, rng, parts=True)[1] is (whole is not False)
+    assert len(rng.numbers) == (0 if whole is None else 2)
+    rng = GivenWindows((1.0, start), (1.0, 0.0))
+    assert sampling.sliding_window(40, 8, rng, parts=False)[1] is True
+    assert len(rng.numbers) == (2 if whole else 0)
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_sliding_windows_are_whole_as_often_as_the_rule_says(parts):
+    """The rule by counting: all windows of a fine grid, and in each the points of the gesture that it covers."""
+    points = np.linspace(0.12, 0.88, 400)
+    shares = []
+    for length in np.linspace(0.75, 1.3, 56):
+        starts = np.linspace(-length, 1, 301)[:, None]
+        shares.append(np.mean((points >= starts) & (points <= starts + length), axis=1))
+    shares = np.concatenate(shares)
+    expected = np.mean(shares >= 0.85) / np.mean((shares >= 0.85) | (shares <= 0.6))
+    seen = draws("window", 4000, lambda rng: sampling.sliding_window(40, 8, rng, parts))
+    assert np.mean([whole for _, whole in seen]) == pytest.approx(expected if parts else 1.0, abs=0.02)
+    assert 0.2 < expected < 0.4
+
+
+@pytest.mark.parametrize("num_frames", [1, 2, 7, 8, 9, 75])
+def test_sliding_windows_of_clips_of_any_length(num_frames):
+    seen = set()
+    for indices, _ in draws("window", 1000, lambda rng: sampling.sliding_window(num_frames, 8, rng, True)):
+        assert indices.shape == (8,)
+        assert np.all(np.diff(indices) >= 0)
+        seen |= set(indices.tolist())
+    assert seen == set(range(num_frames))

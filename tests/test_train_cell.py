@@ -105,6 +105,22 @@ def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
     assert sorted({round(rate, 6) for rate in by_group}) == [0.5, 1.0]
 
 
+def test_how_far_each_kind_of_parameter_moves():
+    """Gradients of 1 move biases twice as far as weights, gamma and beta. Only weights decay."""
+    network = steps.Network()
+    parameters = {parameter.name: parameter for parameter in network.trainable_params()}
+    before = {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
+    optimizer = build_optimizer(network, 0.5, 10, 10, 0.9, 0.1)
+    optimizer(tuple(Tensor(np.ones(parameter.shape, np.float32)) for parameter in optimizer.parameters))
+    kinds = set()
+    for name, parameter in parameters.items():
+        kind = name.rsplit(".", 1)[-1]
+        expected = {"weight": 0.5 * (1 + 0.1 * before[name]), "bias": 1.0, "gamma": 0.5, "beta": 0.5}[kind]
+        np.testing.assert_allclose(before[name] - parameter.asnumpy(), expected, rtol=0, atol=1e-6, err_msg=name)
+        kinds.add(kind)
+    assert kinds == {"weight", "bias", "gamma", "beta"}
+
+
 def test_every_trainable_parameter_gets_a_gradient():
     network = seeing_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()

@@ -103,6 +103,11 @@ def test_first_weights_are_uniform_within_one_over_the_root_of_the_inputs(head, 
     assert next(parameters, None) is None
 
 
+def test_three_tuples_a_scale_where_there_are_so_many():
+    relations = MultiScaleTRN(4, 2, 2).fc_fusion_scales
+    assert [(one.scale, one.num_tuples, one.num_draws) for one in relations] == [(4, 1, 1), (3, 4, 3), (2, 6, 3)]
+
+
 def test_at_most_16_segments():
     head = MultiScaleTRN(16, 2, 2, bottleneck=1)
     assert sum(relation.num_tuples for relation in head.fc_fusion_scales) == 2**16 - 1 - 16

@@ -22,6 +22,7 @@ NUM_FRAMES = 9
 MIRRORED = np.array([1, 0, 2, -1], np.int32)
 LOADING = {"num_segments": 4, "image_size": 32}
 RANDOM = {"subsample_num": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "dropout": 0.8, "features": 6}
+SLIDING = {"sliding_windows": 0.7, "background": 2, "flip": "label_aware"}
 
 
 def training(records, images_root, loading=(), **options):
@@ -157,16 +158,17 @@ def test_lists_that_cannot_be_read(tmp_path, content):
 # ------------------------------------------------------------------------------------------------------ training
 
 
-def expected_row(records, images_root, epoch, index, flip):
+def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, background=-1):
     """A training row put together by hand: clip, label, relations, dropout mask."""
-    record = records[index]
-    frames = clips.decode_frames(
-        images_root / record.folder,
-        sampling.train_segments(record.num_frames, 4, sampling.generator(5, epoch, index, "frames")),
-    )
+    record, whole = records[index], True
+    indices = sampling.train_segments(record.num_frames, 4, sampling.generator(5, epoch, index, "frames"))
+    window = sampling.generator(5, epoch, index, "window")
+    if window.random() < sliding_windows:
+        indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
+    frames = clips.decode_frames(images_root / record.folder, indices)
     x, y, width, height = sampling.training_crop(*frames[0].shape[:2], 32, sampling.generator(5, epoch, index, "crop"))
     clip = transforms.crop_and_resize(frames, (x, y, width, height), 32, mirror=False)
-    label = record.label
+    label = record.label if whole else background
     if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
         twin = {0: 1, 1: 0, 2: 2, 3: None}[label]
         if flip == "plain" or twin is not None:
@@ -193,9 +195,16 @@ def whole_run(records, images_root):
     return as_arrays(training(records, images_root))
 
 
+@pytest.fixture(scope="module")
+def sliding_run(records, images_root):
+    return as_arrays(training(records, images_root, SLIDING))
+
+
+@pytest.mark.parametrize("windows", [(0.0, -1), (0.0, 2), (0.7, 2), (1.0, 2), (0.7, -1)])
 @pytest.mark.parametrize("flip", ["none", "plain", "label_aware"])
-def test_training_batches(records, images_root, flip):
-    batches = as_arrays(training(records, images_root, {"flip": flip}))
+def test_training_batches(records, images_root, flip, windows):
+    loading = {"flip": flip, "sliding_windows": windows[0], "background": windows[1]}
+    batches = as_arrays(training(records, images_root, loading))
     assert len(batches) == 2 * 5  # 11 clips are 5 whole batches of 2
     changed = 0
     for number, (clip, label, relations, mask) in enumerate(batches):
@@ -204,28 +213,39 @@ def test_training_batches(records, images_root, flip):
         assert (mask.dtype, mask.shape) == (np.float32, (2, 4, 6))
         epoch, step = divmod(number, 5)
         for slot, index in enumerate(sampling.epoch_order(NUM_CLIPS, 5, epoch)[2 * step : 2 * step + 2]):
-            row = expected_row(records, images_root, epoch, index, flip)
+            row = expected_row(records, images_root, epoch, index, flip, *windows)
             np.testing.assert_array_equal(clip[slot], row[0])
             assert label[slot] == row[1]
             np.testing.assert_array_equal(relations[slot], row[2])
             np.testing.assert_array_equal(mask[slot], row[3])
             changed += label[slot] != records[index].label
-    assert bool(changed) == (flip == "label_aware")
+    assert bool(changed) == (flip == "label_aware" or (windows[0] > 0 and windows[1] >= 0))
 
 
-def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run):
+def test_sliding_windows_that_hold_no_whole_gesture_are_background(records, images_root, sliding_run):
+    """Whatever the clip shows, mirrored or not: with share 0.7, about half of all rows."""
+    labels = np.concatenate([label for _, label, _, _ in sliding_run])
+    kept = [sampling.epoch_order(NUM_CLIPS, 5, epoch)[:10] % 4 for epoch in range(2)]
+    changed = np.sum(~np.isin(labels, [0, 1, 3]) & (np.concatenate(kept) != 2))
+    assert 3 <= changed <= 12
+
+
+def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run, sliding_run):
     assert_same_batches(as_arrays(training(records, images_root, workers=3)), whole_run)
+    assert_same_batches(as_arrays(training(records, images_root, SLIDING, workers=3)), sliding_run)
 
 
 @pytest.mark.parametrize(("first_epoch", "first_step"), [(0, 3), (1, 0), (1, 2), (2, 0)])
-def test_training_resumes_where_it_stopped(records, images_root, whole_run, first_epoch, first_step):
-    batches = training(records, images_root, first_epoch=first_epoch, first_step=first_step)
-    assert_same_batches(as_arrays(batches), whole_run[first_epoch * 5 + first_step :])
+def test_training_resumes_where_it_stopped(records, images_root, whole_run, sliding_run, first_epoch, first_step):
+    for run, loading in ((whole_run, {}), (sliding_run, SLIDING)):
+        batches = training(records, images_root, loading, first_epoch=first_epoch, first_step=first_step)
+        assert_same_batches(as_arrays(batches), run[first_epoch * 5 + first_step :])
 
 
-def test_two_ranks_see_what_one_would(records, images_root):
-    one = as_arrays(training(records, images_root, batch_size=4))
-    ranks = [as_arrays(training(records, images_root, ranks=Ranks(rank, 2))) for rank in range(2)]
+@pytest.mark.parametrize("windows", [{}, SLIDING])
+def test_two_ranks_see_what_one_would(records, images_root, windows):
+    one = as_arrays(training(records, images_root, windows, batch_size=4))
+    ranks = [as_arrays(training(records, images_root, windows, ranks=Ranks(rank, 2))) for rank in range(2)]
     together = [
         tuple(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]) for columns in zip(*steps))
         for steps in zip(*ranks)

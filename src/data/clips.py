@@ -45,6 +45,8 @@ class TrainingLoader:
         mirrored: int32 [C], the class that each class becomes in a mirror, from ``transforms.mirrored_classes``.
         dropout: share of the features that is dropped.
         features: D, the length of the backbone's feature vector that dropout acts on.
+        sliding_windows: share of the clips that are seen through a sliding window (``sampling.sliding_window``).
+        background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
     """
 
     images_root: str | os.PathLike
@@ -56,6 +58,8 @@ class TrainingLoader:
     mirrored: np.ndarray
     dropout: float
     features: int
+    sliding_windows: float = 0.0
+    background: int = -1
 
     @property
     def columns(self) -> np.dtype:
@@ -85,14 +89,13 @@ class TrainingLoader:
         """
         rng = partial(sampling.generator, self.seed, epoch, index)
 
-        label = record.label
+        indices, label = self.frame_indices(record, rng)
         mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
             label = self.mirrored[label] if mirror else label
 
         def fill() -> None:
-            indices = sampling.train_segments(record.num_frames, self.num_segments, rng("frames"))
             frames = decode_frames(Path(self.images_root) / record.folder, indices)
             height, width = frames[0].shape[:2]
             crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
@@ -102,6 +105,16 @@ class TrainingLoader:
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
         mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
         return label, relations, mask, problem
+
+    def frame_indices(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, int]:
+        """The frames of a clip, int64 [T], and the class that they show, with ``rng(stream)`` as random numbers."""
+        if self.sliding_windows > 0:
+            window = rng("window")
+            if window.random() < self.sliding_windows:
+                parts = self.background >= 0
+                indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, window, parts)
+                return indices, record.label if whole else self.background
+        return sampling.train_segments(record.num_frames, self.num_segments, rng("frames")), record.label
 
 
 @dataclass(frozen=True)

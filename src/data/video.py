@@ -56,6 +56,12 @@ class Span(NamedTuple):
     label: str
     probability: float
 
+    @property
+    def ended_at(self) -> float:
+        """The end of a stretch that is over."""
+        assert self.end is not None, self
+        return self.end
+
 
 class FrameFolder:
     """The images of a folder, in the order of the numbers in their names, at 12 frames a second."""

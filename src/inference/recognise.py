@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from src.inference.streaming import EventDetector, Recognizer
 
 LONG = 10.0  # seconds
-WINDOW = 3.0  # seconds; clips of Jester last about as long
 
 Recognise = Callable[[Source, "dict[str, Any]"], None]
 
@@ -33,10 +32,12 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
     """Recognises the sources one after the other and writes ``config.json``: one answer, or a list of ``several``.
 
     The JSON is written if anything was recognised, also when an error or Ctrl-C ends the work. A source that cannot be
-    used has its "error" there; with ``config.on_error`` "stop" it is the last.
+    used has its "error" there; with ``config.on_error`` "stop" it is the last. "skip" leaves out one of several; the
+    error of a single source may be that its picture or video cannot be written, so it is raised.
 
     Raises:
-        InputError: for a source that cannot be used with ``config.on_error`` "stop", or if none could be used.
+        InputError: for a source that cannot be used if it is the only one or with ``config.on_error`` "stop", or if
+            none could be used.
     """
     recognise = recogniser(config, model)
     results: list[dict[str, Any]] = []
@@ -53,7 +54,7 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
                 recognise(source, results[-1])
             except InputError as error:
                 results[-1]["error"] = str(error)
-                if config.on_error == "stop":
+                if config.on_error == "stop" or not several:
                     raise
                 print(f"left out: {printable(str(error))}")
     finally:
@@ -75,12 +76,12 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
     """
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
-    window = config.window or WINDOW
+    window = config.window or timeline.WINDOW
     if config.stream:
-        from src.inference.streaming import EventDetector, Recognizer
+        from src.inference.streaming import Recognizer, build_detector
 
         recognizer = Recognizer(model.inner_network("--stream"), model.image_size, window)
-        detector = EventDetector(model.categories)
+        detector = build_detector(config, model.categories)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 
     def recognise(source: Source, result: dict[str, Any]) -> None:
@@ -98,7 +99,7 @@ def recognise_clip(config: InferSettings, model: Model, source: Source, result: 
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
     if isinstance(source, Camera) and config.output:
         raise InputError(f"{source.name}: --output of a camera goes with --stream")
-    clip = timeline.read_clip(source, model.num_segments, config.window or WINDOW)
+    clip = timeline.read_clip(source, model.num_segments, config.window or timeline.WINDOW)
     logits = model.clip_logits(clip.frames)
     top = model.top(logits)
     result.update(num_frames=clip.num_frames, frame_indices=clip.indices.tolist(), logits=logits.tolist(), top=top)

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from mindspore import Tensor
@@ -24,12 +25,12 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
+from src.inference.timeline import TOLERANCE, WINDOW
 from src.transforms import cut_crops
 from src.tsn import TSN, FrameFeatures
 from src.utils import softmax
 
-WINDOW = 3.0  # seconds; clips of Jester last about as long
-TOLERANCE = 1e-6  # seconds, because times are rounded sums
+FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring stands for: the first, and after a gap
 
 
 class Recognizer:
@@ -84,72 +85,131 @@ class Recognizer:
         return self.head(Tensor(np.stack(self.features)[None])).asnumpy()[0]
 
 
+@dataclass(frozen=True)
+class EventRules:
+    """The thresholds of an EventDetector.
+
+    Attributes:
+        on: probability of all gestures together at which a stretch begins. Lower finds more, also where nothing is.
+        off: the same, below which it ends. Nearer to ``on`` parts gestures that follow each other closely.
+        share: mean probability that a gesture must have had in its stretch. Lower finds more, also in pictures that
+            the network does not know.
+        least: seconds of evidence that a gesture must gather. Lower finds more, also wrong ones.
+        early: seconds of evidence at which it is reported before it ends. Lower reports sooner and takes one gesture
+            for another more often.
+
+    Raises:
+        ValueError: unless 0 < off <= on < 1, 0 <= share < 1 and 0 < least <= early.
+    """
+
+    on: float = 0.6
+    off: float = 0.5
+    share: float = 0.4
+    least: float = 0.5
+    early: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.off <= self.on < 1:
+            raise ValueError(f"on {self.on}, off {self.off}: expected 0 < off <= on < 1")
+        if not 0 <= self.share < 1:
+            raise ValueError(f"share {self.share}: expected 0 <= share < 1")
+        if not 0 < self.least <= self.early:
+            raise ValueError(f"least {self.least}, early {self.early}: expected 0 < least <= early")
+
+
 class EventDetector:
     """Probabilities, scoring by scoring, into gestures that start and end.
 
-    1. Probabilities are smoothed: each scoring counts ``weight``, all before it together the rest.
-    2. A gesture starts when one class has had a smoothed probability of ``on`` or more for ``hold`` seconds. Its start
-       is the first of these scorings. Classes of BACKGROUND start nothing.
-    3. It ends when its smoothed probability falls below ``off``, which is less than ``on``, so that a probability
-       that wavers about one value does not start and end it again and again.
+    1. A stretch begins when the classes that are no background have a probability of ``on`` or more together, and ends
+       when they have less than ``off``.
+    2. In a stretch each class gathers evidence: its probability times the seconds since the scoring before. One second
+       of evidence is one second at probability 1.
+    3. The gesture is the class with the most evidence. Its probability is the mean that it has had in the stretch, and
+       must be ``share`` or more. It is reported as started as soon as its evidence is ``early`` seconds; from then on
+       its label is fixed. Its start is the stretch's.
+    4. When the stretch ends, the gesture ends. One not reported before is reported now, if its evidence is ``least``
+       seconds or more; else the stretch shows none.
 
     The network looks at the seconds that have passed, so a gesture is noticed when most of it has been seen.
 
-    Raises:
-        ValueError: unless 0 < off < on <= 1, and on > 1/2, which no two classes can reach at once.
+    Args:
+        categories: the class names.
+        rules: the thresholds.
+        background: classes that are no gesture.
     """
 
     def __init__(
-        self, categories: list[str], *, weight: float = 0.7, on: float = 0.6, off: float = 0.4, hold: float = 0.3
+        self, categories: list[str], rules: EventRules = EventRules(), background: Collection[str] = BACKGROUND
     ) -> None:
-        if not (0 < off < on <= 1 and on > 0.5):
-            raise ValueError(f"on {on}, off {off}: expected 0 < off < on <= 1 and on > 0.5")
-        self.categories, self.weight, self.on, self.off, self.hold = categories, weight, on, off, hold
+        self.categories, self.rules = categories, rules
+        self.is_gesture = np.array([name not in background for name in categories])
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything: what comes next is another video."""
-        self.smoothed: np.ndarray | None = None
-        self.current: Span | None = None
-        self.candidate: tuple[str, float] | None = None  # class and since when
-
-    @property
-    def best(self) -> tuple[str, float] | None:
-        """The class with the highest smoothed probability, and that; None before the first scoring."""
-        if self.smoothed is None:
-            return None
-        return self.categories[self.smoothed.argmax()], float(self.smoothed.max())
+        """Forgets everything, before another video."""
+        self.current: Span | None = None  # reported and not over yet
+        self.best: tuple[str, float] | None = None  # likeliest class at the last scoring, and its probability
+        self.began: float | None = None  # start of the stretch
+        self.last: float | None = None  # time of the last scoring
+        self.evidence = np.zeros(len(self.categories))
+        self.gathered = 0.0  # seconds of the stretch
 
     def update(self, seconds: float, probabilities: np.ndarray) -> list[Span]:
         """Takes the probabilities [C] at a time; returns the gestures that ended with it or started (``end`` None).
 
-        A gesture's probability is the highest smoothed one so far.
+        A gesture's probability is the mean that its class has had in the stretch.
         """
-        if self.smoothed is None:
-            self.smoothed = np.asarray(probabilities, np.float64)
-        self.smoothed = self.smoothed + self.weight * (probabilities - self.smoothed)
-        changes = []
+        probabilities = np.asarray(probabilities, np.float64)
+        self.best = self.categories[probabilities.argmax()], float(probabilities.max())
+        passed = FIRST_SCORING if self.last is None else min(seconds - self.last, LONGEST_SCORING)
+        self.last = seconds
+        together = probabilities[self.is_gesture].sum()
+        if together < (self.rules.on if self.began is None else self.rules.off):
+            return self.finish(seconds)
+        if self.began is None:
+            self.began, self.gathered = seconds, 0.0
+            self.evidence[:] = 0
+        self.evidence += passed * probabilities * self.is_gesture
+        self.gathered += passed
         if self.current:
-            now = float(self.smoothed[self.categories.index(self.current.label)])
-            self.current = self.current._replace(probability=max(now, self.current.probability))
-            if now < self.off:
-                changes += self.finish(seconds)
-        best = int(self.smoothed.argmax())
-        label, probability = self.categories[best], float(self.smoothed[best])
-        if probability < self.on or label in BACKGROUND:
-            self.candidate = None
-        elif not self.candidate or self.candidate[0] != label:
-            self.candidate = label, seconds
-        if self.candidate and not self.current and seconds - self.candidate[1] >= self.hold - TOLERANCE:
-            self.current = Span(self.candidate[1], None, label, probability)
-            changes.append(self.current)
-        return changes
+            self.current = self._gesture(self.categories.index(self.current.label))
+            return []
+        return self._report(self.rules.early)
 
     def finish(self, seconds: float) -> list[Span]:
-        """Ends the gesture that is still there, as when the video ends: a list of it or of nothing."""
-        ended = [self.current._replace(end=seconds)] if self.current else []
-        self.current = None
-        return ended
+        """Ends the stretch, as when the video ends; returns its gesture as ended, before as started if that is new."""
+        changes = [] if self.began is None or self.current else self._report(self.rules.least)
+        if self.current:
+            changes.append(self.current._replace(end=seconds))
+        self.began = self.current = None
+        return changes
+
+    def _report(self, least: float) -> list[Span]:
+        """The gesture of the stretch, if there is so much evidence of it."""
+        label = int(self.evidence.argmax())
+        gesture = self._gesture(label)
+        if self.evidence[label] < least - TOLERANCE or gesture.probability < self.rules.share:
+            return []
+        self.current = gesture
+        return [gesture]
+
+    def _gesture(self, label: int) -> Span:
+        assert self.began is not None
+        return Span(self.began, None, self.categories[label], float(self.evidence[label] / self.gathered))
+
+
+def build_detector(config: Any, categories: list[str]) -> EventDetector:
+    """The detector with the thresholds ``event_on event_off event_share event_least event_early`` of a config.
+
+    Raises:
+        InputError: if they do not go together.
+    """
+    thresholds = config.event_on, config.event_off, config.event_share, config.event_least, config.event_early
+    try:
+        rules = EventRules(*thresholds)
+    except ValueError as error:
+        raise InputError(f"event thresholds: {error}") from None
+    return EventDetector(categories, rules, {*BACKGROUND, config.background_class})
 
 
 class Moment(NamedTuple):

@@ -12,6 +12,7 @@ from src.data.video import Camera, Recording, Source, Span, frames_of_one_size, 
 from src.inference.model import Model
 from src.transforms import scale_shorter_side
 
+WINDOW = 3.0  # seconds, unless another is asked for; clips of Jester last about as long
 TOLERANCE = 1e-6  # seconds, because times are rounded sums
 
 

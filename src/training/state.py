@@ -13,6 +13,9 @@ from mindspore import Parameter, nn
 from model_utils.errors import InputError
 from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
 
+# The recipe of checkpoints that were saved before these keys existed.
+ADDED = {"recipe": {"sliding_windows": 0.0, "background_class": "No gesture"}}
+
 
 @dataclass
 class Progress:
@@ -82,6 +85,7 @@ def resume_training(
         recorded = about.get(part)
         if not isinstance(recorded, dict):
             raise InputError(f"{path}: its description says {part} {recorded!r}, expected a JSON object")
+        recorded = {**ADDED.get(part, {}), **recorded}
         for key, value in expected[part].items():
             if key not in recorded:
                 raise InputError(f"{path}: its description does not say {key}")

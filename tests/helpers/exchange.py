@@ -60,11 +60,16 @@ def write_scores(folder: Path) -> None:
 
 def write_reference(folder: Path) -> None:
     """What PyTorch makes of converted weights: scores of one batch, and 20 steps of training."""
+    import torch
+
     folder.mkdir(exist_ok=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # layers this small take ten times as long with several threads on a busy machine
     for consensus in CONSENSUS_TYPES:
         _write_reference_scores(folder, consensus)
     for case in TRAININGS:
         _write_reference_training(folder, case)
+    torch.set_num_threads(threads)
 
 
 def _write_reference_scores(folder: Path, consensus: str) -> None:

@@ -162,7 +162,7 @@ def test_each_frame_of_a_video_has_the_span_that_it_is_in(drawn):
 
 def test_the_timeline_of_a_camera_shows_the_last_half_minute(drawn):
     old, recent, current = Span(1.0, 9.0, "a", 0.5), Span(8.0, 11.0, "b", 0.5), Span(39.0, None, "c", 0.5)
-    camera = SimpleNamespace(rate=30.0, num_frames=None)
+    camera = SimpleNamespace(rate=30.0, num_frames=None, duration=None)
     with drawing.live_video("a.mp4", camera, ["a", "b", "c"]) as show:
         show(frame_of(), 40.0, ("c", 0.5), [old, recent, current])
     with drawing.live_video("a.mp4", Frames(), ["a", "b", "c"]) as show:

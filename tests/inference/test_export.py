@@ -1,15 +1,107 @@
-"""Exporting: what an environment cannot do is said before anything is written."""
+"""Exporting: the JSON of an exported file, its check, and what an environment cannot do."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+from pathlib import Path
 
+import mindspore as ms
+import numpy as np
 import pytest
+from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src.inference import export
+from src.inference.exported import digest, read_usage
 from src.ops import compat
 from tests.helpers.networks import CLASSES, settings, tiny_network
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports a few bytes at once. Returns a function that sets them."""
+
+    def with_content(content: bytes) -> None:
+        monkeypatch.setattr(ms, "export", lambda *_, file_name, **__: Path(f"{file_name}.mindir").write_bytes(content))
+
+    with_content(b"a network")
+    return with_content
+
+
+def written(path, categories=CLASSES, **changes):
+    config = settings(relations="all", file_format="MINDIR", export_batch_size=2, **changes)
+    export.export_network(tiny_network(), config, categories, path)
+    return json.loads(path.with_name(f"{path.name}.json").read_text())
+
+
+@pytest.mark.parametrize("flip", ["label_aware", "plain", "none"])
+def test_the_json_says_what_belongs_to_the_network(tmp_path, quick, flip):
+    about = written(tmp_path / "out" / "trn.mindir", flip=flip)
+    expected = {
+        "file": "trn.mindir",
+        "sha256": "2f782beca6c497e09ee1b67bd6a1202048f19e97f7e1364a58d415ce7b3ecd9e",
+        "categories": CLASSES,
+        "num_segments": 3,
+        "image_size": 32,
+        "relations": "all",
+        "subsample_num": 2,
+        "flip": flip,
+    }
+    assert {key: about[key] for key in expected} == expected
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["trn.mindir", "trn.mindir.json"]
+    assert read_usage(tmp_path / "out" / "trn.mindir") == about
+
+
+def test_an_export_that_is_killed_between_its_json_and_its_file(tmp_path, quick, monkeypatch):
+    """The old file has a JSON then that is not its own, and is not used with it."""
+    path = tmp_path / "trn.mindir"
+    written(path)
+    quick(b"another network")
+    with monkeypatch.context() as patch:
+        patch.setattr("model_utils.util.os.replace", dies_at(path))
+        with pytest.raises(SystemExit):
+            written(path, [*CLASSES[::-1]])
+    assert path.read_bytes() == b"a network"
+    with pytest.raises(InputError, match=r"not the file that trn.mindir.json describes \(another sha256\)"):
+        read_usage(path)
+    written(path, CLASSES[::-1])
+    assert read_usage(path)["categories"] == CLASSES[::-1]
+
+
+def dies_at(path):
+    replace = os.replace
+
+    def die(source, target):
+        if Path(target) == path:
+            raise SystemExit
+        replace(source, target)
+
+    return die
+
+
+def test_a_name_that_is_not_utf8(tmp_path, quick):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    path = folder / f"{folder.name}.mindir"
+    assert written(path)["file"] == path.name
+    assert read_usage(path)["sha256"] == digest(path)
+
+
+@pytest.mark.parametrize("shift", [-0.5, 0.5])
+def test_the_largest_difference_has_no_sign(tmp_path, monkeypatch, shift):
+    def network(video):
+        return Tensor(np.zeros((len(video), 3), np.float32))
+
+    found = np.zeros((2, 3), np.float32)
+    found[1, 2] = shift
+    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: found)
+    config = settings(relations="all", export_batch_size=2)
+    assert export.largest_difference(network, config, tmp_path / "trn.mindir") == (0.5, 2)
 
 
 def refusal(path, **changes):

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, streaming
-from src.inference.streaming import EventDetector, Recognizer, stream
+from src.inference.streaming import EventDetector, EventRules, Recognizer, build_detector, stream
 from src.transforms import cut_crops
 from tests.helpers.colours import (
     NAMES,
@@ -50,6 +51,13 @@ def test_the_real_backbone_sees_one_frame_as_it_sees_many():
     scores = [recognizer.push(frame) for frame in frames][-1]
     np.testing.assert_allclose(scores, clip_score(network, frames), rtol=0, atol=1e-5)
     assert np.abs(scores).max() > 0.1
+
+
+def test_a_network_in_training_mode_is_put_into_evaluation_mode():
+    network = ordering_network().set_train(True)
+    recognizer = Recognizer(network, SIDE)
+    assert not any(cell.training for _, cell in network.cells_and_names())
+    assert not any(cell.training for _, cell in recognizer.frame_features.cells_and_names())
 
 
 def test_compiled(compiled):
@@ -125,65 +133,127 @@ def test_after_a_gap_frames_are_not_caught_up_on():
 # -------------------------------------------------------------------------------------------------------- gestures
 
 
-def run_detector(*levels, **rules):
-    """Gestures from probabilities of "Red" at every second, the rest being "No gesture"."""
-    detector = EventDetector(NAMES, **rules)
-    changes = [detector.update(t, np.array([0, 0, p, 1 - p])) for t, p in enumerate(levels)]
-    found = [(t, gesture.start, gesture.end) for t, now in enumerate(changes) for gesture in now]
+RULES = {"on": 0.6, "off": 0.4, "share": 0.0, "least": 1.0, "early": 2.0}
+
+
+def run_detector(*scorings, **rules):
+    """(time, start, end, label) of what is reported for scorings that come every half second.
+
+    A scoring is the probability of "Red", or those of "Blue" and "Red"; the rest is "No gesture".
+    """
+    detector = EventDetector(NAMES, EventRules(**{**RULES, **rules}))
+    found = []
+    for number, scoring in enumerate(scorings):
+        blue, red = scoring if isinstance(scoring, tuple) else (0.0, scoring)
+        for gesture in detector.update(number / 2, np.array([blue, 0, red, 1 - blue - red])):
+            found.append((number / 2, gesture.start, gesture.end, gesture.label))
     return found, detector
 
 
-UNSMOOTHED = {"weight": 1.0, "on": 0.6, "off": 0.4, "hold": 2.0}
+def test_a_gesture_is_reported_at_enough_evidence_and_ends_below_the_lower_threshold():
+    # 0.6 / 2 + 0.8 / 2 + 1 / 2 + 1 / 2 = 1.7 seconds of evidence, with the next scoring 2.2.
+    found, _ = run_detector(0.1, 0.6, 0.8, 1.0, 1.0, 1.0, 0.4, 0.39, 0.5)
+    assert found == [(2.5, 0.5, None, "Red"), (3.5, 0.5, 3.5, "Red")]
 
 
-def test_a_gesture_starts_once_it_has_held_and_ends_below_the_lower_threshold():
-    found, _ = run_detector(0.1, 0.7, 0.7, 0.9, 0.5, 0.59, 0.41, 0.39, 0.1, **UNSMOOTHED)
-    assert found == [(3, 1, None), (7, 1, 7)]
+def test_a_short_gesture_is_reported_when_it_ends():
+    found, _ = run_detector(0.0, 0.8, 0.8, 0.5, 0.0)  # 1.05 seconds
+    assert found == [(2.0, 0.5, None, "Red"), (2.0, 0.5, 2.0, "Red")]
 
 
-def test_what_does_not_hold_starts_nothing():
-    found, detector = run_detector(0.1, 0.9, 0.9, 0.5, 0.9, 0.9, 0.59, **UNSMOOTHED)
+def test_what_gathers_too_little_is_no_gesture():
+    found, detector = run_detector(0.0, 0.8, 0.8, 0.3, 0.8, 0.8)  # twice 0.8 seconds
     assert found == []
     assert detector.finish(9.0) == []
 
 
-def test_wavering_between_the_thresholds_starts_and_ends_nothing():
-    found, _ = run_detector(0.7, 0.7, 0.7, *[0.41, 0.59] * 10, **UNSMOOTHED)
-    assert found == [(2, 0, None)]
-    found, _ = run_detector(*[0.41, 0.59] * 10, **UNSMOOTHED)
-    assert found == []
+def test_what_never_reaches_the_upper_threshold_is_no_gesture():
+    assert run_detector(*[0.59] * 20)[0] == []
 
 
-def test_smoothing_takes_a_single_outlier_away():
-    levels = [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
-    found, _ = run_detector(*levels, weight=0.5, on=0.6, off=0.4, hold=0.0)
-    smoothed, expected = 0.0, []
-    for level in levels:
-        smoothed += 0.5 * (level - smoothed)
-        expected.append(smoothed)
-    start = next(t for t, p in enumerate(expected) if p >= 0.6)
-    end = next(t for t, p in enumerate(expected) if t > start and p < 0.4)
-    assert found == [(start, start, None), (end, start, end)]
-    assert start == 6
+def test_the_same_gesture_twice():
+    found, _ = run_detector(0, 1, 1, 1, 0, 1, 1, 1, 0)
+    assert [row[1:] for row in found if row[2]] == [(0.5, 2.0, "Red"), (2.5, 4.0, "Red")]
 
 
-def test_background_is_no_gesture_and_one_follows_the_other():
-    detector = EventDetector(NAMES, **{**UNSMOOTHED, "hold": 0.0})
-    certain = np.eye(4)
-    assert detector.update(0, certain[3]) == []
-    assert detector.best == ("No gesture", 1.0)
-    (started,) = detector.update(1, certain[2])
-    ended, following = detector.update(2, certain[0])
-    assert (started.label, ended.label, following.label) == ("Red", "Red", "Blue")
-    assert (ended.start, ended.end, following.start, following.end) == (1, 2, 2, None)
-    (last,) = detector.finish(5)
-    assert (last.label, last.end) == ("Blue", 5)
+def test_one_gesture_whose_probability_wavers():
+    found, _ = run_detector(0.7, *[0.41, 0.59] * 10)
+    assert [row[1:3] for row in found] == [(0.0, None)]
 
 
-@pytest.mark.parametrize(("on", "off"), [(0.5, 0.4), (0.6, 0.6), (0.7, 0.0), (1.1, 0.4)])
-def test_thresholds_that_make_no_sense(on, off):
-    with pytest.raises(ValueError, match="expected 0 < off < on"):
-        EventDetector(NAMES, on=on, off=off)
+def test_the_class_with_the_most_evidence_names_the_gesture():
+    # Red is ahead at first, Blue in the end: 0.45 + 0.45 against 0.4 + 0.4 + 0.4 seconds.
+    found, _ = run_detector((0.1, 0.9), (0.1, 0.9), (0.8, 0.1), (0.8, 0.1), (0.8, 0.1), 0, early=9.0)
+    assert found == [(2.5, 0.0, None, "Blue"), (2.5, 0.0, 2.5, "Blue")]
+    # Two classes that share the probability are a gesture as well.
+    found, _ = run_detector((0.4, 0.5), (0.4, 0.5), (0.4, 0.5), (0.4, 0.5), (0.4, 0.5), 0)
+    assert [row[3] for row in found] == ["Red", "Red"]
+
+
+def test_a_gesture_that_shares_the_stretch_with_others_is_none():
+    scorings = [(0.5, 0.45)] * 6 + [0]
+    assert [row[3] for row in run_detector(*scorings, share=0.49)[0]] == ["Blue", "Blue"]
+    assert run_detector(*scorings, share=0.51)[0] == []
+    # At first Blue has half, in the end three quarters.
+    found, _ = run_detector((0.5, 0.45), (0.5, 0.45), *[(1.0, 0.0)] * 4, 0, share=0.7, least=0.5, early=0.5)
+    assert found[0] == (1.5, 0.0, None, "Blue")
+
+
+def test_the_label_of_a_reported_gesture_is_fixed():
+    found, _ = run_detector(1, 1, 1, 1, 1, *[(1.0, 0.0)] * 10, 0)
+    assert [row[3] for row in found] == ["Red", "Red"]
+
+
+def test_the_probability_is_the_mean_of_the_stretch():
+    detector = EventDetector(NAMES, EventRules(**RULES))
+    probabilities = [0.9, 0.7, 0.5, 0.8]
+    for number, red in enumerate(probabilities):
+        detector.update(1 + number / 2, np.array([0.1, 0, red, 0.9 - red]))
+    (started, ended) = detector.finish(3.0)
+    weights = [0.375, 0.5, 0.5, 0.5]  # the first scoring stands for the default interval
+    assert ended.probability == pytest.approx(np.average(probabilities, weights=weights))
+    assert (started.end, ended.end) == (None, 3.0)
+
+
+def test_a_gap_between_scorings_is_no_evidence():
+    detector = EventDetector(NAMES, EventRules(**RULES))
+    assert detector.update(0.0, np.array([0, 0, 1.0, 0])) == []
+    assert detector.update(60.0, np.array([0, 0, 1.0, 0])) == []  # 0.375 + 0.75 seconds
+
+
+def test_background_is_no_gesture():
+    detector = EventDetector([*NAMES, "Nothing"], EventRules(**RULES), background=("No gesture", "Nothing"))
+    for label in (3, 4):
+        for second in range(9):
+            assert detector.update(9 * label + second, np.eye(5)[label]) == []
+    assert detector.best == ("Nothing", 1.0)
+
+
+def test_reset_forgets_the_gesture():
+    _, detector = run_detector(1, 1, 1, 1, 1)
+    assert detector.current.label == "Red"
+    detector.reset()
+    assert (detector.current, detector.best, detector.finish(9.0)) == (None, None, [])
+    assert detector.update(0.0, np.array([0, 0, 1.0, 0])) == []
+
+
+@pytest.mark.parametrize(
+    "rules", [{"on": 0.3}, {"on": 1.0}, {"off": 0.0}, {"share": 1.0}, {"share": -0.1}, {"least": 0.0}, {"least": 2.5}]
+)
+def test_thresholds_that_make_no_sense(rules):
+    with pytest.raises(ValueError, match="expected 0 <"):
+        EventRules(**{**RULES, **rules})
+
+
+def test_detector_of_a_config():
+    options = ["--event_on", "0.7", "--event_off", "0.2", "--event_share", "0.3"]
+    options += ["--event_least", "0.5", "--event_early", "1.5"]
+    config = load_config([*options, "--background_class", "Blue"])
+    detector = build_detector(config, NAMES)
+    assert detector.rules == EventRules(on=0.7, off=0.2, share=0.3, least=0.5, early=1.5)
+    assert detector.is_gesture.tolist() == [False, True, True, False]
+    with pytest.raises(InputError, match="event thresholds: on 0.1, off 0.5: expected 0 < off <= on < 1"):
+        build_detector(load_config(["--event_on", "0.1"]), NAMES)
 
 
 # --------------------------------------------------------------------------------------------------------- streams
@@ -265,15 +335,22 @@ def test_times_that_are_due_but_for_rounding_go_in():
 
 
 def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
-    """Due at 0, 1, 2, 3: what comes at 1.9 is taken for 1, so the next is due at 2; after 3.5 the count starts anew."""
+    """Due at 0, 1, 2, 3: what comes at 1.9 is taken for 1, so the next is due at 2.
+
+    What comes at 4.5 is late by more than an interval, so the next is due at 5.5.
+    """
     recognizer = Recognizer(colour_network(), SIDE, window=3.0)
     frame = coloured("Red", 1)[0]
     taken = []
     push = recognizer.frame_features.construct
     recognizer.frame_features.construct = lambda frames: taken.append(now) or push(frames)
-    for now in (0.0, 0.9, 1.9, 2.1, 2.9, 5.5, 6.4, 6.6, 7.0):
+    for now in (0.0, 0.9, 1.9, 2.1, 2.9, 4.5, 5.4, 5.6, 6.0):
         recognizer.push(frame, now)
-    assert taken == [0.0, 1.9, 2.1, 5.5, 6.6]
+    assert taken == [0.0, 1.9, 2.1, 4.5, 5.6]
+
+
+def test_by_default_frames_span_three_seconds():
+    assert Recognizer(colour_network(), SIDE).interval == pytest.approx(3 / 3)  # of three frames
 
 
 @pytest.mark.parametrize("window", [1e308, 1e-308])

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src.data.video import open_source
+from src.data.video import Camera, open_source
 from src.inference import timeline
 from src.inference.timeline import frames_shown, read_clip, recognise_windows, window_times
 from src.utils import softmax
@@ -81,7 +81,7 @@ def test_the_clip_of_a_camera(monkeypatch):
         return 90, np.array([15, 45, 75]), ["a", "b", "c"]
 
     monkeypatch.setattr(timeline, "record_camera", record)
-    clip = read_clip(SimpleNamespace(num_frames=None), 3, 6.0)
+    clip = read_clip(Camera.__new__(Camera), 3, 6.0)  # one that was never opened
     assert asked == [(6.0, 3)]
     assert (clip.num_frames, clip.seconds, clip.frames) == (90, 6.0, ["a", "b", "c"])
     assert clip.times.tolist() == [1.0, 3.0, 5.0]

@@ -1,6 +1,7 @@
 """How a program ends, and how small files are written."""
 
 import fcntl
+import json
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from model_utils.errors import InputError
-from model_utils.util import locked, write_text, write_whole
+from model_utils.util import check_outputs, locked, write_json, write_text, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -162,6 +163,67 @@ def test_an_exception_in_the_block_leaves_the_old_file(tmp_path):
 def test_names_that_are_not_utf8_are_written_as_utf8(tmp_path):
     write_text(tmp_path / "a.json", os.fsdecode(b"caf\xe9"))
     assert (tmp_path / "a.json").read_text(encoding="utf-8") == "caf\\udce9"
+
+
+def test_a_json_gives_names_that_are_not_utf8_back(tmp_path):
+    document = {os.fsdecode(b"caf\xe9"): [os.fsdecode(b"\xff\xfe.mp4"), "caf\u00e9", "\\udce9", "\U0001f590"]}
+    write_json(tmp_path / "a.json", document)
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == document
+    assert r'"caf\udce9"' in text
+    assert r'"\udcff\udcfe.mp4"' in text
+    assert '"caf\u00e9"' in text
+
+
+# ---------------------------------------------------------------------------------- outputs that are inputs or outputs
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A working folder with a source, a link of each kind to it, and a folder of frames."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("source", "model", "frames/1.jpg", "frames/notes"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(name)
+    Path("symlink").symlink_to("source")
+    os.link("source", "hardlink")
+    Path("folder").symlink_to("frames")
+    return ["", "source", "model", "missing", "frames"]
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("source", "source is read"),
+        ("./frames/../source", "source is read"),
+        ("symlink", "source is read"),
+        ("hardlink", "source is read"),
+        ("model", "model is read"),
+        ("missing", "missing is read"),
+        ("frames/1.jpg", "frames/1.jpg is read"),
+        ("folder/notes", "frames/notes is read"),
+        ("other", "--explain writes it too"),
+    ],
+)
+def test_an_output_that_is_taken(files, path, taken):
+    outputs = {"--explain": "other", "--json": path}
+    with pytest.raises(InputError) as error:
+        check_outputs(outputs, files)
+    assert str(error.value) == f"--json: {path} would be written over: {taken}; choose another name"
+
+
+def test_two_outputs_that_are_one_file_through_links(files):
+    for first, second in (("new", "./new"), ("model", "link"), ("link", "model")):
+        Path("link").unlink(missing_ok=True)
+        Path("link").symlink_to("model")
+        with pytest.raises(InputError, match="^--b: .*: --a writes it too; choose another name$"):
+            check_outputs({"--a": first, "--b": second}, [])
+
+
+def test_outputs_that_are_free(files):
+    check_outputs({"--a": "", "--b": ""}, files)
+    check_outputs({"--a": "/dev/null", "--b": "/dev/null"}, ["/dev/null", *files])
+    check_outputs({"--a": "frames/new.json", "--b": "source.json"}, files)
 
 
 # ------------------------------------------------------------------------------------------------------- full disk

@@ -123,6 +123,8 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         momentum=0.9,
         weight_decay=0.01,
         clip_grad_norm=20.0,
+        sliding_windows=0.0,
+        background_class="No gesture",
         dropout=0.5,
         epochs_num=EPOCHS,
         max_steps=0,

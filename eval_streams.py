@@ -1,0 +1,98 @@
+"""Evaluates the recognition of gestures in streams: events against the truth about some videos.
+
+The log, the resolved config, stream_metrics.json, stream_scores.npz (the scores of each video, to try other rules on)
+and the page stream_report.html go to eval_output_dir. Settings of the network come from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
+
+from model_utils.config import Config, load_config
+from model_utils.errors import InputError
+from model_utils.stop_signals import ctrl_c_at_once
+from model_utils.util import run_main, write_bytes, write_json
+
+# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+
+METRICS_FILE, SCORES_FILE, PAGE_FILE = "stream_metrics.json", "stream_scores.npz", "stream_report.html"
+PROTOCOL = ("ckpt_file", "consensus_type", "num_segments", "image_size", "width_mult", "device_target")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options = parser.add_argument_group("Streams")
+    options.add_argument("--videos", required=True, metavar="FOLDER", help="folder of videos")
+    options.add_argument("--truth", required=True, metavar="FILE", help="their gestures, .json or .csv")
+    options.add_argument(
+        "--window", type=_seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+    )
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
+
+
+class StreamSettings(Config):
+    """The keys of the YAML and the options that this program adds."""
+
+    videos: str
+    truth: str
+    window: float | None
+
+
+def evaluate(config: StreamSettings) -> None:
+    from model_utils.device_adapter import start_device
+    from model_utils.logging import get_logger
+    from src.data.stream_truth import read_truth
+    from src.data.video import find_sources
+    from src.evaluation.events import measure
+    from src.evaluation.stream_page import render
+    from src.inference.model import load_model
+    from src.inference.stream_eval import describe, log_metrics, scores_bytes, watch_all
+    from src.inference.streaming import WINDOW, Recognizer, build_detector
+
+    if not Path(config.videos).is_dir():
+        raise InputError(f"{config.videos}: no such folder of videos")
+    paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
+    if not paths:
+        raise InputError(f"{config.videos}: no videos in this folder")
+    window = config.window or WINDOW
+    start_device(config)
+    model = load_model(config)
+    truth = read_truth(config.truth, model.categories, list(paths))
+    output_dir = Path(config.eval_output_dir)
+    logger = get_logger(output_dir, file_name="stream_eval.log")
+    config.save(output_dir / "config.yaml")
+    recognizer = Recognizer(model.inner_network("stream evaluation"), model.image_size, window)
+    detector = build_detector(config, model.categories)
+
+    watched, scores = watch_all(paths, truth, recognizer, detector, logger)
+    metrics = measure(watched)
+    log_metrics(metrics, logger)
+    protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
+    protocol.update((key, getattr(config, key)) for key in PROTOCOL)
+    document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
+    write_json(output_dir / METRICS_FILE, document)
+    write_bytes(output_dir / SCORES_FILE, scores_bytes(model.categories, scores))
+    write_bytes(output_dir / PAGE_FILE, render(metrics, watched, scores, model.categories, protocol))
+    logger.info("results are in %s", output_dir)
+
+
+def main() -> None:
+    config = load_config(description=__doc__, add_arguments=add_arguments)
+    with ctrl_c_at_once():
+        evaluate(cast("StreamSettings", config))
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,134 @@
+"""The truth about streams: which gestures a video shows, and when.
+
+JSON: {"one.mp4": [{"start": 1.5, "end": 3.9, "label": "Thumb Up"}, ...], "two.mp4": []}
+CSV:  video,start,end,label
+      one.mp4,1.5,3.9,Thumb Up
+      two.mp4,,,
+
+Times are seconds. A video without gestures is listed as well.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from model_utils.errors import InputError
+from src.data.names import BACKGROUND
+from src.data.video import Span
+
+COLUMNS = ["video", "start", "end", "label"]
+FORM = '{video: [{"start", "end", "label"}, ...]}'
+
+Row = tuple[str, str, Any, Any, Any]  # place in the file, video, start, end, label; None for a video without gestures
+
+
+def read_truth(path: str | Path, categories: list[str], videos: Collection[str]) -> dict[str, list[Span]]:
+    """The gestures of each video, in order of start.
+
+    Args:
+        path: a ``.json`` or ``.csv`` file.
+        categories: the classes that a label may be, those of BACKGROUND excepted.
+        videos: names of the videos that there are; the file must list these and no others.
+
+    Raises:
+        InputError: naming the file and the line or entry, if it cannot be read or is wrong.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"{path}: cannot be read ({reason}); expected a .json or .csv file") from None
+    rows = {".json": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
+    if rows is None:
+        raise InputError(f"{path}: expected a file whose name ends in .json or .csv")
+    truth: dict[str, list[Span]] = {}
+    for place, video, *row in rows(path, text):
+        if video not in videos:
+            raise InputError(f"{place}: there is no video {video!r}; expected one of {_some(videos)}")
+        spans = truth.setdefault(video, [])
+        if row != [None, None, None]:
+            start, end, label = row
+            spans.append(_span(place, start, end, label, categories))
+    missing = [video for video in videos if video not in truth]
+    if missing:
+        raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
+    return {video: sorted(spans) for video, spans in truth.items()}
+
+
+def _json_rows(path: Path, text: str) -> Iterator[Row]:
+    try:
+        document = json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]} is listed twice; expected each video once") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected {FORM}")
+    for video, gestures in document.items():
+        if not isinstance(gestures, list):
+            raise InputError(f"{path}: {video}: {gestures!r}; expected a list of gestures")
+        if not gestures:
+            yield f"{path}: {video}", video, None, None, None
+        for number, gesture in enumerate(gestures, 1):
+            place = f"{path}: {video}: gesture {number}"
+            if not isinstance(gesture, dict) or gesture.keys() != {"start", "end", "label"}:
+                raise InputError(f'{place}: {gesture!r}; expected {{"start", "end", "label"}}')
+            yield place, video, gesture["start"], gesture["end"], gesture["label"]
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; KeyError for a key that it has twice, of which the standard parser keeps the last."""
+    keys = [key for key, _ in pairs]
+    repeated = [key for key in keys if keys.count(key) > 1]
+    if repeated:
+        raise KeyError(repeated[0])
+    return dict(pairs)
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            if reader.line_num == 1:
+                if row != COLUMNS:
+                    raise InputError(f"{place}: header {','.join(row)!r}; expected {','.join(COLUMNS)!r}")
+                continue
+            if len(row) != len(COLUMNS):
+                raise InputError(f"{place}: {len(row)} values; expected {','.join(COLUMNS)}")
+            video, *gesture = row
+            yield (place, video, *(gesture if any(gesture) else (None, None, None)))
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+
+
+def _span(place: str, start: Any, end: Any, label: Any, categories: list[str]) -> Span:
+    start, end = _seconds(place, "start", start), _seconds(place, "end", end)
+    if end <= start:
+        raise InputError(f"{place}: end {end:g} s, start {start:g} s; expected an end after the start")
+    if label in BACKGROUND:
+        raise InputError(f"{place}: label {label!r} is no gesture; leave such rows out")
+    if label not in categories:
+        raise InputError(f"{place}: label {label!r}; expected one of {', '.join(categories)}")
+    return Span(start, end, label, 1.0)
+
+
+def _seconds(place: str, what: str, value: Any) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf or isinstance(value, bool):
+        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more")
+    return seconds
+
+
+def _some(names: Collection[str], at_most: int = 3) -> str:
+    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    return ", ".join(list(names)[:at_most]) + more

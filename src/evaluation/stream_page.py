@@ -1,0 +1,102 @@
+"""The page of a stream evaluation: the measures, and a timeline of each video. One HTML file that needs no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.data.names import BACKGROUND
+from src.data.video import Span
+from src.evaluation.events import WatchedVideo
+from src.utils import softmax
+
+TEMPLATE = "stream_page.html.j2"
+WIDTH, CURVES = 1000.0, 80.0  # pixels: the width of a timeline, the height of the probabilities
+BACKGROUND_COLOUR = "#b3b9c2"
+TILES = {
+    "levenshtein_accuracy": "Levenshtein accuracy: 1 − edits / gestures",
+    "precision": "precision: events that are right",
+    "recall": "recall: gestures found",
+    "f1": "F1",
+    "false_alarms_per_minute": "false alarms a minute in videos without gestures",
+    "median_start_delay": "s, median from a gesture's start to its event's",
+    "median_end_delay": "s, median from a gesture's end to its event's",
+    "median_decision_delay": "s, median from a gesture's end to the report of it",
+}
+
+
+def render(
+    metrics: dict[str, Any],
+    videos: list[WatchedVideo],
+    scores: dict[str, tuple[np.ndarray, np.ndarray]],
+    categories: list[str],
+    protocol: dict[str, Any],
+) -> bytes:
+    """The page as a UTF-8 file.
+
+    Args:
+        metrics: those of ``events.measure``.
+        scores: for each video's name (times [N], logits [N, C]).
+        protocol: what is told about how the events were found.
+    """
+    # Imported here because it is needed once, at the end of an evaluation.
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    colours = class_colours(categories)
+    html = environment.get_template(TEMPLATE).render(
+        title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
+        tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
+        metrics=metrics,
+        protocol=[(key.replace("_", " "), str(value)) for key, value in protocol.items()],
+        colours=colours,
+        timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
+        width=WIDTH,
+        curves=CURVES,
+    )
+    return html.encode("utf-8", "replace")
+
+
+def class_colours(categories: list[str]) -> dict[str, str]:
+    """A colour for each class: hues as far apart as may be, grey for the background."""
+    shown = [name for name in categories if name not in BACKGROUND]
+    hues = {name: f"hsl({360 * i // len(shown)} 65% {38 + 14 * (i % 2)}%)" for i, name in enumerate(shown)}
+    return {name: hues.get(name, BACKGROUND_COLOUR) for name in categories}
+
+
+def timeline(
+    video: WatchedVideo, times: np.ndarray, logits: np.ndarray, categories: list[str], colours: dict[str, str]
+) -> dict[str, Any]:
+    """What the template draws of a video: bars of gestures and events, a line for each class's probability."""
+    found, right = {gesture for gesture, _ in video.pairs}, {event for _, event in video.pairs}
+
+    def x(seconds: float) -> float:
+        return round(WIDTH * min(seconds / video.seconds, 1.0), 1)
+
+    def bar(span: Span, is_matched: bool) -> dict[str, Any]:
+        width = max(x(span.ended_at) - x(span.start), 1.0)
+        text = f"{span.label}, {span.start:.2f} to {span.ended_at:.2f} s"
+        return {"x": x(span.start), "width": width, "colour": colours[span.label], "text": text, "right": is_matched}
+
+    lines = []
+    for label, values in zip(categories, softmax(logits.astype(np.float64)).T):
+        points = " ".join(f"{x(t)},{CURVES * (1 - p):.1f}" for t, p in zip(times.tolist(), values.tolist()))
+        lines.append({"colour": colours[label], "points": points, "text": label})
+    step = 5 if video.seconds <= 60 else 10 * round(video.seconds / 60)
+    return {
+        "name": video.name,
+        "gestures": [bar(span, i in found) for i, span in enumerate(video.gestures)],
+        "events": [bar(span, i in right) for i, span in enumerate(video.events)],
+        "decided": [x(seconds) for seconds in video.decided],
+        "lines": lines,
+        "ticks": [(x(second), second) for second in range(0, int(video.seconds) + 1, step)],
+        "summary": f"{len(video.gestures)} gestures, {len(video.events)} events, {len(right)} right",
+    }

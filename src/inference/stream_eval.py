@@ -1,0 +1,102 @@
+"""The evaluation of recognition in streams: each video watched, and what was found as log lines, JSON and arrays."""
+
+from __future__ import annotations
+
+import io
+from logging import Logger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_utils.errors import InputError
+from model_utils.progress import progress
+from src.data.video import Recording, Span, VideoFile
+from src.evaluation.events import WatchedVideo
+from src.inference.streaming import EventDetector, Recognizer, stream
+
+
+def watch_all(
+    paths: dict[str, str],
+    truth: dict[str, list[Span]],
+    recognizer: Recognizer,
+    detector: EventDetector,
+    logger: Logger,
+) -> tuple[list[WatchedVideo], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """All videos watched; and of each its scores, as (times [N], logits [N, C])."""
+    watched, scores = [], {}
+    with progress("Streams", len(paths), "video") as advance:
+        for name, path in paths.items():
+            video, scores[name] = watch(name, VideoFile(Path(path)), truth[name], recognizer, detector)
+            watched.append(video)
+            right = len(video.pairs)
+            logger.info("%s: %d gestures, %d events, %d right", name, len(video.gestures), len(video.events), right)
+            advance(1)
+    return watched, scores
+
+
+def watch(
+    name: str, source: Recording, gestures: list[Span], recognizer: Recognizer, detector: EventDetector
+) -> tuple[WatchedVideo, tuple[np.ndarray, np.ndarray]]:
+    """One video: what happens in it, and its scores.
+
+    Raises:
+        InputError: if a gesture starts after the video's end.
+    """
+    seconds = source.duration
+    for gesture in gestures:
+        if gesture.start >= seconds:
+            raise InputError(
+                f"{source.name}: {gesture.label} starts at {gesture.start:g} s; the video ends at {seconds:g} s"
+            )
+    times, logits, ended = [], [], []
+    decided: dict[tuple[float, str], float] = {}
+    for moment in stream(recognizer, detector, source, realtime=False):
+        if moment.logits is not None:
+            times.append(moment.seconds)
+            logits.append(moment.logits)
+        for change in moment.changes:
+            decided.setdefault((change.start, change.label), moment.seconds)
+            ended += [change] if change.end is not None else []
+    for change in detector.finish(seconds):
+        decided.setdefault((change.start, change.label), seconds)
+        ended += [change] if change.end is not None else []
+    ended.sort()
+    when = [decided[event.start, event.label] for event in ended]
+    scores = np.array(times), np.array(logits, np.float32).reshape(len(times), len(detector.categories))
+    return WatchedVideo(name, seconds, gestures, ended, when), scores
+
+
+def log_metrics(metrics: dict[str, Any], logger: Logger) -> None:
+    """A line a metric."""
+    for key, value in metrics.items():
+        if key == "classes":
+            for label, row in value.items():
+                logger.info(
+                    "%s: %d of %d found, %d wrong events", label, row["found"], row["gestures"], row["wrong_events"]
+                )
+        elif key == "confused":
+            for gesture, event, times in value:
+                logger.info("%s taken for %s: %d", gesture, event, times)
+        elif value is None:
+            logger.info("%s: not known", key)
+        else:
+            logger.info(f"{key}: %{'d' if isinstance(value, int) else '.4f'}", value)
+
+
+def describe(video: WatchedVideo) -> dict[str, Any]:
+    """A video as JSON holds it."""
+    events = [{**event._asdict(), "decided": decided} for event, decided in zip(video.events, video.decided)]
+    gestures = [{"start": span.start, "end": span.end, "label": span.label} for span in video.gestures]
+    pairs = [list(pair) for pair in video.pairs]
+    return {"video": video.name, "seconds": video.seconds, "gestures": gestures, "events": events, "matched": pairs}
+
+
+def scores_bytes(categories: list[str], scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    """An .npz file: ``categories`` [C]; for each video ``VIDEO/times`` [N] and ``VIDEO/logits`` [N, C]."""
+    arrays = {"categories": np.array(categories)}
+    for name, (times, logits) in scores.items():
+        arrays[f"{name}/times"], arrays[f"{name}/logits"] = times, logits
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()

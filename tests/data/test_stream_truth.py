@@ -1,0 +1,109 @@
+"""The truth about streams, from JSON and CSV; what is wrong in them is tested in tests/test_bad_inputs.py as well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from model_utils.errors import InputError
+from src.data.stream_truth import read_truth
+from src.data.video import Span
+
+CLASSES = ["No gesture", "Swiping Left", "Thumb Up"]
+VIDEOS = ["one.mp4", "two.mp4", "a, b.mp4"]
+EXPECTED = {
+    "one.mp4": [Span(1.5, 3.0, "Thumb Up", 1.0), Span(4.0, 5.25, "Swiping Left", 1.0)],
+    "two.mp4": [],
+    "a, b.mp4": [Span(0.0, 1.0, "Thumb Up", 1.0)],
+}
+ROWS = """video,start,end,label
+one.mp4,4,5.25,Swiping Left
+one.mp4,1.5,3,Thumb Up
+two.mp4,,,
+"a, b.mp4",0,1,Thumb Up
+"""
+
+
+def document():
+    return {
+        video: [{"start": span.start, "end": span.end, "label": span.label} for span in reversed(gestures)]
+        for video, gestures in EXPECTED.items()
+    }
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("truth.json", json.dumps(document())),
+        ("truth.csv", ROWS),
+        ("truth.CSV", "\ufeff" + ROWS.replace("\n", "\r\n")),
+    ],
+)
+def test_read_truth(tmp_path, name, text):
+    assert read_truth(write(tmp_path, name, text), CLASSES, VIDEOS) == EXPECTED
+
+
+GOOD = '{"one.mp4": [%s], "two.mp4": [], "a, b.mp4": []}'
+GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("truth.txt", "", "truth.txt: expected a file whose name ends in .json or .csv"),
+        ("truth.json", b"\xff\xfe", "truth.json: cannot be read (not UTF-8)"),
+        ("truth.json", '{\n"one.mp4": [\n}', "truth.json:3: not valid JSON: "),
+        ("truth.json", "[]", 'truth.json: expected {video: [{"start"'),
+        ("truth.json", '{"one.mp4": {}}', "truth.json: one.mp4: {}; expected a list of gestures"),
+        ("truth.json", GOOD % "[1, 2]", "truth.json: one.mp4: gesture 1: [1, 2]; expected {"),
+        ("truth.json", GOOD % '{"start": 1, "label": "Thumb Up"}', "truth.json: one.mp4: gesture 1: {'start'"),
+        (
+            "truth.json",
+            GOOD % f"{GESTURE}, {GESTURE.replace('2', '1')}",
+            "gesture 2: end 1 s, start 1 s; expected an end",
+        ),
+        ("truth.json", GOOD % GESTURE.replace("1", "-1"), "gesture 1: start -1; expected seconds, 0 or more"),
+        ("truth.json", GOOD % GESTURE.replace("2", "NaN"), "gesture 1: end nan; expected seconds"),
+        ("truth.json", GOOD % GESTURE.replace("2", "true"), "gesture 1: end True; expected seconds"),
+        ("truth.json", GOOD % GESTURE.replace("2", "null"), "gesture 1: end None; expected seconds"),
+        (
+            "truth.json",
+            GOOD % GESTURE.replace("Up", "Down"),
+            "gesture 1: label 'Thumb Down'; expected one of No gesture, ",
+        ),
+        ("truth.json", GOOD % GESTURE.replace("Thumb Up", "No gesture"), "gesture 1: label 'No gesture' is no gesture"),
+        ("truth.json", '{"one.mp4": [], "one.mp4": []}', "truth.json: one.mp4 is listed twice"),
+        ("truth.json", '{"one.mp4": []}', "truth.json: nothing about two.mp4, a, b.mp4; expected all videos"),
+        (
+            "truth.json",
+            '{"0.mp4": []}',
+            "truth.json: 0.mp4: there is no video '0.mp4'; expected one of one.mp4, two.mp4",
+        ),
+        ("truth.csv", "", "truth.csv: nothing about one.mp4, two.mp4"),
+        ("truth.csv", "one.mp4,1,2,Thumb Up\n", "truth.csv:1: header 'one.mp4,1,2,Thumb Up'; expected 'video,start,"),
+        ("truth.csv", "video,start,end,label\none.mp4,1,2\n", "truth.csv:2: 3 values; expected video,start,end,label"),
+        ("truth.csv", "video,start,end,label\n\none.mp4,,,\n", "truth.csv:2: 0 values; expected video,start,end,label"),
+        ("truth.csv", 'video,start,end,label\none.mp4,1,2,"Thumb', "truth.csv:2: not valid CSV: "),
+        ("truth.csv", "video,start,end,label\none.mp4,1,two,Thumb Up\n", "truth.csv:2: end 'two'; expected seconds"),
+        ("truth.csv", "video,start,end,label\none.mp4,1,,Thumb Up\n", "truth.csv:2: end ''; expected seconds"),
+        ("truth.csv", "video,start,end,label\none.mp4,3,2,Thumb Up\n", "truth.csv:2: end 2 s, start 3 s; expected"),
+        ("truth.csv", "video,start,end,label\nzero.mp4,,,\n", "truth.csv:2: there is no video 'zero.mp4'"),
+    ],
+)
+def test_refused(tmp_path, name, text, message):
+    with pytest.raises(InputError) as error:
+        read_truth(write(tmp_path, name, text), CLASSES, VIDEOS)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file or directory\)"):
+        read_truth(tmp_path / "none.json", CLASSES, VIDEOS)

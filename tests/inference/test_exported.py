@@ -1,0 +1,175 @@
+"""The JSON of an exported network belongs to one file, and everything in it that is used is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+
+import pytest
+
+from model_utils.errors import InputError
+from src.inference.exported import read_usage
+
+GONE = object()
+
+
+def usage(name: str, content: bytes, **changes):
+    """A JSON that export.py writes, written out by hand."""
+    video = {
+        "name": "video",
+        "dtype": "float32",
+        "shape": ["batch", 9, 32, 32],
+        "channel_order": "BGR",
+        "channel_means": [104, 117, 128],
+        "scale": 1.0,
+    }
+    document = {
+        "file": name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "categories": ["Swiping Left", "Swiping Right"],
+        "num_segments": 3,
+        "image_size": 32,
+        "input": video,
+        "relations": "all",
+        "subsample_num": 2,
+        "flip": "label_aware",
+    }
+    document.update(changes)
+    return {key: value for key, value in document.items() if value is not GONE}
+
+
+def write(path, about, content=b"network"):
+    path.write_bytes(content)
+    path.with_name(path.name + ".json").write_text(json.dumps(about))
+    return path
+
+
+def refusal(path) -> str:
+    with pytest.raises(InputError) as error:
+        read_usage(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ------------------------------------------------------------------------------------------- belongs to one file
+
+
+def test_two_files_of_one_name_have_their_own_classes(tmp_path):
+    names = {"trn.mindir": ["Thumb Up", "Thumb Down"], "trn.onnx": ["Stop Sign", "No gesture", "Thumb Up"]}
+    for name, categories in names.items():
+        content = name.encode()
+        write(tmp_path / name, usage(name, content, categories=categories), content)
+    assert {name: read_usage(tmp_path / name)["categories"] for name in names} == names
+
+
+def test_a_file_that_was_replaced_without_its_json(tmp_path):
+    """Also what is left where an export is killed after it has written the JSON of the new file."""
+    path = write(tmp_path / "trn.mindir", usage("trn.mindir", b"new network"), b"old network")
+    assert refusal(path) == (
+        f"{path}: not the file that trn.mindir.json describes (another sha256): damaged, or replaced without its JSON;"
+        " export the checkpoint again"
+    )
+
+
+def test_a_file_that_was_renamed_with_its_json(tmp_path):
+    path = write(tmp_path / "b.onnx", usage("a.onnx", b"network"))
+    assert refusal(path) == (
+        f'{path}: b.onnx.json beside it describes "a.onnx"; give both their names back, or export the checkpoint again'
+    )
+
+
+def test_a_json_without_a_digest(tmp_path):
+    path = write(tmp_path / "trn.mindir", usage("trn.mindir", b"network", sha256=GONE))
+    expected = "trn.mindir.json: no sha256, expected the digest of trn.mindir; export the checkpoint again"
+    assert refusal(path) == f"{tmp_path}/{expected}"
+
+
+def test_the_json_of_an_export_of_before(tmp_path):
+    """trn.json, which has no digest, counts for the file that it names."""
+    for name in ("trn.mindir", "trn.onnx"):
+        (tmp_path / name).write_bytes(b"network")
+    about = usage("trn.mindir", b"network", sha256=GONE)
+    (tmp_path / "trn.json").write_text(json.dumps(about))
+    assert read_usage(tmp_path / "trn.mindir") == about
+    message = refusal(tmp_path / "trn.onnx")
+    assert message.startswith(f'{tmp_path}/trn.onnx: trn.json beside it describes "trn.mindir"; give both')
+    write(tmp_path / "trn.mindir", usage("trn.mindir", b"network", categories=["Stop Sign"]))
+    assert read_usage(tmp_path / "trn.mindir")["categories"] == ["Stop Sign"]  # the newer JSON counts
+
+
+def test_what_is_not_there(tmp_path):
+    assert refusal(tmp_path / "trn.onnx") == f"{tmp_path}/trn.onnx: no such exported network"
+    (tmp_path / "trn.onnx").touch()
+    assert "trn.onnx.json is not beside it" in refusal(tmp_path / "trn.onnx")
+
+
+# --------------------------------------------------------------------------------------------------- edited by hand
+
+NO_NUMBERS = [GONE, None, "3", 3.0, math.nan, -1, 0, True, [3], 10**9]
+NO_WORDS = [GONE, None, 1, True, "both", "", [], {}]
+NO_NAMES = [GONE, None, "Stop Sign", [], ["Stop Sign", "Stop Sign"], ["Stop Sign", 1], ["Stop Sign", ""], {"a": 1}]
+WRONG = [
+    *(("file", value) for value in [GONE, None, 1, ["trn.onnx"]]),
+    *(("sha256", value) for value in [GONE, None, 1]),
+    *(("categories", value) for value in NO_NAMES),
+    *((key, value) for key in ("num_segments", "image_size", "subsample_num") for value in NO_NUMBERS),
+    *((key, value) for key in ("relations", "flip") for value in NO_WORDS),
+]
+WRONG_INPUTS = [
+    *(("name", value) for value in [GONE, None, "frames"]),
+    *(("dtype", value) for value in [GONE, 1, "uint8"]),
+    *(("channel_order", value) for value in [GONE, None, "RGB"]),
+    *(("channel_means", value) for value in [GONE, 104, [104, 117], [math.nan] * 3, [-104, -117, -128]]),
+    *(("scale", value) for value in [GONE, "1", 255, math.nan, -1.0]),
+    *(("shape", value) for value in [GONE, None, "batch", [], {}, [0, 9, 32, 32], [-1, 9, 32, 32]]),
+    *(("shape", value) for value in [[math.nan, 9, 32, 32], [True, 9, 32, 32], [1.0, 9, 32, 32], ["any", 9, 32, 32]]),
+    *(("shape", value) for value in [["batch", 24, 32, 32], ["batch", 9, 64, 64], ["batch", 9, 32], [1, 9, 32, -32]]),
+]
+
+
+def shown(value) -> str:
+    return "gone" if value is GONE else json.dumps(value)
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else shown(part))
+def test_a_value_that_is_wrong(tmp_path, key, value):
+    path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", **{key: value}))
+    said = f"no {key}, expected" if value is GONE else f"{key} {shown(value)}"[:50]
+    assert refusal(path).startswith(f"{path}.json: {said}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), WRONG_INPUTS, ids=lambda part: part if isinstance(part, str) else shown(part)
+)
+def test_an_input_that_is_wrong(tmp_path, key, value):
+    about = usage("trn.onnx", b"network")
+    about["input"][key] = value
+    if value is GONE:
+        del about["input"][key]
+    path = write(tmp_path / "trn.onnx", about)
+    said = "null" if value is GONE else shown(value)
+    assert refusal(path).startswith(f"{path}.json: input: {key} {said}, expected ")
+
+
+@pytest.mark.parametrize("value", [GONE, None, [], "video", 1])
+def test_no_input_at_all(tmp_path, value):
+    path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", input=value))
+    assert refusal(path).startswith(f"{path}.json: input: ")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"file": 1', "[" * 100_000, "\udcff"])
+def test_what_is_no_table(tmp_path, text):
+    path = tmp_path / "trn.onnx"
+    path.touch()
+    (tmp_path / "trn.onnx.json").write_bytes(text.encode(errors="surrogateescape"))
+    message = refusal(path)
+    assert message.startswith((f"{path}.json: not JSON (", f"{path}.json: expected the JSON that export.py writes"))
+    assert message.endswith("export the checkpoint again")
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 8])
+def test_batches_that_are_allowed(tmp_path, batch):
+    about = usage("trn.onnx", b"network")
+    about["input"]["shape"][0] = batch
+    assert read_usage(write(tmp_path / "trn.onnx", about)) == about

@@ -1,0 +1,128 @@
+"""The evaluation of streams as a whole, with a network that knows nothing but colours."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import eval_streams
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from src.training.checkpoint import describe, save_checkpoint
+from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
+
+
+def write_stream(path, *stretches):
+    """A video of (colour, seconds)."""
+    return write_video(path, [frame for name, seconds in stretches for frame in coloured(name, 12 * seconds)])
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    path = tmp_path / "colours.ckpt"
+    save_checkpoint(path, colour_network().parameters_dict(), describe(colour_settings(consensus_type="avg"), NAMES))
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, _: colour_network())
+    return path
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    rest = ("No gesture", 4)
+    write_stream(folder / "1.mp4", rest, ("Red", 4), rest, ("Red", 4), rest, ("Blue", 4), rest)
+    write_stream(folder / "2.mp4", ("No gesture", 15), ("Blue", 3), ("No gesture", 12))
+    return folder
+
+
+def run(videos, truth, model, output, *options):
+    arguments = ["--videos", str(videos), "--truth", str(truth), "--ckpt_file", str(model), *options]
+    config = load_config([*arguments, "--eval_output_dir", str(output)], add_arguments=eval_streams.add_arguments)
+    eval_streams.evaluate(config)
+
+
+def write_truth(path, one, two):
+    rows = {"1.mp4": one, "2.mp4": two}
+    truth = {name: [dict(zip(("start", "end", "label"), row)) for row in gestures] for name, gestures in rows.items()}
+    path.write_text(json.dumps(truth))
+    return path
+
+
+def test_events_of_two_videos(tmp_path, model, videos):
+    one = [(4, 8, "Red"), (12, 16, "Red"), (20, 24, "Green")]  # it looks blue
+    truth = write_truth(tmp_path / "truth.json", one, [])
+    output = tmp_path / "out"
+    run(videos, truth, model, output, "--window", "1.5")
+    metrics = json.loads((output / "stream_metrics.json").read_text())
+    counts = {key: metrics[key] for key in ("videos", "gestures", "events", "matched")}
+    assert counts == {"videos": 2, "gestures": 3, "events": 4, "matched": 2}
+    assert (metrics["precision"], metrics["recall"]) == (2 / 4, 2 / 3)
+    assert metrics["levenshtein_accuracy"] == pytest.approx(1 - 2 / 3)
+    assert metrics["false_alarms_per_minute"] == pytest.approx(1 / 0.5)
+    assert metrics["confused"] == [["Green", "Blue", 1]]
+    assert metrics["protocol"]["window"] == 1.5
+    first, second = metrics["per_video"]
+    assert first["matched"] == [[0, 0], [1, 1]]
+    # Two of three frames, half a second apart, are of the new colour half a second after the change.
+    assert [event["start"] for event in first["events"]] == pytest.approx([4.5, 12.5, 20.5], abs=0.1)
+    assert [event["end"] for event in first["events"]] == pytest.approx([8.5, 16.5, 24.5], abs=0.1)
+    assert all(event["start"] < event["decided"] < event["end"] for event in first["events"])
+    assert all(event["probability"] > 0.9 for event in first["events"])
+    assert second["events"][0]["label"] == "Blue"
+    assert metrics["median_start_delay"] == pytest.approx(0.5, abs=0.1)
+
+    log = (output / "stream_eval.log").read_text()
+    assert ":INFO:1.mp4: 3 gestures, 3 events, 2 right\n" in log
+    assert ":INFO:precision: 0.5000\n" in log
+    assert ":INFO:gestures: 3\n" in log
+    assert ":INFO:Green: 0 of 1 found, 0 wrong events\n" in log
+    assert ":INFO:Green taken for Blue: 1\n" in log
+    assert load_config(["--config_path", str(output / "config.yaml")]).ckpt_file == str(model)
+
+
+def test_scores_are_stored(tmp_path, model, videos):
+    run(videos, write_truth(tmp_path / "truth.json", [], []), model, tmp_path / "out", "--window", "1.5")
+    with np.load(tmp_path / "out" / "stream_scores.npz") as scores:
+        assert scores["categories"].tolist() == NAMES
+        times, logits = scores["2.mp4/times"], scores["2.mp4/logits"]
+    np.testing.assert_allclose(times[:3], [1.0, 1.5, 2.0])
+    assert logits.shape == (len(times), 4)
+    blue = times[logits.argmax(1) == NAMES.index("Blue")]
+    assert (blue.min(), blue.max()) == pytest.approx((15.5, 18.0), abs=0.6)
+
+
+def test_the_page_shows_every_video(tmp_path, model, videos):
+    pytest.importorskip("jinja2")
+    truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
+    run(videos, truth, model, tmp_path / "out", "--window", "1.5")
+    page = (tmp_path / "out" / "stream_report.html").read_text(encoding="utf-8")
+    assert page.count("<svg ") == 2
+    assert "<title>Red, 4.00 to 8.00 s</title>" in page
+    assert page.count('class="wrong"') == 4  # the missed green, the second red, the blue in its place, a false alarm
+    assert page.count("<polyline ") == 2 * 4
+    assert "2.mp4 <span>0 gestures, 1 events, 0 right</span>" in page
+
+
+def test_thresholds_of_the_config(tmp_path, model, videos):
+    truth = write_truth(tmp_path / "truth.json", [], [])
+    run(videos, truth, model, tmp_path / "out", "--window", "1.5", "--event_least", "3.5", "--event_early", "9")
+    metrics = json.loads((tmp_path / "out" / "stream_metrics.json").read_text())
+    assert [len(video["events"]) for video in metrics["per_video"]] == [3, 0]
+    assert metrics["protocol"]["least"] == 3.5
+
+
+def test_a_gesture_after_the_end_of_the_video(tmp_path, model, videos):
+    truth = write_truth(tmp_path / "truth.json", [(28.5, 29, "Red")], [])
+    with pytest.raises(InputError, match=r"1\.mp4: Red starts at 28.5 s; the video ends at 28 s"):
+        run(videos, truth, model, tmp_path / "out")
+
+
+def test_folders_without_videos(tmp_path, model):
+    truth = write_truth(tmp_path / "truth.json", [], [])
+    (tmp_path / "empty").mkdir()
+    for name, message in (("empty", "no videos in this folder"), ("none", "no such folder of videos")):
+        with pytest.raises(InputError, match=message):
+            run(tmp_path / name, truth, model, tmp_path / "out")
