@@ -420,6 +420,8 @@ CHANGED = {
     "freeze_bn": False,
     "image_size": 64,
     "flip": "none",
+    "sliding_windows": 0.5,
+    "background_class": "Thumb Up",
     "lr": 0.1,
     "update_lr_epochs": 3,
     "momentum": 0.8,
