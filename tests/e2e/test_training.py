@@ -112,8 +112,8 @@ def test_kills_while_a_second_training_is_started_in_the_folder(dataset, tmp_pat
         assert process.wait(DEADLINE) == 0, Path(f"{folder}.log").read_text()
     name = f"checkpoint_trn-{epochs[1]}_{STEPS}.ckpt"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    rows = [[line.split(",")[:3] for line in (f / "metrics.csv").open()] for f in (out, tmp_path / "whole")]
-    assert rows[0] == rows[1]
+    curves = [np.genfromtxt(f / "metrics.csv", delimiter=",", skip_header=1)[:, :3] for f in (out, tmp_path / "whole")]
+    np.testing.assert_allclose(*curves, rtol=1e-5)  # MindSpore sums a loss in an order that the machine's load changes
     assert "train.lock" not in {path.name for path in out.iterdir()}
 
 
