@@ -1,7 +1,7 @@
-"""The configuration of the entry points: defaults of `configs/jester_config.yaml` < a YAML file < the command line.
+"""The configuration of the entry points: defaults of ``configs/jester_config.yaml`` < a YAML file < the command line.
 
-`configs/jester_config.yaml` is also the schema. Its three documents hold the values, the help texts and what each key
-accepts: a list of choices, an interval such as `int [1, inf)` or `float (0, 1]`, or, without an entry, any text.
+``configs/jester_config.yaml`` is also the schema. Its three documents hold the values, the help texts and what each key
+accepts: a list of choices, an interval such as ``int [1, inf)`` or ``float (0, 1]``, or, without an entry, any text.
 A value is read from its text by the type its key accepts, in a file as on the command line.
 
     config = load_config(description="Train TRN.")
@@ -43,7 +43,7 @@ class Config(Settings):
         vars(self).update(values)
 
     def save(self, path: str | Path) -> None:
-        """Write the keys with their present values, as a file that `--config_path` takes."""
+        """Write the keys with their present values, as a file that ``--config_path`` takes."""
         values = {key: getattr(self, key) for key in self.keys}
         write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
 
@@ -65,7 +65,7 @@ class Rule(NamedTuple):
         return f"{self.type.__name__} in {self.interval}" if self.interval else "text"
 
     def parse(self, where: str, text: str) -> bool | int | float | str:
-        """The value written as `text`. Raises InputError beginning with `where` if the key does not accept it."""
+        """The value written as ``text``. Raises InputError beginning with ``where`` if the key does not accept it."""
         try:
             value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
         except ValueError:
@@ -90,10 +90,13 @@ def load_config(
 ) -> Config:
     """Read the configuration.
 
-    argv: the arguments, by default those of the process. description: what `--help` says the program does.
-    add_arguments: adds options of one program to the parser; they become attributes of the result as well.
+    Args:
+        argv: the arguments, by default those of the process.
+        description: what the program does, for ``--help``.
+        add_arguments: adds options of one program to the parser; they become attributes of the result as well.
 
-    Raises InputError naming the file and line or the option, the key, the value and what is allowed.
+    Raises:
+        InputError: naming the file and line or the option, the key, the value and what is allowed.
     """
     helps, rules, defaults = _read_schema()
     parser = Parser(description=description, usage="%(prog)s [--key value ...]", allow_abbrev=False)

@@ -1,9 +1,9 @@
-"""Running on ModelArts: data and checkpoints come from remote folders before a run, its results go to one after it.
+"""Runs on ModelArts: fetches data and checkpoints from remote folders before a run, sends the results after it.
 
     with moxing_session(config):
         train(config)
 
-Without `enable_modelarts` this does nothing, and `moxing`, which only ModelArts has, is not imported.
+Without ``enable_modelarts`` this does nothing, and ``moxing``, which only ModelArts has, is not imported.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ def get_job_id() -> str:
 
 @contextmanager
 def moxing_session(config: Config) -> Iterator[None]:
-    """Fetch `data_url` and `checkpoint_url` before a run, send `output_path` to `train_url` after it, failed or not.
+    """Fetch ``data_url`` and ``checkpoint_url`` before a run; send ``output_path`` to ``train_url`` after it, failed or
+    not.
 
-    Relative paths in `config` are made absolute: `dataset_root` inside `data_path`, the checkpoints to load inside
-    `load_path`, the output folders inside `output_path`.
+    Relative paths in ``config`` become absolute: ``model_utils/settings.py`` says in which local copy each starts.
 
-    Raises InputError without moxing, for a missing remote folder, for an output folder that would be lost and if
-    copying fails.
+    Raises:
+        InputError: without moxing, for a missing remote folder, for an output folder outside ``output_path``, and if
+            copying fails.
     """
     if not config.enable_modelarts:
         yield
@@ -98,9 +99,9 @@ def _copy(moxing: ModuleType, source: str, target: str) -> None:
 
 
 def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
-    """Copy a remote folder to `path`, once for a job and node: the other processes of the node wait here meanwhile.
+    """Copy a remote folder to ``path``, once for a job and node: the other processes of the node wait here meanwhile.
 
-    A file beside `path` is the lock, which ends with the process that holds it, and names what has been copied.
+    A file beside ``path`` is the lock, which ends with the process that holds it, and names what has been copied.
     """
     if not url:
         return

@@ -14,7 +14,7 @@ from tqdm import tqdm
 def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
     """Give the caller a function to call with the number of units just done.
 
-    `total` is in the same units; `unit` is what is written after a number ("clip", "B"). Bytes are written as
+    ``total`` is in the same units; ``unit`` is what is written after a number ("clip", "B"). Bytes are written as
     kilo-, mega- and gigabytes. Output goes to stdout.
     """
     if sys.stdout.isatty():

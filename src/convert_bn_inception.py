@@ -2,8 +2,9 @@
 
     python -m src.convert_bn_inception bn_inception-9f5701afb96c8044.pth bn_inception.ckpt
 
-The published file was written by an early PyTorch: not a zip, and batch-norm vectors of shape [1, C]. Every tensor in
-it either becomes a parameter or is named: the ImageNet classifier is left out and reported, anything else is an error.
+The published file was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C].
+Every tensor in it becomes a parameter, but for the ImageNet classifier, which is left out and reported. Any other
+tensor is an error that names it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ BATCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_m
 def backbone_torch_name(name: str) -> str:
     """PyTorch's name of a backbone parameter.
 
-    `inception_3a.branch_3x3_reduce.bn.gamma` -> `inception_3a_3x3_reduce_bn.weight`.
+    ``inception_3a.branch_3x3_reduce.bn.gamma`` -> ``inception_3a_3x3_reduce_bn.weight``.
     """
     layer, kind, tensor = name.rsplit(".", 2)
     layer = layer.replace(".branch_", "_")
@@ -41,8 +42,8 @@ def backbone_torch_name(name: str) -> str:
 def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Tensors of a PyTorch weights file by name, and what the file says besides (epoch and such).
 
-    The file holds a state dict or a dict with one under `state_dict`. A `module.` before every name (left by
-    `DataParallel`) is taken off. Floating-point tensors come back as float32.
+    The file holds a state dict or a dict with one under ``state_dict``. A ``module.`` before every name (left by
+    ``DataParallel``) is taken off. Floating-point tensors come back as float32.
 
     Raises:
         InputError: if the file is missing, damaged, holds something other than tensors and plain values (it is refused
@@ -96,10 +97,10 @@ def match_parameters(
     path: str | Path,
     left_out: Iterable[str] = (),
 ) -> dict[str, np.ndarray]:
-    """The arrays in `weights` under the names of the network's `parameters`, each of that parameter's shape.
+    """The arrays in ``weights`` under the names of the network's ``parameters``, each of that parameter's shape.
 
     Raises:
-        InputError: naming every tensor of the file `path` that is missing, misshapen, or neither used nor `left_out`.
+        InputError: naming every tensor of ``path`` that is missing, misshapen, or neither used nor ``left_out``.
     """
     arrays, missing, misshapen = {}, [], []
     known = set(left_out)
@@ -130,10 +131,10 @@ def match_parameters(
 
 
 def convert_bn_inception(source: str | Path, target: str | Path, width_mult: float = 1.0) -> dict[str, np.ndarray]:
-    """Writes the backbone in `source` (.pth) to `target` (.ckpt), all but its last layer; returns what was written.
+    """Writes the backbone in ``source`` (.pth) to ``target`` (.ckpt), all but its last layer; returns what was written.
 
     Raises:
-        InputError: if `source` is not BNInception of this width or `target` cannot be written.
+        InputError: if ``source`` is not BNInception of this width or ``target`` cannot be written.
     """
     check_target(target, source)
     weights, _ = read_torch_file(source)

@@ -3,7 +3,7 @@
     python -m src.convert_trn_pytorch TRN_jester_RGB_BNInception_TRNmultiscale_segment8_best.pth.tar trn.ckpt
 
 Consensus, number of segments, classes and feature size follow from the names and shapes in the file. The checkpoint
-written describes itself like one that was trained here, so evaluation, export and inference take it as it is.
+has the same description as one that was trained here, so evaluation, export and inference need no more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
 
 
 def torch_name(name: str) -> str:
-    """The authors' name of one of the network's parameters: `base_model.fc.bias` -> `new_fc.bias`."""
+    """The authors' name of one of the network's parameters: ``base_model.fc.bias`` -> ``new_fc.bias``."""
     if name.startswith("base_model.fc."):
         return name.replace("base_model.fc.", "new_fc.")
     if name.startswith("base_model."):
@@ -41,9 +41,9 @@ def torch_name(name: str) -> str:
 
 
 def deduce_settings(weights: Mapping[str, np.ndarray], path: str | Path, num_segments: int) -> tuple[dict, int]:
-    """Settings and number of classes of the network that `weights` belong to.
+    """Settings and number of classes of the network that ``weights`` belong to.
 
-    `num_segments` counts for average consensus only, which leaves no trace of it in the file.
+    ``num_segments`` is used for average consensus only, whose file does not show it.
 
     Raises:
         InputError: naming the tensor that is missing or whose shape fits no number of segments.
@@ -86,11 +86,11 @@ def convert_trn_pytorch(
     num_segments: int = 8,
     categories: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the network in `source` (.pth.tar) to `target` (.ckpt); returns the description that it carries.
+    """Writes the network in ``source`` (.pth.tar) to ``target`` (.ckpt); returns the description that it carries.
 
     Raises:
-        InputError: if `source` is no such network of this width, if `categories` names another number of classes than
-            it has, or if `target` cannot be written.
+        InputError: if ``source`` is no such network of this width, if ``categories`` has another number of names than
+            the network has classes, or if ``target`` cannot be written.
     """
     # MindSpore takes seconds to import, and --help needs none of it.
     from src.training.checkpoint import save_checkpoint

@@ -132,6 +132,17 @@ def cut_off(name: str, kept: float = 0.5) -> Damage:
     return damage
 
 
+def flip_bit(name: str) -> Damage:
+    """Damage in the middle of the file, which is a value of a large tensor."""
+
+    def damage(work: Path) -> None:
+        data = bytearray((work / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (work / name).write_bytes(data)
+
+    return damage
+
+
 def folder_instead(name: str) -> Damage:
     return both(remove(name), lambda work: (work / name).mkdir())
 
@@ -365,6 +376,28 @@ CASES = [
         rewrite_checkpoint(enlarge_parameter),
         NETWORK_USERS,
         "conv.bias (9,) instead of (4,)",
+    ),
+    Case("damaged checkpoint", flip_bit("trn.ckpt"), NETWORK_USERS, "trn.ckpt: damaged, its content is not what was"),
+    Case("damaged backbone", flip_bit("trn.ckpt"), TRAIN, "trn.ckpt: damaged", "--pre_trained_backbone trn.ckpt"),
+    Case(
+        "edited settings",
+        rewrite_checkpoint(lambda parameters, about: about["settings"].update(num_segments="3")),
+        NETWORK_USERS,
+        "trn.ckpt: its description says num_segments '3', which is not allowed",
+    ),
+    Case(
+        "folder of another run",
+        write("out/checkpoint_last.ckpt", "x"),
+        TRAIN,
+        "out: holds a training run already (checkpoint_last.ckpt); give --resume auto to resume it, or another",
+    ),
+    Case("metrics of another run", write("out/metrics.csv", "x"), TRAIN, "out: holds a training run already"),
+    Case(
+        "best of another run and nothing to resume from",
+        write("out/checkpoint_best.ckpt", "x"),
+        TRAIN,
+        "out: holds a training run already (checkpoint_best.ckpt); give another --train_output_dir",
+        "--resume auto",
     ),
     Case("missing checkpoint to resume", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--resume none.ckpt"),
     Case("truncated checkpoint to resume", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--resume trn.ckpt"),

@@ -162,7 +162,7 @@ def train(config_of_test, monkeypatch, *options):
     [
         (None, 0, ""),
         (InputError("lr 9: the loss became nan"), 1, "error: lr 9: the loss became nan"),
-        (Stopped(15, "stopped; --resume auto goes on"), 143, "stopped; --resume auto goes on"),
+        (Stopped(15, "stopped; --resume auto resumes"), 143, "stopped; --resume auto resumes"),
     ],
 )
 def test_training_sends_its_results_however_it_ends(end, status, said, config, copies, remote, monkeypatch, capsys):

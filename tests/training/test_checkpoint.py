@@ -153,6 +153,16 @@ def test_files_that_are_no_whole_checkpoint(saved, tmp_path, damage):
         checkpoint.read_checkpoint(path)
 
 
+@pytest.mark.parametrize("error", [KeyError("Float33"), ValueError("crc"), MemoryError(), AssertionError()])
+def test_whatever_mindspore_raises_on_a_damaged_file(saved, monkeypatch, error):
+    def load(_):
+        raise error
+
+    monkeypatch.setattr(ms, "load_checkpoint", load)
+    with pytest.raises(InputError, match="trn.ckpt: not a whole MindSpore checkpoint"):
+        checkpoint.read_checkpoint(saved[1])
+
+
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
     network, path = saved
     before = path.read_bytes()
@@ -222,7 +232,7 @@ def test_a_digest_of_every_part(part):
     arrays = {"a": np.arange(6, dtype=np.float32), "b": np.zeros((2, 3), np.float32), "trn_description": np.zeros(4)}
     other = {
         "value": {**arrays, "a": np.array([0, 1, 2, 3, 4, 6], np.float32)},
-        "name": {"c": arrays["a"], "b": arrays["b"], "trn_description": np.zeros(4)},
+        "name": {"aa": arrays["a"], "b": arrays["b"], "trn_description": np.zeros(4)},
         "type": {**arrays, "b": np.zeros((2, 3), np.int32)},
         "shape": {**arrays, "b": np.zeros((3, 2), np.float32)},
         "description": {**arrays, "trn_description": np.array([0.0, 0, 1, 0])},
