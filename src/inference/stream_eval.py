@@ -49,22 +49,34 @@ def watch(
             raise InputError(
                 f"{source.name}: {gesture.label} starts at {gesture.start:g} s; the video ends at {seconds:g} s"
             )
-    times, logits, ended = [], [], []
-    decided: dict[tuple[float, str], float] = {}
+    times, logits, log = [], [], EventLog()
     for moment in stream(recognizer, detector, source, realtime=False):
         if moment.logits is not None:
             times.append(moment.seconds)
             logits.append(moment.logits)
-        for change in moment.changes:
-            decided.setdefault((change.start, change.label), moment.seconds)
-            ended += [change] if change.end is not None else []
-    for change in detector.finish(seconds):
-        decided.setdefault((change.start, change.label), seconds)
-        ended += [change] if change.end is not None else []
-    ended.sort()
-    when = [decided[event.start, event.label] for event in ended]
+        log.add(moment.seconds, moment.changes)
+    log.add(seconds, detector.finish(seconds))
     scores = np.array(times), np.array(logits, np.float32).reshape(len(times), len(detector.categories))
-    return WatchedVideo(name, seconds, gestures, ended, when), scores
+    return log.video(name, seconds, gestures), scores
+
+
+class EventLog:
+    """Collects what a detector reports about a video."""
+
+    def __init__(self) -> None:
+        self.ended: list[Span] = []
+        self.decided: dict[tuple[float, str], float] = {}
+
+    def add(self, seconds: float, changes: list[Span]) -> None:
+        """Takes what the detector has reported at a time."""
+        for change in changes:
+            self.decided.setdefault((change.start, change.label), seconds)
+        self.ended += [change for change in changes if change.end is not None]
+
+    def video(self, name: str, seconds: float, gestures: list[Span]) -> WatchedVideo:
+        """The events, and the gestures in the same video."""
+        events = sorted(self.ended)
+        return WatchedVideo(name, seconds, gestures, events, [self.decided[e.start, e.label] for e in events])
 
 
 def log_metrics(metrics: dict[str, Any], logger: Logger) -> None:

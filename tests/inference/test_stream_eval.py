@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import eval_streams
+from benchmarks import event_rules
 from model_utils.config import load_config
 from model_utils.errors import InputError
+from src.inference.streaming import EventRules
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
 
@@ -126,3 +128,12 @@ def test_folders_without_videos(tmp_path, model):
     for name, message in (("empty", "no videos in this folder"), ("none", "no such folder of videos")):
         with pytest.raises(InputError, match=message):
             run(tmp_path / name, truth, model, tmp_path / "out")
+
+
+def test_the_stored_scores_give_the_same_events(tmp_path, model, videos):
+    truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
+    run(videos, truth, model, tmp_path / "out", "--window", "1.5")
+    metrics = json.loads((tmp_path / "out" / "stream_metrics.json").read_text())
+    replayed = event_rules.replay(tmp_path / "out", EventRules())
+    assert {key: metrics[key] for key in replayed} == json.loads(json.dumps(replayed))
+    assert event_rules.replay(tmp_path / "out", EventRules(least=3.5, early=9.0))["events"] == 3

@@ -252,6 +252,7 @@ def test_detector_of_a_config():
     detector = build_detector(config, NAMES)
     assert detector.rules == EventRules(on=0.7, off=0.2, share=0.3, least=0.5, early=1.5)
     assert detector.is_gesture.tolist() == [False, True, True, False]
+    assert build_detector(load_config([]), NAMES).rules == EventRules()
     with pytest.raises(InputError, match="event thresholds: on 0.1, off 0.5: expected 0 < off <= on < 1"):
         build_detector(load_config(["--event_on", "0.1"]), NAMES)
 
