@@ -36,6 +36,7 @@ class SmallNetwork(nn.Cell):
     """Mean colours of three frames, normalised over the batch in training, and one layer: the frames' order counts."""
 
     num_segments = 3
+    consensus = None  # nothing to prepare for inference
 
     def __init__(self):
         super().__init__()
@@ -207,9 +208,9 @@ def test_an_evaluator_is_built_from_all_its_settings():
     assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
     scorer = evaluator.scorer
     assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
-    assert (scorer.mirrored is mirrored, scorer.relations, scorer.subsample_num, scorer.seed) == (
+    assert (scorer.mirrored is mirrored, scorer.draws_relations, scorer.subsample_num, scorer.seed) == (
         True,
-        "sampled",
+        True,
         7,
         11,
     )
@@ -469,7 +470,7 @@ def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch
 def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
     """With 5 cores and 2 ranks on this node each rank starts 2 workers at most."""
     monkeypatch.setattr("os.cpu_count", lambda: 5)
-    monkeypatch.setenv("OMPI_COMM_WORLD_LOCAL_SIZE", "2")
+    monkeypatch.setattr("model_utils.device_adapter.local_rank_count", lambda config: 2)
     seen = {}
 
     def watch(original):
