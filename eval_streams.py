@@ -80,7 +80,7 @@ def evaluate(config: StreamSettings) -> None:
     metrics = measure(watched)
     log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
-    protocol.update((key, getattr(config, key)) for key in PROTOCOL)
+    protocol.update((key, getattr(model.settings, key)) for key in PROTOCOL)
     document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
     write_json(output_dir / METRICS_FILE, document)
     write_bytes(output_dir / SCORES_FILE, scores_bytes(model.categories, scores))

@@ -119,7 +119,7 @@ class TrainingLoader:
 
 @dataclass(frozen=True)
 class EvaluationLoader:
-    """Loads clips for evaluation, with the crops of ``transforms.test_crops``.
+    """Loads clips for evaluation, with the crops of ``transforms.cut_crops``.
 
     Attributes:
         images_root: folder of the clips' folders.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.settings import Use, keys_for
+from model_utils.settings import Settings, Use, keys_for
 from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, read_usage
 from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
@@ -28,16 +28,23 @@ class Model:
     """A trained model, whatever file it comes from.
 
     ``score`` maps clips uint8 [B, crops, T, S, S, 3] and their indices [B] to logits float32 [B, C]. Only a checkpoint
-    has a ``network``; an exported file shows nothing but its scores.
+    has a ``network``; an exported file shows nothing but its scores. ``settings`` are the config's, with those that the
+    file records in the place of those that were not given.
     """
 
     path: Path
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     categories: list[str]
-    num_segments: int
-    image_size: int
-    test_crops: int
+    settings: Settings
     network: TSN | None = None
+
+    @property
+    def num_segments(self) -> int:
+        return self.settings.num_segments
+
+    @property
+    def image_size(self) -> int:
+        return self.settings.image_size
 
     def clip_logits(self, frames: list[np.ndarray]) -> np.ndarray:
         """The scores of a clip from its T frames, uint8 [height, width, 3] BGR each: float32 [C].
@@ -45,7 +52,7 @@ class Model:
         Raises:
             InputError: if a score is NaN or infinite.
         """
-        clip = cut_crops(frames, self.image_size, self.test_crops)  # [crops, T, S, S, 3]
+        clip = cut_crops(frames, self.image_size, self.settings.test_crops)  # [crops, T, S, S, 3]
         logits = self.score(clip[None], np.zeros(1, np.int64))[0]
         if not np.isfinite(logits).all():
             raise InputError(f"{self.path}: its scores are NaN or infinite")
@@ -111,8 +118,7 @@ def _load_exported(config: Any, categories: list[str] | None) -> Model:
 
 
 def _model(config: Any, score: Callable, categories: list[str], network: TSN | None = None) -> Model:
-    sizes = config.num_segments, config.image_size, config.test_crops
-    return Model(Path(config.ckpt_file), score, categories, *sizes, network)
+    return Model(Path(config.ckpt_file), score, categories, config, network)
 
 
 def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:

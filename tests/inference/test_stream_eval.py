@@ -14,6 +14,7 @@ from model_utils.errors import InputError
 from src.inference.streaming import EventRules
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
+from tests.helpers.networks import SIDE
 
 
 def write_stream(path, *stretches):
@@ -65,7 +66,8 @@ def test_events_of_two_videos(tmp_path, model, videos):
     assert metrics["levenshtein_accuracy"] == pytest.approx(1 - 2 / 3)
     assert metrics["false_alarms_per_minute"] == pytest.approx(1 / 0.5)
     assert metrics["confused"] == [["Green", "Blue", 1]]
-    assert metrics["protocol"]["window"] == 1.5
+    protocol = metrics["protocol"]  # the network's own numbers, not the defaults of the config
+    assert (protocol["window"], protocol["num_segments"], protocol["image_size"]) == (1.5, 3, SIDE)
     first, second = metrics["per_video"]
     assert first["matched"] == [[0, 0], [1, 1]]
     # Two of three frames, half a second apart, are of the new colour half a second after the change.
