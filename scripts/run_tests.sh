@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Make the environments if there are none and run every check that CI runs, on both MindSpore packages.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+cd "$REPO_ROOT"
 # shellcheck source=scripts/environment.sh
 source scripts/environment.sh
 
-if [ $# -gt 0 ]; then
-    printf 'error: no arguments expected, given: %s\nusage: bash scripts/run_tests.sh\n' "$*" >&2
-    exit 1
-fi
+USAGE="usage: bash scripts/run_tests.sh
+Takes twelve to twenty minutes on 2 cores."
+
+require_arguments 0 "$@"
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
 # The tests of distributed training start their processes with mpirun.
 if ! command -v mpirun > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
@@ -16,7 +18,7 @@ if ! command -v mpirun > /dev/null && command -v apt-get > /dev/null && [ "$(id 
 fi
 # MindSpore shows errors only.
 export GLOG_v=3 PATH="$PWD/.venv-dev/bin:$PATH"
-unset PYTHON VIRTUAL_ENV
+unset PYTHON PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV
 
 ruff check .
 ruff format --check .

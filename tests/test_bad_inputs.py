@@ -605,7 +605,7 @@ SCRIPTS = [
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
-            ("run_tests", "one", "no arguments expected, given: one"),
+            ("run_tests", "one", "0 argument(s) expected, 1 given"),
         ]
     ),
     *(
