@@ -23,6 +23,7 @@ CLIPS, STEPS = 12, 3
 SMALL = "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
 DEADLINE = 300
 KILLS = 3
+STARTED: list[subprocess.Popen] = []
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,19 @@ def dataset(tmp_path_factory):
 def start(command, log):
     environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "DEVICE_NUM": "2", "GLOG_v": "3"}
     with open(log, "a") as file:
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
+    STARTED.append(process)
+    return process
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    """A training that a failed test has left would run for hours."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait()
 
 
 def standalone(dataset, out, *options, log=None):
