@@ -55,7 +55,7 @@ def evaluate(config: Config) -> None:
         mirrored=mirrored_classes(categories) if config.flip == "label_aware" else None,
     )
 
-    config.save(output_dir / "config.yaml")
+    logger.info("settings: %s", config.save_in(output_dir, "eval"))
     if evaluator.workers < config.eval_workers:
         logger.info("eval_workers: %d asked for, %d used (CPU cores)", config.eval_workers, evaluator.workers)
     logger.info("start evaluation of %s", config.ckpt_file)

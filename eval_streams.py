@@ -72,7 +72,7 @@ def evaluate(config: StreamSettings) -> None:
     truth = read_truth(config.truth, model.categories, list(paths))
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
-    config.save(output_dir / "config.yaml")
+    logger.info("settings: %s", config.save_in(output_dir, "eval_streams"))
     recognizer = Recognizer(model.inner_network("stream evaluation"), model.image_size, window)
     detector = build_detector(config, model.categories)
 

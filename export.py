@@ -38,7 +38,7 @@ def export(config: Config) -> None:
     network, categories, config = load_network(config, known)
     prepare_for_inference(network)
 
-    config.save(output_dir / "config.yaml")
+    logger.info("settings: %s", config.save_in(output_dir, "export"))
     export_network(network, config, categories, path)
     logger.info("exported %s", path)
     logger.info("described in %s", usage_path(path))

@@ -72,7 +72,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
         trainer.resume(resumed)
     elif config.resume:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
-    config.save(Path(config.train_output_dir) / "config.yaml")
+    logger.info("settings: %s", config.save_in(config.train_output_dir, "train"))
     logger.info("%d clips, %d classes, %d steps an epoch", num_clips, len(categories), steps)
     return trainer
 

@@ -44,8 +44,42 @@ class Config(Settings):
 
     def save(self, path: str | Path) -> None:
         """Write the keys with their present values, as a file that ``--config_path`` takes."""
+        write_text(path, self._text())
+
+    def save_in(self, folder: str | Path, program: str) -> Path:
+        """Write the same into ``config.yaml`` of an output folder, in place of what ``program`` wrote there before.
+
+        A ``config.yaml`` that is the user's own, or another program's, stays; the name is then
+        ``<program>_config.yaml``.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: if the file cannot be written, or if files of both names are not this program's.
+        """
+        mark = f"# written by {program}.py\n"
+        for path in (Path(folder) / "config.yaml", Path(folder) / f"{program}_config.yaml"):
+            if not path.exists() or (_begins_with(path, mark) and not _are_one_file(path, self.config_path)):
+                write_text(path, mark + self._text())
+                return path
+        raise InputError(f"{path}: would be written over, but {program}.py did not write it; choose another folder")
+
+    def _text(self) -> str:
         values = {key: getattr(self, key) for key in self.keys}
-        write_text(path, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _begins_with(path: Path, mark: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(mark)) == mark.encode()
+    except OSError:
+        return False
+
+
+def _are_one_file(path: Path, other: str) -> bool:
+    return Path(other).exists() and path.samefile(other)
 
 
 class Rule(NamedTuple):

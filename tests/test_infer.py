@@ -297,6 +297,18 @@ def test_gestures_start_and_end_in_a_stream(models, tmp_path, five_gestures, cap
     assert said == [[what, name] for name in GESTURES for what in ("starts", "ends")]
 
 
+@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
+@pytest.mark.parametrize("size", [(1, 1), (40, 1), (4, 20_000)])
+def test_a_video_that_cannot_be_written_is_known_before_the_work(models, tmp_path, options, size, capsys):
+    frame = np.zeros((*size, 3), np.uint8)
+    source, output = write_folder(tmp_path / "clip", [frame] * 3), tmp_path / "out.mp4"
+    said = re.escape(f"{output}: cannot write a video of {size[1]}x{size[0]} pixels")
+    with pytest.raises(InputError, match=f"^{said}$"):
+        run(models / "orders.ckpt", source, options=[*options, "--output", output], result=tmp_path / "r.json")
+    assert capsys.readouterr().out == ""
+    assert os.listdir(tmp_path) == ["clip"]
+
+
 def test_ctrl_c_ends_a_stream_and_keeps_what_was_seen(models, tmp_path, five_gestures, monkeypatch):
     frames = video.VideoFile.frames
 

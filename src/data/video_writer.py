@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -60,10 +61,7 @@ class VideoWriter:
     def _open(self, height: int, width: int) -> cv2.VideoWriter:
         self.partial = self.stack.enter_context(write_whole(self.path, "video"))
         path = self.stack.enter_context(opencv_path(self.partial))
-        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*OUTPUT_CODEC), self.rate, (width, height))
-        if not writer.isOpened():
-            raise InputError(f"{self.name}: cannot write a video of {width}x{height} pixels")
-        return writer
+        return _open_writer(path, self.rate, (height, width), self.name)
 
     def _check(self) -> None:
         """Counts the frames that can be read back: OpenCV's writer does not report a full disk."""
@@ -77,3 +75,19 @@ def check_video_name(path: str) -> None:
     """Raises InputError unless the name ends in ``.mp4``, the only format that VideoWriter writes."""
     if Path(path).suffix.lower() != OUTPUT_SUFFIX:
         raise InputError(f"{printable(path)}: expected the name of a video that ends in {OUTPUT_SUFFIX}")
+
+
+def check_video_size(path: str, height: int, width: int) -> None:
+    """Raises InputError if no video of this size can be written to ``path``: MPEG-4 has bounds."""
+    with TemporaryDirectory() as folder:
+        probe = str(Path(folder) / f"video{OUTPUT_SUFFIX}")
+        _open_writer(probe, PLAUSIBLE_RATES[0], (height, width), printable(path)).release()
+
+
+def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv2.VideoWriter:
+    """``name`` is what an error calls the file; ``size`` is (height, width)."""
+    height, width = size
+    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*OUTPUT_CODEC), rate, (width, height))
+    if not writer.isOpened():
+        raise InputError(f"{name}: cannot write a video of {width}x{height} pixels")
+    return writer

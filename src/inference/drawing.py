@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Callable
 
@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from src.data.names import BACKGROUND
-from src.data.video import Recording, Source, Span, frames_of_one_size
-from src.data.video_writer import VideoWriter
+from src.data.video import Camera, Recording, Source, Span, frames_of_one_size
+from src.data.video_writer import VideoWriter, check_video_size
 from src.evaluation import fonts
 
 SMALLEST_SIDE = 24  # pixels; on less nothing can be read
@@ -99,6 +99,14 @@ def write_video(path: str, source: Recording, spans: list[Span], categories: lis
             now = float(source.times[index])
             span = spans[max(bisect_right(starts, now) - 1, 0)]
             writer.write(draw_overlay(frame, (span.label, span.probability), spans, now, extent, colours))
+
+
+def check_size(path: str, source: Source) -> None:
+    """Raises InputError if frames as large as the first cannot be written as a video: now, not after the work."""
+    if not isinstance(source, Camera):
+        with closing(frames_of_one_size(source, {0})) as frames:
+            _, frame = next(frames)
+        check_video_size(path, *frame.shape[:2])
 
 
 def nearest(timeline: list[Span]) -> list[Span]:

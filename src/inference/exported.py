@@ -121,7 +121,7 @@ def _check_input(about: Path, says: dict[str, Any]) -> None:
         raise InputError(f"{about}: input: shape {_shown(shape)}, expected {wanted}; {EXPORT_AGAIN}")
     fed = input_description(says["num_segments"], says["image_size"], batch if isinstance(batch, int) else 0)
     for key, value in fed.items():
-        if given.get(key) != value:
+        if given.get(key) != value or isinstance(given[key], bool):  # True equals 1.0
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")
 
 

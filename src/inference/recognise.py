@@ -51,6 +51,7 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
                 if source.warning:
                     print(f"warning: {source.warning}", file=sys.stderr)
                     results[-1]["warning"] = source.warning
+                _check_output(config, source)
                 recognise(source, results[-1])
             except InputError as error:
                 results[-1]["error"] = str(error)
@@ -62,6 +63,13 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
             write_json(config.json, results if several else results[0])
     if not any(map(_is_recognised, results)):
         raise InputError(f"nothing was recognised: all {len(results)} sources were left out")
+
+
+def _check_output(config: InferSettings, source: Source) -> None:
+    if config.output:
+        from src.inference import drawing  # reads fonts, which nothing else needs
+
+        drawing.check_size(config.output, source)
 
 
 def _is_recognised(result: dict[str, Any]) -> bool:

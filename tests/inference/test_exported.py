@@ -121,7 +121,7 @@ WRONG_INPUTS = [
     *(("dtype", value) for value in [GONE, 1, "uint8"]),
     *(("channel_order", value) for value in [GONE, None, "RGB"]),
     *(("channel_means", value) for value in [GONE, 104, [104, 117], [math.nan] * 3, [-104, -117, -128]]),
-    *(("scale", value) for value in [GONE, "1", 255, math.nan, -1.0]),
+    *(("scale", value) for value in [GONE, "1", 255, True, math.nan, -1.0]),
     *(("shape", value) for value in [GONE, None, "batch", [], {}, [0, 9, 32, 32], [-1, 9, 32, 32]]),
     *(("shape", value) for value in [[math.nan, 9, 32, 32], [True, 9, 32, 32], [1.0, 9, 32, 32], ["any", 9, 32, 32]]),
     *(("shape", value) for value in [["batch", 24, 32, 32], ["batch", 9, 64, 64], ["batch", 9, 32], [1, 9, 32, -32]]),

@@ -326,6 +326,40 @@ def test_save_into_an_impossible_folder(tmp_path):
         load_config([]).save(path)
 
 
+OWN = "# mine\nlr: 0.1\n"
+
+
+@pytest.mark.parametrize("link", [None, os.link, os.symlink])
+def test_a_config_of_the_users_own_in_the_output_folder(tmp_path, link):
+    """It stays, whether it is given or not; what the program wrote there is replaced."""
+    (tmp_path / "c.yaml").write_text(OWN)
+    own = tmp_path / "config.yaml"
+    link(tmp_path / "c.yaml", own) if link else own.write_text(OWN)
+    for options in (["--config_path", str(own)], ["--config_path", str(tmp_path / "c.yaml")], []):
+        saved = load_config([*options, "--seed", "5"]).save_in(tmp_path, "train")
+        assert saved == tmp_path / "train_config.yaml"
+        assert load_config(["--config_path", str(saved)]).seed == 5
+        assert own.read_text() == OWN
+    (tmp_path / "train_config.yaml").write_text(OWN)
+    with pytest.raises(InputError, match="train_config.yaml: would be written over, but train.py did not write it"):
+        load_config([]).save_in(tmp_path, "train")
+    assert (tmp_path / "train_config.yaml").read_text() == OWN
+
+
+def test_the_resolved_configs_of_programs_that_share_a_folder(tmp_path):
+    for program, name in [("train", "config.yaml"), ("eval", "eval_config.yaml"), ("export", "export_config.yaml")]:
+        for seed in (1, 2):
+            saved = load_config(["--seed", str(seed)]).save_in(tmp_path, program)
+            assert (saved.name, load_config(["--config_path", str(saved)]).seed) == (name, seed)
+    assert len(os.listdir(tmp_path)) == 3
+
+
+def test_the_resolved_config_of_a_run_may_be_given_to_its_next_part(tmp_path):
+    first = load_config(["--seed", "1"]).save_in(tmp_path, "train")
+    again = load_config(["--config_path", str(first), "--seed", "2"]).save_in(tmp_path, "train")
+    assert [load_config(["--config_path", str(path)]).seed for path in (first, again)] == [1, 2]
+
+
 def add_source(parser):
     parser.add_argument("--source", required=True)
     parser.add_argument("--json")
