@@ -8,10 +8,10 @@ in the YAML. A type checker reads the rows as the attributes of a config, so tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 
 class Use(Enum):
@@ -26,6 +26,12 @@ class Use(Enum):
     IN_DATA = "on ModelArts a relative path starts in data_path"
     IN_LOAD = "on ModelArts a relative path starts in load_path"
     IN_OUTPUT = "on ModelArts a relative path starts in output_path"
+
+
+class Before(NamedTuple):
+    """The value that a checkpoint means which was written before the key existed."""
+
+    value: Any
 
 
 class Settings:
@@ -50,8 +56,8 @@ class Settings:
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
-    sliding_windows: Annotated[float, Use.FIXED]
-    background_class: Annotated[str, Use.FIXED]
+    sliding_windows: Annotated[float, Use.FIXED, Before(0.0)]
+    background_class: Annotated[str, Use.FIXED, Before("No gesture")]
 
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
@@ -114,15 +120,23 @@ class Settings:
     load_path: Annotated[str, Use.FREE]
 
 
+def _rows() -> Iterator[tuple[str, type, list[Any]]]:
+    for key, hint in get_type_hints(Settings, include_extras=True).items():
+        if key != "given":
+            kind, *facts = get_args(hint)
+            yield key, kind, facts
+
+
 @cache
 def table() -> Mapping[str, tuple[type, frozenset[Use]]]:
     """The rows as {key: (type, uses)}, in the order of the YAML."""
-    rows = {}
-    for key, hint in get_type_hints(Settings, include_extras=True).items():
-        kind, *uses = get_args(hint) or (hint,)
-        if key != "given":
-            rows[key] = kind, frozenset(uses)
-    return rows
+    return {key: (kind, frozenset(fact for fact in facts if isinstance(fact, Use))) for key, kind, facts in _rows()}
+
+
+@cache
+def values_before() -> Mapping[str, Any]:
+    """For the keys that were added later, the value that older checkpoints mean."""
+    return {key: fact.value for key, _, facts in _rows() for fact in facts if isinstance(fact, Before)}
 
 
 def keys_for(*uses: Use) -> tuple[str, ...]:

@@ -11,10 +11,8 @@ from typing import Any
 from mindspore import Parameter, nn
 
 from model_utils.errors import InputError
+from model_utils.settings import values_before
 from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
-
-# The recipe of checkpoints that were saved before these keys existed.
-ADDED = {"recipe": {"sliding_windows": 0.0, "background_class": "No gesture"}}
 
 
 @dataclass
@@ -85,7 +83,7 @@ def resume_training(
         recorded = about.get(part)
         if not isinstance(recorded, dict):
             raise InputError(f"{path}: its description says {part} {recorded!r}, expected a JSON object")
-        recorded = {**ADDED.get(part, {}), **recorded}
+        recorded = {**values_before(), **recorded}
         for key, value in expected[part].items():
             if key not in recorded:
                 raise InputError(f"{path}: its description does not say {key}")

@@ -13,7 +13,7 @@ import yaml
 
 import eval as evaluation_program
 from model_utils.config import DEFAULT_CONFIG, load_config
-from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
+from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_before, values_for
 from src.training import checkpoint
 from tests.helpers.networks import settings
 
@@ -112,6 +112,10 @@ def test_keys_for_a_use(use):
     assert list(keys_for(use)) == expected
     config = load_config([])
     assert values_for(config, use) == {key: VALUES[key] for key in expected}
+
+
+def test_what_older_checkpoints_mean():
+    assert values_before() == {"sliding_windows": 0.0, "background_class": "No gesture"}
 
 
 def test_keys_for_two_uses():
