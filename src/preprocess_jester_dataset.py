@@ -25,8 +25,7 @@ from typing import NamedTuple
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_whole
-from src.data.lists import is_blank, read_lines
+from src.data.lists import is_blank, read_lines, write_lists
 from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LABELS_DIR_NAME, LIST_FILES
 
 UNKNOWN_CLASS = -1
@@ -240,9 +239,7 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
             if rows:
                 print(f"Prepare {split} folders list", flush=True)
                 files[LIST_FILES[split]] = list_lines(rows, counts, images_path, class_index)
-    _write_all(files, save_path)
-    if not clips["test"]:  # one from an earlier run would not fit the new categories
-        (save_path / LIST_FILES["test"]).unlink(missing_ok=True)
+    write_lists(files, save_path)
 
 
 def _require_disjoint(clips: dict[str, list[Row]]) -> None:
@@ -252,13 +249,6 @@ def _require_disjoint(clips: dict[str, list[Row]]) -> None:
             if row.clip in places:
                 raise InputError(f"{row.place}: clip {row.clip} is in another list too, {places[row.clip]}")
         places.update((row.clip, row.place) for row in rows)
-
-
-def _write_all(files: dict[str, list[str]], folder: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        for name, lines in files.items():
-            partial = stack.enter_context(write_whole(folder / name, "list file"))
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> None:

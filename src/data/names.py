@@ -6,7 +6,7 @@ from __future__ import annotations
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
-LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there
+LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there, or videos turned into frames
 
 # Below the dataset root.
 CATEGORIES_FILE = "categories.txt"
@@ -15,6 +15,8 @@ LIST_FILES = {
     "validation": "val_videofolder.txt",
     "test": "test_videofolder.txt",
 }
+PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
+SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
 FRAME_NAME = "{:05d}.jpg"
 
 # Classes of Jester that are no gesture.
