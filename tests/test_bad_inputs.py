@@ -211,6 +211,11 @@ def archive_with(members: str | tarfile.TarInfo | tuple[str, ...]) -> Damage:
     return stream(tar_of([(member, b"x") if isinstance(member, str) else member for member in members]))
 
 
+def rename_frames(work: Path) -> None:
+    for number in (1, 2, 3):
+        (work / FRAMES / f"right/{number:05d}.jpg").rename(work / FRAMES / f"right/img_{number}.jpg")
+
+
 def edit(name: str, offset: int, value: int) -> Damage:
     """Sets a field in the headers of a zip archive."""
     return lambda work: edit_zip(work / name, offset, value)
@@ -298,6 +303,18 @@ CASES = [
     Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
     # Lists.
+    Case(
+        "frame name without a number",
+        nothing,
+        (TRAIN, EVAL, PREPROCESS),
+        ("frame_name 'img.jpg': expected a file name with one number in it", "such as {:05d}.jpg"),
+        "--frame_name img.jpg",
+    ),
+    Case("other frame name", nothing, TRAIN, ": frame is missing", "--frame_name img_{}.jpg"),
+    Case(
+        "other frame names", rename_frames, PREPROCESS, ("img_1.jpg: not the name", "or --frame_name 'img_{:01d}.jpg'")
+    ),
+    Case("stretch too long", write(VAL_LIST, "left 2 3 0\n"), EVAL, f"{FRAMES}/left/00004.jpg: frame is missing"),
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
     Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
     Case("missing test list", nothing, EVAL, "data/test_videofolder.txt: cannot be read", "--split test"),

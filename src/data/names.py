@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from model_utils.errors import InputError
+
 # Archives, and what they hold.
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
@@ -34,3 +38,18 @@ REVERSED_PAIRS = (
     ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
     ("Zooming In With Two Fingers", "Zooming Out With Two Fingers"),
 )
+
+
+def split_frame_name(template: str) -> tuple[str, str]:
+    """What stands before and behind the number in the names of frames, such as ``("img_", ".jpg")``.
+
+    Args:
+        template: the names with ``{:05d}`` in the place of a number of five digits, or ``{}`` of as many as it has.
+
+    Raises:
+        InputError: for a template without a number, or with anything else than one.
+    """
+    match = re.fullmatch(r"([^{}/]*)\{0?(?::(?:0\d+)?d?)?\}([^{}/]*)", template)
+    if match:
+        return match[1], match[2]
+    raise InputError(f"frame_name {template!r}: expected a file name with one number in it, such as {FRAME_NAME}")
