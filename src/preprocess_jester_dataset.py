@@ -6,8 +6,9 @@
     labels/test.csv         <clip>               ->  test_videofolder.txt     -1 where the answer is not known
     labels/test-answers.csv <clip>;<name>
 
-Older downloads call the lists ``jester-v1-train.csv`` and so on. A test list that is missing or empty gives no list
-file; without answers the class is -1. All list files are written, or none.
+Older downloads call the lists ``jester-v1-train.csv`` and so on. Something-Something v1 has lists and frames like
+Jester. A test list that is missing or empty gives no list file; without answers the class is -1. All list files are
+written, or none.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.frame_counts import frame_counts
 from src.data.lists import is_blank, read_lines, write_lists
-from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LABELS_DIR_NAME, LIST_FILES, split_frame_name
+from src.data.names import (
+    CATEGORIES_FILE,
+    FRAME_NAME,
+    JESTER,
+    LABELS_DIR_NAME,
+    LIST_FILES,
+    SOMETHING_V1,
+    split_frame_name,
+)
 
 UNKNOWN_CLASS = -1
 
@@ -37,11 +46,9 @@ class Row(NamedTuple):
 
 
 def find_list(labels_path: Path, name: str) -> Path | None:
-    """The label list ``name`` ("train", ...) under its present or its older file name, or None."""
-    for path in (labels_path / f"{name}.csv", labels_path / f"jester-v1-{name}.csv"):
-        if path.is_file():
-            return path
-    return None
+    """The label list ``name`` ("train", ...) under its present or an older file name, or None."""
+    paths = [labels_path / f"{prefix}{name}.csv" for prefix in ("", JESTER.list_prefix, SOMETHING_V1.list_prefix)]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _require_list(labels_path: Path, name: str) -> Path:
@@ -181,6 +188,12 @@ def _require_disjoint(clips: dict[str, list[Row]]) -> None:
         places.update((row.clip, row.place) for row in rows)
 
 
+def default_images_dir_name(dataset_root: Path) -> str:
+    """The folder of Something-Something v1 if only that is there, else that of Jester."""
+    v1 = (dataset_root / SOMETHING_V1.folder).is_dir() and not (dataset_root / JESTER.folder).is_dir()
+    return SOMETHING_V1.folder if v1 else JESTER.folder
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = Parser(
@@ -189,13 +202,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
     parser.add_argument("--save_labels_path", type=Path, help="folder for the list files (default DATASET_ROOT)")
-    parser.add_argument("--images_dir_name", default=IMAGES_DIR_NAME, help="folder of the clips (default %(default)s)")
+    either = f"{JESTER.folder} or {SOMETHING_V1.folder}, whichever is there"
+    parser.add_argument("--images_dir_name", help=f"folder of the clips (default {either})")
     parser.add_argument("--frame_name", default=FRAME_NAME, help="names of the frames (default %(default)s)")
     args = parser.parse_args(argv)
     labels_path = args.labels_path or args.dataset_root / LABELS_DIR_NAME
     save_path = args.save_labels_path or args.dataset_root
+    images = args.images_dir_name or default_images_dir_name(args.dataset_root)
     print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
-    prepare(args.dataset_root / args.images_dir_name, labels_path, save_path, args.frame_name)
+    prepare(args.dataset_root / images, labels_path, save_path, args.frame_name)
 
 
 if __name__ == "__main__":

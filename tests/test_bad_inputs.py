@@ -70,6 +70,7 @@ CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
 CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
 OWN = "src.data.prepare_videos videos target"
+SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.data.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
 ABLATION = "src.evaluation.order_ablation results"
@@ -247,6 +248,22 @@ def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.
         (work / "a.csv").write_text(annotations)
 
     return damage
+
+
+def entry_of(video: str) -> str:
+    return f'[{{"id": "{video}", "template": "Holding [something]"}}]'
+
+
+def something_v2(train: str) -> Damage:
+    """One video that is none, and label lists of Something-Something v2 with this list for training."""
+    videos = "data/20bn-something-something-v2"
+    return both(
+        write(f"{videos}/1.webm", "no video"),
+        write(f"{videos}/3.webm", "no video"),
+        write("data/labels/labels.json", '{"Holding something": "0"}'),
+        write("data/labels/train.json", train),
+        write("data/labels/validation.json", entry_of("3")),
+    )
 
 
 class Trap:
@@ -533,6 +550,36 @@ CASES = [
     Case(
         "missing clip", remove(f"{FRAMES}/left"), PREPROCESS, ("data/labels/train.csv:1: clip folder", f"{FRAMES}/left")
     ),
+    # Something-Something v2.
+    Case("missing videos", nothing, SOMETHING, "data/20bn-something-something-v2: no such folder"),
+    Case("missing list", something_v2("[]"), f"{SOMETHING} --labels_path x", "x/labels.json: no such file"),
+    Case("empty list", something_v2("[]"), SOMETHING, "labels/train.json: expected a list"),
+    Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json: not JSON"),
+    Case("row without id", something_v2('[{"label": "x"}]'), SOMETHING, "train.json: entry 1: {"),
+    Case(
+        "unknown template",
+        something_v2('[{"id": "1", "template": "Eating [something]"}]'),
+        SOMETHING,
+        ("train.json: entry 1: template 'Eating [something]'", "expected a class"),
+    ),
+    Case(
+        "missing video",
+        something_v2(entry_of("2")),
+        SOMETHING,
+        "v2/2.webm: no such",
+    ),
+    Case(
+        "broken video",
+        something_v2(entry_of("1")),
+        SOMETHING,
+        "v2/1.webm: not a video",
+    ),
+    Case(
+        "two datasets",
+        write("archives/20bn-something-something-v2-00", "x"),
+        UNPACK,
+        "archives: holds archives 20bn-jester",
+    ),
     # Own videos.
     Case("missing videos", nothing, OWN, "videos: no such folder"),
     Case("no videos", make("videos/x"), OWN, "videos: no videos (.3gp"),
@@ -678,6 +725,7 @@ SCRIPTS = [
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
             ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("preprocess_something_v2", "a b", "1 argument(s) expected, 2 given"),
             ("prepare_videos", "videos", "2 argument(s) expected, 1 given"),
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
@@ -690,6 +738,7 @@ SCRIPTS = [
         for name, arguments in [
             ("unpack_jester_dataset", "nowhere target"),
             ("preprocess_jester_dataset", "nowhere"),
+            ("preprocess_something_v2", "nowhere"),
             ("prepare_videos", "nowhere target"),
             ("convert_bn_inception", "nowhere.pth out.ckpt"),
             ("convert_trn_pytorch", "nowhere.pth out.ckpt"),

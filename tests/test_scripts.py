@@ -143,6 +143,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["src/preprocess_jester_dataset.py", "my data", "--labels_path", "l"],
         ),
         (
+            "preprocess_something_v2.sh",
+            ["my data", "--height", "100"],
+            {},
+            ["src/data/something_v2.py", "my data", "--height", "100"],
+        ),
+        (
             "prepare_videos.sh",
             ["my data", "x y", "--annotations", "a b.csv"],
             {},
@@ -282,6 +288,7 @@ WORKING = {
     "make_synthetic_streams.sh": ["target"],
     "prepare_videos.sh": ["my data", "target"],
     "preprocess_jester_dataset.sh": ["my data"],
+    "preprocess_something_v2.sh": ["my data"],
     "quickstart.sh": [],
     "run_distributed_train_gpu.sh": ["my data", ""],
     "run_eval_gpu.sh": ["my data", "net.ckpt"],
@@ -298,6 +305,7 @@ PROGRAM = {
     "make_synthetic_streams.sh": "synthetic_streams.py",
     "prepare_videos.sh": "prepare_videos.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
+    "preprocess_something_v2.sh": "something_v2.py",
     "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
     "run_eval_gpu.sh": "eval.py",
     "run_export_gpu.sh": "export.py",

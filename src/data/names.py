@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from model_utils.errors import InputError
 
@@ -10,7 +11,33 @@ from model_utils.errors import InputError
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
+V2_VIDEOS_DIR_NAME = "20bn-something-something-v2"
+V2_IMAGES_DIR_NAME = "20bn-something-something-v2-frames"
 LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there, or videos turned into frames
+
+
+@dataclass(frozen=True)
+class Release:
+    """A dataset of 20BN and the names of its files.
+
+    Attributes:
+        folder: the folder in the archive; the parts are called so too, with -00, -01 ... behind it.
+        labels_archives: zips with the label lists; the first that is there is read.
+        list_prefix: what label lists that are not in a zip begin with; there have been lists without it.
+        list_suffix: what label lists end with.
+    """
+
+    folder: str
+    labels_archives: tuple[str, ...]
+    list_prefix: str
+    list_suffix: str
+
+
+JESTER = Release(IMAGES_DIR_NAME, (LABELS_ARCHIVE,), "jester-v1-", ".csv")
+_SOMETHING_LABELS = "20bn-something-something-download-package-labels.zip"
+SOMETHING_V1 = Release("20bn-something-something-v1", (_SOMETHING_LABELS,), "something-something-v1-", ".csv")
+SOMETHING_V2 = Release(V2_VIDEOS_DIR_NAME, (_SOMETHING_LABELS,), "something-something-v2-", ".json")
+RELEASES = (JESTER, SOMETHING_V1, SOMETHING_V2)
 
 # Below the dataset root.
 CATEGORIES_FILE = "categories.txt"
