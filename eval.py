@@ -40,7 +40,7 @@ def evaluate(config: Config) -> None:
     root = Path(config.dataset_root)
     list_file = root / list_file_name(config)
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
-    records = tsn_dataset.read_video_list(list_file, len(categories), unknown=config.split == "test")
+    records = tsn_dataset.read_clips(config, list_file_name(config), len(categories), unknown=config.split == "test")
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="eval.log")
     network, _, config = load_network(config, categories)
@@ -72,7 +72,7 @@ def evaluate(config: Config) -> None:
         output_dir,
         {"protocol": protocol(config, list_file), "clips_listed": len(records), **results},
         categories,
-        [records[index].folder for index in scored.indices],
+        [records[index].name for index in scored.indices],
         scored.scores,
         scored.labels,
         lambda row: evaluator.frames(int(scored.indices[row]), fractions[-1]),

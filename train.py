@@ -37,10 +37,9 @@ def train(config: Config, stop: StopSignals) -> None:
 
     ranks = Ranks(*start_device(config))
     with open_run(config.train_output_dir, config.resume, ranks) as resumed:
-        root = Path(config.dataset_root)
         check_image_size(config.image_size)
-        categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
-        records = tsn_dataset.read_video_list(root / config.train_list_file_name, len(categories))
+        categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
+        records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
         trainer = build_trainer(config, categories, len(records), ranks, resumed)
         with closing(load_batches(config, records, trainer)) as batches:
             finished = trainer.run(batches, stop)
@@ -108,7 +107,7 @@ def build_validation(config: Config, network: TSN, num_classes: int, ranks: Rank
     from src import tsn_dataset
     from src.evaluation.evaluator import Validation, build_evaluator
 
-    records = tsn_dataset.read_video_list(Path(config.dataset_root, config.eval_list_file_name), num_classes)
+    records = tsn_dataset.read_clips(config, config.eval_list_file_name, num_classes)
     workers = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config))
     batch_size = config.train_batch_size
     return Validation(

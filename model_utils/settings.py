@@ -51,6 +51,7 @@ class Settings:
     # Dataset
     dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]
     images_dir_name: Annotated[str, Use.FREE]
+    frame_name: Annotated[str, Use.FREE]
     categories_list_file_name: Annotated[str, Use.FREE]
     train_list_file_name: Annotated[str, Use.FREE]
     eval_list_file_name: Annotated[str, Use.FREE]

@@ -8,7 +8,9 @@ USAGE="usage: bash scripts/preprocess_jester_dataset.sh DATASET_ROOT [--option v
   DATASET_ROOT              folder of the unpacked dataset
   --labels_path DIR         folder with the label lists (default DATASET_ROOT/labels)
   --save_labels_path DIR    folder for the list files (default DATASET_ROOT)
-  --images_dir_name NAME    folder of the clips in DATASET_ROOT (default 20bn-jester-v1)"
+  --images_dir_name NAME    folder of the clips in DATASET_ROOT (default 20bn-jester-v1 or
+                            20bn-something-something-v1, whichever is there)
+  --frame_name NAME         names of the frames, such as img_{:05d}.jpg (default {:05d}.jpg); numbers from 0 or 1"
 
 require_arguments 1 "$@"
 require_dir "$1"

@@ -6,32 +6,35 @@
     labels/test.csv         <clip>               ->  test_videofolder.txt     -1 where the answer is not known
     labels/test-answers.csv <clip>;<name>
 
-Older downloads call the lists ``jester-v1-train.csv`` and so on. A test list that is missing or empty gives no list
-file; without answers the class is -1. All list files are written, or none.
+Older downloads call the lists ``jester-v1-train.csv`` and so on. Something-Something v1 has lists and frames like
+Jester. A test list that is missing or empty gives no list file; without answers the class is -1. All list files are
+written, or none.
 """
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
 import re
-import signal
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_whole
-from src.data.lists import is_blank, read_lines
-from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LABELS_DIR_NAME, LIST_FILES
+from src.data.frame_counts import frame_counts
+from src.data.lists import is_blank, read_lines, write_lists
+from src.data.names import (
+    CATEGORIES_FILE,
+    FRAME_NAME,
+    JESTER,
+    LABELS_DIR_NAME,
+    LIST_FILES,
+    SOMETHING_V1,
+    split_frame_name,
+)
 
 UNKNOWN_CLASS = -1
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-FOLDERS_WORTH_A_PROCESS = 5000
 
 
 class Row(NamedTuple):
@@ -43,11 +46,9 @@ class Row(NamedTuple):
 
 
 def find_list(labels_path: Path, name: str) -> Path | None:
-    """The label list ``name`` ("train", ...) under its present or its older file name, or None."""
-    for path in (labels_path / f"{name}.csv", labels_path / f"jester-v1-{name}.csv"):
-        if path.is_file():
-            return path
-    return None
+    """The label list ``name`` ("train", ...) under its present or an older file name, or None."""
+    paths = [labels_path / f"{prefix}{name}.csv" for prefix in ("", JESTER.list_prefix, SOMETHING_V1.list_prefix)]
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _require_list(labels_path: Path, name: str) -> Path:
@@ -106,46 +107,6 @@ def read_clips(path: Path, labelled: bool) -> list[Row]:
     return list(rows.values())
 
 
-@cache
-def _frame_names(count: int) -> frozenset[str]:
-    return frozenset(FRAME_NAME.format(number) for number in range(1, count + 1))
-
-
-def count_frames(folder: str | Path) -> int:
-    """How many frames 00001.jpg, 00002.jpg ... a clip has.
-
-    Hidden files and files that are neither numbered nor pictures do not count: systems leave ._00001.jpg, .DS_Store or
-    Thumbs.db.
-
-    Raises:
-        InputError: if there are none, for a gap, and for a picture with another name, such as 00003.JPG: training would
-            not find it.
-    """
-    found = os.listdir(folder)
-    if found and _frame_names(len(found)).issuperset(found):
-        return len(found)
-    names = sorted(name for name in found if _is_numbered(name) or _is_picture(name))
-    first = FRAME_NAME.format(1)
-    if not names:
-        raise InputError(f"{folder}: no frames in it; expected {first}, {FRAME_NAME.format(2)} ...")
-    for name in names:
-        number = name.split(".")[0]
-        if not _is_numbered(name) or name != FRAME_NAME.format(int(number)):
-            raise InputError(f"{folder}/{name}: not the name of a frame; expected {first}, {FRAME_NAME.format(2)} ...")
-    missing = _frame_names(len(names)).difference(names)
-    if missing:
-        raise InputError(f"{folder}: {len(names)} frames, but {min(missing)} is not among them")
-    return len(names)
-
-
-def _is_numbered(name: str) -> bool:
-    return name.split(".")[0].isdecimal()
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(PICTURE_SUFFIXES) and name[0] != "."
-
-
 def list_lines(
     rows: list[Row], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
 ) -> list[str]:
@@ -174,32 +135,6 @@ def list_lines(
     return lines
 
 
-@contextlib.contextmanager
-def _frame_counts(folders: list[str]) -> Iterator[Iterator[int | Exception]]:
-    """``count_frames`` of each folder, or the error it raised; for many folders, in one process for each core.
-
-    Not threads: listing a folder takes and releases the interpreter's lock for every name in it.
-    """
-    processes = min(os.cpu_count() or 1, len(folders) // FOLDERS_WORTH_A_PROCESS)
-    if processes < 2:
-        yield map(_count_or_error, folders)
-        return
-    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
-    with spawning.Pool(processes, _ignore_interrupt) as pool:
-        yield pool.imap(_count_or_error, folders, chunksize=256)
-
-
-def _count_or_error(folder: str) -> int | Exception:
-    try:
-        return count_frames(folder)
-    except (InputError, OSError) as error:
-        return error
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the others
-
-
 def read_test_clips(labels_path: Path) -> list[Row]:
     """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list."""
     clips_path = _find_optional_list(labels_path, "test")
@@ -216,12 +151,13 @@ def read_test_clips(labels_path: Path) -> list[Row]:
     return [answers[row.clip] for row in rows]
 
 
-def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
+def prepare(images_path: Path, labels_path: Path, save_path: Path, frame_name: str = FRAME_NAME) -> None:
     """Writes the list files into ``save_path``, all or none.
 
     Raises:
         InputError: if a list or a clip's folder is wrong, or a file cannot be written.
     """
+    split_frame_name(frame_name)
     if not images_path.is_dir():
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
     categories = read_categories(_require_list(labels_path, "labels"))
@@ -235,14 +171,12 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path) -> None:
     class_index = {name: index for index, name in enumerate(categories)}
     files: dict[str, list[str]] = {CATEGORIES_FILE: categories}
     folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
-    with _frame_counts(folders) as counts:
+    with frame_counts(folders, frame_name) as counts:
         for split, rows in clips.items():
             if rows:
                 print(f"Prepare {split} folders list", flush=True)
                 files[LIST_FILES[split]] = list_lines(rows, counts, images_path, class_index)
-    _write_all(files, save_path)
-    if not clips["test"]:  # one from an earlier run would not fit the new categories
-        (save_path / LIST_FILES["test"]).unlink(missing_ok=True)
+    write_lists(files, save_path)
 
 
 def _require_disjoint(clips: dict[str, list[Row]]) -> None:
@@ -254,11 +188,10 @@ def _require_disjoint(clips: dict[str, list[Row]]) -> None:
         places.update((row.clip, row.place) for row in rows)
 
 
-def _write_all(files: dict[str, list[str]], folder: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        for name, lines in files.items():
-            partial = stack.enter_context(write_whole(folder / name, "list file"))
-            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def default_images_dir_name(dataset_root: Path) -> str:
+    """The folder of Something-Something v1 if only that is there, else that of Jester."""
+    v1 = (dataset_root / SOMETHING_V1.folder).is_dir() and not (dataset_root / JESTER.folder).is_dir()
+    return SOMETHING_V1.folder if v1 else JESTER.folder
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -269,12 +202,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
     parser.add_argument("--save_labels_path", type=Path, help="folder for the list files (default DATASET_ROOT)")
-    parser.add_argument("--images_dir_name", default=IMAGES_DIR_NAME, help="folder of the clips (default %(default)s)")
+    either = f"{JESTER.folder} or {SOMETHING_V1.folder}, whichever is there"
+    parser.add_argument("--images_dir_name", help=f"folder of the clips (default {either})")
+    parser.add_argument("--frame_name", default=FRAME_NAME, help="names of the frames (default %(default)s)")
     args = parser.parse_args(argv)
     labels_path = args.labels_path or args.dataset_root / LABELS_DIR_NAME
     save_path = args.save_labels_path or args.dataset_root
+    images = args.images_dir_name or default_images_dir_name(args.dataset_root)
     print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
-    prepare(args.dataset_root / args.images_dir_name, labels_path, save_path)
+    prepare(args.dataset_root / images, labels_path, save_path, args.frame_name)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 from mindspore import Tensor
@@ -21,6 +24,7 @@ from src.bn_inception import feature_channels
 from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_lines
+from src.data.names import FRAME_NAME, split_frame_name
 from src.ops.ranks import ALONE, Ranks
 from src.transforms import mirrored_classes
 
@@ -41,21 +45,51 @@ def read_categories(path: str | os.PathLike) -> list[str]:
     return list(places)
 
 
-def read_video_list(path: str | os.PathLike, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
-    """The clips of a list file, ``<folder> <number of frames> <class index>`` a line.
+def read_video_list(
+    path: str | os.PathLike,
+    num_classes: int,
+    unknown: bool = False,
+    images_root: str | os.PathLike | None = None,
+    frame_name: str = FRAME_NAME,
+) -> list[VideoRecord]:
+    """The clips of a list file: ``<folder> [<first frame>] <number of frames> <class index>`` a line.
 
     Args:
         path: the list file.
         num_classes: the class index is below this.
         unknown: whether the class may be unknown, index -1.
+        images_root: folder of the clips' folders. It tells a first frame from a folder's name that ends in a number,
+            and frames that are counted from 0 from those that are counted from 1. Without it no row has a first frame.
+        frame_name: names of the frames.
 
     Raises:
         InputError: naming file and line, for a row of another form, a clip without frames or a wrong class index; for
-            a file that cannot be read or has no rows.
+            a file that cannot be read or has no rows; for a frame name without a number.
     """
+    split_frame_name(frame_name)
+
+    @cache
+    def is_folder(name: str) -> bool:
+        return images_root is not None and os.path.isdir(os.path.join(images_root, name))
+
     rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
     lowest = -1 if unknown else 0
-    return [_parse_row(place, line, lowest, num_classes) for place, line in rows]
+    records = [_parse_row(place, line, lowest, num_classes, is_folder) for place, line in rows]
+    whole = next((record for record in records if not record.is_stretch), None)
+    if whole and images_root is not None and _counts_from_zero(Path(images_root, whole.folder), whole, frame_name):
+        records = [record if record.is_stretch else replace(record, first=0) for record in records]
+    return records
+
+
+def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
+    """``read_video_list`` of a list in ``dataset_root``; reads ``dataset_root images_dir_name frame_name``."""
+    root = Path(config.dataset_root)
+    return read_video_list(root / list_name, num_classes, unknown, root / config.images_dir_name, config.frame_name)
+
+
+def _counts_from_zero(folder: Path, record: VideoRecord, frame_name: str) -> bool:
+    names = (frame_name.format(number) for number in (0, record.num_frames))
+    return [(folder / name).exists() for name in names] == [True, False]
 
 
 def usable_workers(requested: int, ranks_on_node: int = 1) -> int:
@@ -97,6 +131,7 @@ def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
         features=feature_channels(config.width_mult),
         sliding_windows=config.sliding_windows,
         background=categories.index(background) if background in categories else -1,
+        frame_name=config.frame_name,
     )
 
 
@@ -185,14 +220,18 @@ def _readable(batches: Generator[Batch, None, None]) -> Generator[tuple[Tensor, 
             yield tuple(Tensor.from_numpy(column) for column in columns)
 
 
-def _parse_row(place: str, line: str, lowest: int, num_classes: int) -> VideoRecord:
+def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: Callable[[str], bool]) -> VideoRecord:
     try:
         folder, num_frames, label = line.rsplit(None, 2)
         record = VideoRecord(folder.strip(), int(num_frames), int(label))
     except ValueError:
-        raise InputError(f"{place}: row {line!r}; expected '<folder> <number of frames> <class index>'") from None
+        expected = "'<folder> <number of frames> <class index>'"
+        raise InputError(f"{place}: row {line!r}; expected {expected}") from None
     if record.num_frames < 1:
         raise InputError(f"{place}: {record.num_frames} frames; expected at least 1")
     if not lowest <= record.label < num_classes:
         raise InputError(f"{place}: class index {record.label}; expected {lowest} to {num_classes - 1}")
+    longer, *first = record.folder.rsplit(None, 1)
+    if first and first[0].isdecimal() and not is_folder(record.folder) and is_folder(longer):
+        return replace(record, folder=longer, first=int(first[0]), is_stretch=True)
     return record

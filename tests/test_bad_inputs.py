@@ -34,6 +34,7 @@ from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
 from tests.data.test_unpack_jester_dataset import cut, edit_zip, tar_of, write_data, write_labels
 from tests.helpers.clips import write_clip
+from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +69,9 @@ PREPROCESS = "src.preprocess_jester_dataset data"
 CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
 CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
+OWN = "src.data.prepare_videos videos target"
+SOMETHING = "src.data.something_v2 data"
+ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.data.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
 ABLATION = "src.evaluation.order_ablation results"
 YAML = "--config_path c.yaml"
@@ -208,6 +212,11 @@ def archive_with(members: str | tarfile.TarInfo | tuple[str, ...]) -> Damage:
     return stream(tar_of([(member, b"x") if isinstance(member, str) else member for member in members]))
 
 
+def rename_frames(work: Path) -> None:
+    for number in (1, 2, 3):
+        (work / FRAMES / f"right/{number:05d}.jpg").rename(work / FRAMES / f"right/img_{number}.jpg")
+
+
 def edit(name: str, offset: int, value: int) -> Damage:
     """Sets a field in the headers of a zip archive."""
     return lambda work: edit_zip(work / name, offset, value)
@@ -227,6 +236,34 @@ def link(name: str, target: str) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = tarfile.SYMTYPE, target
     return info
+
+
+def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.mp4")) -> Damage:
+    """Videos of half a second, and a CSV."""
+
+    def damage(work: Path) -> None:
+        for name in names:
+            (work / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+            write_video(work / "videos" / name, changing_frames(6), 12)
+        (work / "a.csv").write_text(annotations)
+
+    return damage
+
+
+def entry_of(video: str) -> str:
+    return f'[{{"id": "{video}", "template": "Holding [something]"}}]'
+
+
+def something_v2(train: str) -> Damage:
+    """One video that is none, and label lists of Something-Something v2 with this list for training."""
+    videos = "data/20bn-something-something-v2"
+    return both(
+        write(f"{videos}/1.webm", "no video"),
+        write(f"{videos}/3.webm", "no video"),
+        write("data/labels/labels.json", '{"Holding something": "0"}'),
+        write("data/labels/train.json", train),
+        write("data/labels/validation.json", entry_of("3")),
+    )
 
 
 class Trap:
@@ -283,6 +320,18 @@ CASES = [
     Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
     # Lists.
+    Case(
+        "frame name without a number",
+        nothing,
+        (TRAIN, EVAL, PREPROCESS),
+        ("frame_name 'img.jpg': expected a file name with one number in it", "such as {:05d}.jpg"),
+        "--frame_name img.jpg",
+    ),
+    Case("other frame name", nothing, TRAIN, ": frame is missing", "--frame_name img_{}.jpg"),
+    Case(
+        "other frame names", rename_frames, PREPROCESS, ("img_1.jpg: not the name", "or --frame_name 'img_{:01d}.jpg'")
+    ),
+    Case("stretch too long", write(VAL_LIST, "left 2 3 0\n"), EVAL, f"{FRAMES}/left/00004.jpg: frame is missing"),
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
     Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
     Case("missing test list", nothing, EVAL, "data/test_videofolder.txt: cannot be read", "--split test"),
@@ -501,6 +550,80 @@ CASES = [
     Case(
         "missing clip", remove(f"{FRAMES}/left"), PREPROCESS, ("data/labels/train.csv:1: clip folder", f"{FRAMES}/left")
     ),
+    # Something-Something v2.
+    Case("missing videos", nothing, SOMETHING, "data/20bn-something-something-v2: no such folder"),
+    Case("missing list", something_v2("[]"), f"{SOMETHING} --labels_path x", "x/labels.json: no such file"),
+    Case("empty list", something_v2("[]"), SOMETHING, "labels/train.json: expected a list"),
+    Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json: not JSON"),
+    Case("row without id", something_v2('[{"label": "x"}]'), SOMETHING, "train.json: entry 1: {"),
+    Case(
+        "unknown template",
+        something_v2('[{"id": "1", "template": "Eating [something]"}]'),
+        SOMETHING,
+        ("train.json: entry 1: template 'Eating [something]'", "expected a class"),
+    ),
+    Case(
+        "missing video",
+        something_v2(entry_of("2")),
+        SOMETHING,
+        "v2/2.webm: no such",
+    ),
+    Case(
+        "broken video",
+        something_v2(entry_of("1")),
+        SOMETHING,
+        "v2/1.webm: not a video",
+    ),
+    Case(
+        "two datasets",
+        write("archives/20bn-something-something-v2-00", "x"),
+        UNPACK,
+        "archives: holds archives 20bn-jester",
+    ),
+    # Own videos.
+    Case("missing videos", nothing, OWN, "videos: no such folder"),
+    Case("no videos", make("videos/x"), OWN, "videos: no videos (.3gp"),
+    Case(
+        "video in no class", own_videos(names=("a.mp4",)), OWN, ("videos/a.mp4: is in no class", "videos/<class>/a.mp4")
+    ),
+    Case("one video", own_videos(names=("x/a.mp4", "x/b.mp4", "y/a.mp4")), OWN, "class 'y': one video only, y/a.mp4"),
+    Case(
+        "broken video",
+        both(own_videos(), write("videos/x/b.mp4", "x")),
+        OWN,
+        ("videos/x/b.mp4: not a video", "--on_error skip"),
+    ),
+    Case(
+        "cut off video",
+        both(own_videos(), cut_off("videos/x/a.mp4")),
+        OWN,
+        ("videos/x/a.mp4: not a video", "skip leaves"),
+    ),
+    Case("another dataset", own_videos(), f"{OWN[:-6]}data", "data/20bn-jester-v1: belongs to a dataset"),
+    Case("file as folder", own_videos(), f"{OWN[:-6]}in.pth", "in.pth: is not a folder"),
+    Case("share", own_videos(), OWN, "--val 2: must be between 0 and 1", "--val 2"),
+    Case("rate", own_videos(), OWN, "--fps 0: must be above 0", "--fps 0"),
+    Case("no annotations", make("videos"), ANNOTATED, "a.csv: cannot be read (No such file"),
+    Case("no header", own_videos("x/a.mp4,x\n"), ANNOTATED, ("a.csv:1: 'x/a.mp4,x'", "expected a header video,label")),
+    Case("no such video", own_videos("video,label\nx/c.mp4,x\n"), ANNOTATED, "a.csv:2: videos/x/c.mp4: no such video"),
+    Case(
+        "no time", own_videos("video,label,start\nx/a.mp4,x,1:2\n"), ANNOTATED, "a.csv:2: start '1:2'; expected seconds"
+    ),
+    Case(
+        "annotation outside the video",
+        own_videos("video,label,start,end\nx/a.mp4,x,0,0.5\nx/b.mp4,x,0.2,0.9\n"),
+        ANNOTATED,
+        (
+            "a.csv:3: from 0.2 s to 0.9 s is outside the video videos/x/b.mp4, which has 0.50 s",
+            "expected a stretch inside",
+        ),
+    ),
+    Case(
+        "overlap of two splits",
+        own_videos("video,label,start,end,split\nx/a.mp4,x,0,0.3,train\nx/a.mp4,x,0.2,0.5,val\n"),
+        ANNOTATED,
+        ("a.csv:3: x/a.mp4 in validation overlaps a.csv:2 in training", "expected moments that are in one split only"),
+    ),
     Case("gap in the frames", remove(FRAME), PREPROCESS, f"{FRAMES}/right: 2 frames, but 00002.jpg is not among them"),
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
     Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
@@ -602,6 +725,8 @@ SCRIPTS = [
             ("run_export_gpu", "", "2 argument(s) expected, 0 given"),
             ("run_order_ablation", "data", "2 argument(s) expected, 1 given"),
             ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
+            ("preprocess_something_v2", "a b", "1 argument(s) expected, 2 given"),
+            ("prepare_videos", "videos", "2 argument(s) expected, 1 given"),
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
@@ -613,6 +738,8 @@ SCRIPTS = [
         for name, arguments in [
             ("unpack_jester_dataset", "nowhere target"),
             ("preprocess_jester_dataset", "nowhere"),
+            ("preprocess_something_v2", "nowhere"),
+            ("prepare_videos", "nowhere target"),
             ("convert_bn_inception", "nowhere.pth out.ckpt"),
             ("convert_trn_pytorch", "nowhere.pth out.ckpt"),
             ("run_standalone_train_gpu", "0 nowhere ''"),

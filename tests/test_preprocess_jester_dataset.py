@@ -11,8 +11,10 @@ import pytest
 
 from model_utils.errors import InputError
 from src import preprocess_jester_dataset
+from src.data import frame_counts
 from src.data.clips import VideoRecord
-from src.preprocess_jester_dataset import count_frames, main
+from src.data.frame_counts import count_frames
+from src.preprocess_jester_dataset import main
 from src.tsn_dataset import read_video_list
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,10 +62,10 @@ def test_list_files(root):
 
 
 def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
-    monkeypatch.setattr(preprocess_jester_dataset, "FOLDERS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(frame_counts, "FOLDERS_WORTH_A_PROCESS", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     with monkeypatch.context() as patch:
-        patch.setattr(preprocess_jester_dataset, "count_frames", None)  # here; the processes have one of their own
+        patch.setattr(frame_counts, "count_frames", None)  # here; the processes have one of their own
         main([str(root)])
     assert lists_in(root) == LISTS
 
@@ -231,8 +233,12 @@ def test_missing_images_folder(root):
     [
         (["00001.jpg", "00003.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
         (["00002.jpg", "00003.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
-        (["00000.jpg", "00001.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
-        (["1.jpg", "2.jpg"], r"12/1\.jpg: not the name of a frame; expected 00001\.jpg, 00002\.jpg"),
+        (["00000.jpg", "00001.jpg"], r"7: frames are counted from 1, but in .*12 from 0; rename them"),
+        (["00000.jpg", "00002.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
+        (
+            ["1.jpg", "2.jpg"],
+            r"12/1\.jpg: not the name of a frame; expected 00001\.jpg, 00002\.jpg \.\.\.,.* '{:01d}\.jpg'",
+        ),
         (["00001.jpg", "copy of 00001.jpg"], r"12/copy of 00001\.jpg: not the name of a frame"),
         (["00001.jpg", "00002.jpg", "00003.JPG"], r"12/00003\.JPG: not the name of a frame"),
         (["00001.JPG", "00002.JPG"], r"12/00001\.JPG: not the name of a frame"),
@@ -240,6 +246,7 @@ def test_missing_images_folder(root):
         (["00001.jpg", "00002.jpeg"], r"12/00002\.jpeg: not the name of a frame"),
         (["00001.jpg", "00002.PNG"], r"12/00002\.PNG: not the name of a frame"),
         (["00001.jpg", "img_00002.png"], r"12/img_00002\.png: not the name of a frame"),
+        (["img_00001.png", "img_00002.png"], r"12/img_00001\.png: .* or --frame_name 'img_{:05d}\.png'$"),
         (["00001.jpg", "00002"], r"12/00002: not the name of a frame"),
         (["00001.jpg", "00002.jpg.part"], r"12/00002\.jpg\.part: not the name of a frame"),
         (["00001.jpg", "000002.jpg"], r"12/000002\.jpg: not the name of a frame"),
@@ -256,19 +263,48 @@ def test_frames_that_are_not_numbered_from_one_without_a_gap(root, names, messag
     refused(root, message)
 
 
+@pytest.mark.parametrize(
+    ("frame_name", "others"),
+    [
+        ("img_{:05d}.jpg", ["thumbs.txt"]),
+        ("frame_{:06d}.jpg", []),
+        ("{:06d}.png", ["._000001.png"]),
+        ("{}.jpg", []),
+        ("{:d}_rgb.jpg", []),
+    ],
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_frames_of_other_names(root, frame_name, first, others):
+    """Nothing in the lists depends on the names."""
+    for clip, num_frames in CLIPS.items():
+        folder = root / "20bn-jester-v1" / clip
+        for number in range(1, num_frames + 1):
+            (folder / f"{number:05d}.jpg").rename(folder / f"new {number}")
+        for number in range(1, num_frames + 1):
+            (folder / f"new {number}").rename(folder / frame_name.format(number - 1 + first))
+        for other in others:
+            (folder / other).write_bytes(b"")
+    main([str(root), "--frame_name", frame_name])
+    assert lists_in(root) == LISTS
+    if frame_name != "{}.jpg":
+        (root / "20bn-jester-v1" / "12" / "3.jpg").write_bytes(b"")
+        with pytest.raises(InputError, match=r"12/3\.jpg: not the name of a frame"):
+            main([str(root), "--frame_name", frame_name])
+
+
 def test_hidden_and_foreign_files_are_not_frames(tmp_path):
     write_clip(tmp_path / "1", 4)
     for name in ("._00001.jpg", "._00005.jpg", ".00005.JPG", ".DS_Store", "Thumbs.db", "notes.txt"):
         (tmp_path / "1" / name).write_bytes(b"")
-    assert count_frames(tmp_path / "1") == 4
+    assert count_frames(tmp_path / "1") == (1, 4)
 
 
 def test_more_frames_than_five_digits_count(tmp_path, monkeypatch):
     names = [f"{number:05d}.jpg" for number in range(1, 100_003)]
     monkeypatch.setattr(os, "listdir", lambda folder: names)
-    assert count_frames(tmp_path) == 100_002
+    assert count_frames(tmp_path) == (1, 100_002)
     names.append(".DS_Store")
-    assert count_frames(tmp_path) == 100_002
+    assert count_frames(tmp_path) == (1, 100_002)
 
 
 def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):

@@ -143,6 +143,18 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["src/preprocess_jester_dataset.py", "my data", "--labels_path", "l"],
         ),
         (
+            "preprocess_something_v2.sh",
+            ["my data", "--height", "100"],
+            {},
+            ["src/data/something_v2.py", "my data", "--height", "100"],
+        ),
+        (
+            "prepare_videos.sh",
+            ["my data", "x y", "--annotations", "a b.csv"],
+            {},
+            ["src/data/prepare_videos.py", "my data", "x y", "--annotations", "a b.csv"],
+        ),
+        (
             "convert_bn_inception.sh",
             ["in.pth", "out.ckpt", "--width_mult", "0.5"],
             {},
@@ -274,7 +286,9 @@ WORKING = {
     "convert_trn_pytorch.sh": ["in.pth", "out.ckpt"],
     "make_synthetic_jester.sh": ["target"],
     "make_synthetic_streams.sh": ["target"],
+    "prepare_videos.sh": ["my data", "target"],
     "preprocess_jester_dataset.sh": ["my data"],
+    "preprocess_something_v2.sh": ["my data"],
     "quickstart.sh": [],
     "run_distributed_train_gpu.sh": ["my data", ""],
     "run_eval_gpu.sh": ["my data", "net.ckpt"],
@@ -289,7 +303,9 @@ PROGRAM = {
     "convert_trn_pytorch.sh": "convert_trn_pytorch.py",
     "make_synthetic_jester.sh": "synthetic_jester.py",
     "make_synthetic_streams.sh": "synthetic_streams.py",
+    "prepare_videos.sh": "prepare_videos.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
+    "preprocess_something_v2.sh": "something_v2.py",
     "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
     "run_eval_gpu.sh": "eval.py",
     "run_export_gpu.sh": "export.py",

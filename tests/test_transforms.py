@@ -147,3 +147,19 @@ def test_mirrored_classes_of_jester():
 )
 def test_mirrored_classes_of_other_names(categories, expected):
     assert transforms.mirrored_classes(categories).tolist() == expected
+
+
+def test_mirrored_templates_of_something_something():
+    categories = [
+        "Holding something",
+        "Moving away from something with your camera",
+        "Pulling something from left to right",
+        "Pulling something from right to left",
+        "Pushing something from left to right",
+        "Pushing something from right to left",
+        "Turning the camera left while filming something",
+        "Turning the camera right while filming something",
+        "Turning the camera upwards while filming something",
+    ]
+    assert transforms.mirrored_classes(categories).tolist() == [0, 1, 3, 2, 5, 4, 7, 6, 8]
+    assert transforms.mirrored_classes(categories[:3]).tolist() == [0, 1, -1]

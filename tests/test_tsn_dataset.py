@@ -7,6 +7,7 @@ import os
 import subprocess
 from contextlib import closing
 
+import cv2
 import numpy as np
 import pytest
 
@@ -142,6 +143,87 @@ def test_read_video_list_refuses(tmp_path, text, place, problem):
         tsn_dataset.read_video_list(path, 4)
     assert place in one_line(error)
     assert problem in one_line(error)
+
+
+def test_a_row_with_a_first_frame(tmp_path):
+    """Where a folder's name may end in a number, the folders on the disk decide."""
+    for folder in ("long", "my clip", "a 3", "b", "b 3"):
+        (tmp_path / "images" / folder).mkdir(parents=True)
+    path = write(tmp_path / "list.txt", "long 31 40 0\nmy clip 0 9 1\nlong 3 0\na 3 7 2\nb 3 7 1\ngone 3 7 1\n")
+    records = tsn_dataset.read_video_list(path, 3, images_root=tmp_path / "images")
+    assert records == [
+        VideoRecord("long", 40, 0, 31, True),
+        VideoRecord("my clip", 9, 1, 0, True),
+        VideoRecord("long", 3, 0),
+        VideoRecord("a 3", 7, 2),
+        VideoRecord("b 3", 7, 1),
+        VideoRecord("gone 3", 7, 1),
+    ]
+    assert [record.name for record in records[:4]] == ["long 31-70", "my clip 0-8", "long", "a 3"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "first"),
+    [(range(1, 10), 1), (range(9), 0), (range(10), 1), ([], 1)],
+    ids=["from one", "from zero", "a frame more", "no folder"],
+)
+def test_where_frames_begin(tmp_path, numbers, first):
+    (tmp_path / "images/a").mkdir(parents=True)
+    for number in numbers:
+        (tmp_path / "images/a" / f"img_{number:03d}.png").write_bytes(b"")
+    path = write(tmp_path / "list.txt", "a 4 2 0\na 9 0\nb 9 0\n")
+    records = tsn_dataset.read_video_list(path, 1, images_root=tmp_path / "images", frame_name="img_{:03d}.png")
+    assert [record.first for record in records] == [4, first, first]
+
+
+@pytest.mark.parametrize(
+    "name", ["img.jpg", "", "{:05d}{:05d}.jpg", "{}/{}.jpg", "{:05d", "{name}.jpg", "{:.2f}.jpg", "{1}.jpg"]
+)
+def test_a_frame_name_without_a_number(tmp_path, name):
+    path = write(tmp_path / "list.txt", "a 9 0\n")
+    with pytest.raises(
+        InputError, match=r"frame_name .*: expected a file name with one number in it, such as"
+    ) as error:
+        tsn_dataset.read_video_list(path, 1, frame_name=name)
+    one_line(error)
+
+
+@pytest.mark.parametrize("frame_name", ["img_{:05d}.jpg", "{:06d}.png", "{}.jpg"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_other_names_and_stretches_give_the_same_batches(records, images_root, tmp_path, whole_run, frame_name, first):
+    """The clips of the other tests as stretches of one long folder, and in folders of their own."""
+    number = first
+    rows: dict[str, list[str]] = {"own": [], "long": []}
+    for record in records:
+        rows["own"].append(f"{record.folder} {NUM_FRAMES} {record.label}\n")
+        rows["long"].append(f"all {number} {NUM_FRAMES} {record.label}\n")
+        for index in range(NUM_FRAMES):
+            frame = clips.decode_frame(images_root / record.folder / f"{index + 1:05d}.jpg")
+            for folder, named in ((record.folder, index + first), ("all", number)):
+                path = tmp_path / "images" / folder / frame_name.format(named)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".png":
+                    cv2.imwrite(str(path), frame)
+                else:
+                    path.write_bytes((images_root / record.folder / f"{index + 1:05d}.jpg").read_bytes())
+            number += 1
+    expected = list(evaluation(records, images_root))
+    for kind, lines in rows.items():
+        path = write(tmp_path / f"{kind}.txt", "".join(lines))
+        found = tsn_dataset.read_video_list(path, 4, images_root=tmp_path / "images", frame_name=frame_name)
+        batches = as_arrays(training(found, tmp_path / "images", {"frame_name": frame_name}))
+        assert_same_batches(batches, whole_run)
+        scored = list(evaluation(found, tmp_path / "images", {"frame_name": frame_name}))
+        for ours, theirs in zip(scored, expected):
+            np.testing.assert_array_equal(ours[0], theirs[0])
+            assert ours[3] == theirs[3] == [""] * len(ours[3])
+
+
+def test_a_stretch_that_leaves_its_folder_is_named(records, images_root):
+    """Frames 1, 3, 5 and 7 of it are the files 5, 7, 9 and 11."""
+    stretch = VideoRecord("clip 0", NUM_FRAMES, 0, 4, True)
+    (batch,) = evaluation([stretch], images_root)
+    assert batch[3] == [f"{images_root / 'clip 0' / '00011.jpg'}: frame is missing"]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])

@@ -3,7 +3,8 @@
     20bn-jester-v1-00.zip, -01.zip ...            parts, end to end, are one file
     20bn-jester-download-package-labels.zip       labels/*.csv
 
-There have been releases with 23 parts, with 3, and with parts that are not zipped; all of them are read.
+Something-Something is packed in the same way (``names.RELEASES``). There have been releases with 23 parts, with 3, and
+with parts that are not zipped; all of them are read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import IO, Any, Callable
 
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from src.data.names import IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME
+from src.data.names import JESTER, LABELS_DIR_NAME, RELEASES, Release
 
 CHUNK = 1 << 20  # bytes read at a time
 # A frame has 10 kB and the longest label list 3 MB. What claims more than this is not read into memory.
@@ -91,20 +92,34 @@ class Part:
                 yield chunk
 
 
-def find_parts(data_path: Path) -> list[Part]:
-    """The parts in a folder, in order. Raises InputError if there are none, or one is missing or unreadable."""
+def find_release(data_path: Path) -> Release:
+    """Which dataset the parts in a folder belong to; Jester if there are none. Raises InputError if it is several."""
+    found = [release for release in RELEASES if _numbered_parts(data_path, release)]
+    if len(found) > 1:
+        names = " and ".join(f"{release.folder}-NN" for release in found)
+        raise InputError(f"{data_path}: holds archives {names}; expected those of one dataset")
+    return found[0] if found else JESTER
+
+
+def _numbered_parts(data_path: Path, release: Release) -> dict[int, Path]:
     found: dict[int, Path] = {}
     with reading(data_path):
         names = sorted(data_path.iterdir())
     for path in names:  # a zip comes after the raw part of the same number, and is preferred
-        match = re.fullmatch(rf"{IMAGES_DIR_NAME}-(\d+)(\.zip)?", path.name)
+        match = re.fullmatch(rf"{release.folder}-(\d+)(\.zip)?", path.name)
         if match:
             found[int(match[1])] = path
+    return found
+
+
+def find_parts(data_path: Path, release: Release) -> list[Part]:
+    """The parts in a folder, in order. Raises InputError if there are none, or one is missing or unreadable."""
+    found = _numbered_parts(data_path, release)
     if not found:
-        raise InputError(f"{data_path}: no archives here; expected {IMAGES_DIR_NAME}-00.zip and so on")
+        raise InputError(f"{data_path}: no archives here; expected {release.folder}-00.zip and so on")
     for number in range(max(found)):
         if number not in found:
-            missing = data_path / f"{IMAGES_DIR_NAME}-{number:02d}.zip"
+            missing = data_path / f"{release.folder}-{number:02d}.zip"
             raise InputError(f"{missing}: this part is missing, but later ones are here")
     return [_describe_part(found[number]) for number in sorted(found)]
 
@@ -178,31 +193,37 @@ class EndToEnd(io.RawIOBase):
 # --- Label lists ------------------------------------------------------------------------------------------------------
 
 
-def read_labels(data_path: Path) -> dict[str, bytes]:
-    """The label lists, {file name: content}, from the labels archive or else from the folder ``labels`` beside it."""
-    archive, folder = data_path / LABELS_ARCHIVE, data_path / LABELS_DIR_NAME
-    if archive.is_file():
-        source, lists = archive, _read_zipped_labels(archive)
-    elif folder.is_dir():
+def read_labels(data_path: Path, release: Release) -> dict[str, bytes]:
+    """The label lists, {file name: content}.
+
+    They come from the labels archive, else from the folder ``labels`` beside it, else from files beside it whose names
+    begin with the dataset's.
+    """
+    archives, folder = [data_path / name for name in release.labels_archives], data_path / LABELS_DIR_NAME
+    archive = next((path for path in archives if path.is_file()), None)
+    loose = sorted(data_path.glob(f"{release.list_prefix}*{release.list_suffix}"))
+    if archive:
+        source, lists = archive, _read_zipped_labels(archive, release.list_suffix)
+    elif folder.is_dir() or loose:
         source, lists = folder, {}
-        for path in sorted(folder.glob("*.csv")):
+        for path in sorted(folder.glob(f"*{release.list_suffix}")) if folder.is_dir() else loose:
             with reading(path):
                 lists[path.name] = path.read_bytes()
     else:
-        raise InputError(f"{archive}: no such file, and no folder {folder} either")
+        raise InputError(f"{archives[0]}: no such file, and no folder {folder} either")
     if not lists:
-        raise InputError(f"{source}: no label lists (*.csv) in it")
+        raise InputError(f"{source}: no label lists (*{release.list_suffix}) in it")
     return lists
 
 
-def _read_zipped_labels(archive_path: Path) -> dict[str, bytes]:
+def _read_zipped_labels(archive_path: Path, suffix: str) -> dict[str, bytes]:
     lists: dict[str, bytes] = {}
     with _open_zip(archive_path) as archive:
         for info in archive.infolist():
             path = PurePosixPath(info.filename.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts:
                 raise InputError(f"{archive_path}: member {info.filename!r} would leave the target, refused")
-            if path.suffix == ".csv" and "__MACOSX" not in path.parts:
+            if path.suffix == suffix and "__MACOSX" not in path.parts:
                 content = _read_member(archive, info)
                 if lists.setdefault(path.name, content) != content:
                     raise InputError(f"{archive_path}: two different lists are called {path.name}; expected one")

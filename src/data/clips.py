@@ -23,11 +23,26 @@ from src.data.names import FRAME_NAME
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One row of a list file: the clip's folder below the images' root, its number of frames, its class index."""
+    """One row of a list file.
+
+    Attributes:
+        folder: the clip's folder below the images' root.
+        num_frames: N.
+        label: class index.
+        first: the number in the name of its first frame.
+        is_stretch: whether the folder holds more than this clip: its row says where it begins.
+    """
 
     folder: str
     num_frames: int
     label: int
+    first: int = 1
+    is_stretch: bool = False
+
+    @property
+    def name(self) -> str:
+        """How results name the clip: its folder, of a stretch with the numbers of the first and last frame."""
+        return f"{self.folder} {self.first}-{self.first + self.num_frames - 1}" if self.is_stretch else self.folder
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class TrainingLoader:
         features: D, the length of the backbone's feature vector that dropout acts on.
         sliding_windows: share of the clips that are seen through a sliding window (``sampling.sliding_window``).
         background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
+        frame_name: names of the frames, see ``names.split_frame_name``.
     """
 
     images_root: str | os.PathLike
@@ -60,6 +76,7 @@ class TrainingLoader:
     features: int
     sliding_windows: float = 0.0
     background: int = -1
+    frame_name: str = FRAME_NAME
 
     @property
     def columns(self) -> np.dtype:
@@ -96,7 +113,7 @@ class TrainingLoader:
             label = self.mirrored[label] if mirror else label
 
         def fill() -> None:
-            frames = decode_frames(Path(self.images_root) / record.folder, indices)
+            frames = decode_frames(Path(self.images_root) / record.folder, indices, record.first, self.frame_name)
             height, width = frames[0].shape[:2]
             crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
@@ -129,6 +146,7 @@ class EvaluationLoader:
         frame_order: "natural", "reversed" or "shuffled".
         observe: the frames come from this first part of the clip, a fraction of its length.
         seed: with the clip's position in its list decides how it is shuffled.
+        frame_name: names of the frames, see ``names.split_frame_name``.
     """
 
     images_root: str | os.PathLike
@@ -138,6 +156,7 @@ class EvaluationLoader:
     frame_order: str = "natural"
     observe: float = 1.0
     seed: int = 0
+    frame_name: str = FRAME_NAME
 
     @property
     def columns(self) -> np.dtype:
@@ -164,7 +183,8 @@ class EvaluationLoader:
 
     def frames(self, record: VideoRecord, index: int) -> list[np.ndarray]:
         """The frames of the clip at position ``index`` of its list, as ``decode_frames`` gives them."""
-        return decode_frames(Path(self.images_root) / record.folder, self.frame_indices(record, index))
+        folder = Path(self.images_root) / record.folder
+        return decode_frames(folder, self.frame_indices(record, index), record.first, self.frame_name)
 
     def frame_indices(self, record: VideoRecord, index: int) -> np.ndarray:
         """Which frames those are: int64 [T], from 0."""
@@ -172,8 +192,16 @@ class EvaluationLoader:
         return sampling.evaluated_segments(record.num_frames, self.num_segments, self.frame_order, self.observe, rng)
 
 
-def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.ndarray]:
-    """The frames of a clip with these indices, from 0 (frame i is the file i + 1): uint8 [height, width, 3] BGR each.
+def decode_frames(
+    folder: str | os.PathLike, indices: np.ndarray, first: int = 1, frame_name: str = FRAME_NAME
+) -> list[np.ndarray]:
+    """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
+
+    Args:
+        folder: of the clip.
+        indices: int64 [T].
+        first: frame i is the file with the number ``first`` + i in its name.
+        frame_name: names of the frames, see ``names.split_frame_name``.
 
     Raises:
         InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and a
@@ -181,7 +209,7 @@ def decode_frames(folder: str | os.PathLike, indices: np.ndarray) -> list[np.nda
     """
     frames: list[np.ndarray] = []
     for index in indices:
-        path = os.path.join(folder, FRAME_NAME.format(index + 1))
+        path = os.path.join(folder, frame_name.format(index + first))
         frame = decode_frame(path)
         if frames and frame.shape != frames[0].shape:
             (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from model_utils.errors import InputError
+from model_utils.util import write_whole
+from src.data.names import LIST_FILES
 
 
 def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
@@ -54,3 +57,19 @@ def is_blank(path: str | os.PathLike) -> bool:
         return not Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def write_lists(files: dict[str, list[str]], folder: Path) -> None:
+    """Writes the lists of a dataset, {file name: lines}, into ``folder``, all or none.
+
+    A test list of an earlier run is removed if there is none among them: it would not fit the new categories.
+
+    Raises:
+        InputError: if a file cannot be written.
+    """
+    with ExitStack() as stack:
+        for name, lines in files.items():
+            partial = stack.enter_context(write_whole(folder / name, "list file"))
+            partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if LIST_FILES["test"] not in files:
+        (folder / LIST_FILES["test"]).unlink(missing_ok=True)

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
+from model_utils.errors import InputError
+
 # Archives, and what they hold.
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
-LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there
+V2_VIDEOS_DIR_NAME = "20bn-something-something-v2"
+V2_IMAGES_DIR_NAME = "20bn-something-something-v2-frames"
+LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there, or videos turned into frames
+
+
+@dataclass(frozen=True)
+class Release:
+    """A dataset of 20BN and the names of its files.
+
+    Attributes:
+        folder: the folder in the archive; the parts are called so too, with -00, -01 ... behind it.
+        labels_archives: zips with the label lists; the first that is there is read.
+        list_prefix: what label lists that are not in a zip begin with; there have been lists without it.
+        list_suffix: what label lists end with.
+    """
+
+    folder: str
+    labels_archives: tuple[str, ...]
+    list_prefix: str
+    list_suffix: str
+
+
+JESTER = Release(IMAGES_DIR_NAME, (LABELS_ARCHIVE,), "jester-v1-", ".csv")
+_SOMETHING_LABELS = "20bn-something-something-download-package-labels.zip"
+SOMETHING_V1 = Release("20bn-something-something-v1", (_SOMETHING_LABELS,), "something-something-v1-", ".csv")
+SOMETHING_V2 = Release(V2_VIDEOS_DIR_NAME, (_SOMETHING_LABELS,), "something-something-v2-", ".json")
+RELEASES = (JESTER, SOMETHING_V1, SOMETHING_V2)
 
 # Below the dataset root.
 CATEGORIES_FILE = "categories.txt"
@@ -15,6 +46,8 @@ LIST_FILES = {
     "validation": "val_videofolder.txt",
     "test": "test_videofolder.txt",
 }
+PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
+SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
 FRAME_NAME = "{:05d}.jpg"
 
 # Classes of Jester that are no gesture.
@@ -32,3 +65,18 @@ REVERSED_PAIRS = (
     ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
     ("Zooming In With Two Fingers", "Zooming Out With Two Fingers"),
 )
+
+
+def split_frame_name(template: str) -> tuple[str, str]:
+    """What stands before and behind the number in the names of frames, such as ``("img_", ".jpg")``.
+
+    Args:
+        template: the names with ``{:05d}`` in the place of a number of five digits, or ``{}`` of as many as it has.
+
+    Raises:
+        InputError: for a template without a number, or with anything else than one.
+    """
+    match = re.fullmatch(r"([^{}/]*)\{0?(?::(?:0\d+)?d?)?\}([^{}/]*)", template)
+    if match:
+        return match[1], match[2]
+    raise InputError(f"frame_name {template!r}: expected a file name with one number in it, such as {FRAME_NAME}")

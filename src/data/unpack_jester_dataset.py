@@ -1,12 +1,13 @@
-"""Archives as 20BN gives them out -> frame folders and label lists.
+"""Archives as 20BN gives them out -> frame folders (of Something-Something v2: videos) and label lists.
 
 The data archives hold the parts of one split tar.gz:
 
     20bn-jester-v1-00.zip, -01.zip ... -> parts, end to end -> gzip -> tar -> 20bn-jester-v1/<clip>/00001.jpg ...
 
-All of that is one stream: nothing but the frames is written to disk. Before the first frame is written, the parts are
-checked: that none is missing, and the md5 of those that come with one. The frames go into ``20bn-jester-v1.partial``,
-which gets its real name when as many files are in it as in the archive.
+Something-Something has the same packaging; the names of the parts say which dataset it is (``names.RELEASES``). All of
+that is one stream: nothing but the files is written to disk. Before the first one is written, the parts are checked:
+that none is missing, and the md5 of those that come with one. The files go into ``20bn-jester-v1.partial``, which gets
+its real name when as many files are in it as in the archive.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import locked, write_bytes
-from src.data.archives import CHUNK, MAX_FILE_SIZE, EndToEnd, Part, check_md5, find_parts, read_labels
-from src.data.names import IMAGES_DIR_NAME, LABELS_DIR_NAME, LOCK_NAME
+from src.data.archives import CHUNK, MAX_FILE_SIZE, EndToEnd, Part, check_md5, find_parts, find_release, read_labels
+from src.data.names import LABELS_DIR_NAME, LOCK_NAME, Release
 
 DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 BLOCK = tarfile.BLOCKSIZE
@@ -69,8 +70,8 @@ class _Tape(gzip.GzipFile):
         return False
 
 
-def extract_frames(parts: list[Part], folder: Path) -> int:
-    """Unpack the tar.gz that the parts make up; what it keeps in ``20bn-jester-v1/`` goes into ``folder``.
+def extract_files(parts: list[Part], name: str, folder: Path) -> int:
+    """Unpack the tar.gz that the parts make up; what it keeps in the folder ``name`` goes into ``folder``.
 
     Further archives behind the first one are unpacked too.
 
@@ -87,7 +88,7 @@ def extract_frames(parts: list[Part], folder: Path) -> int:
             while tape.skip_zeros():
                 with tarfile.open(fileobj=tape, mode="r:", tarinfo=_Header) as tar:
                     while (member := tar.next()) is not None:
-                        count += _extract_member(tar, member, folder, packed.part.path)
+                        count += _extract_member(tar, member, name, folder, packed.part.path)
                         tar.members.clear()  # type: ignore[attr-defined]  # it remembers every member; there are millions
         except InputError:
             raise
@@ -98,13 +99,13 @@ def extract_frames(parts: list[Part], folder: Path) -> int:
         except DAMAGED as error:
             raise InputError(f"{packed.part.path}: the archive is damaged in or before this part: {error}") from error
     if not count:
-        raise InputError(f"{parts[0].path}: no files in the archive; expected {IMAGES_DIR_NAME}/<clip>/00001.jpg ...")
+        raise InputError(f"{parts[0].path}: no files in the archive; expected {name}/...")
     return count
 
 
-def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, part: Path) -> int:
+def _extract_member(tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, folder: Path, part: Path) -> int:
     """Write a member; returns the number of files that it is, 0 or 1."""
-    path = folder / _path_inside(member.name, part)
+    path = folder / _path_inside(name, member.name, part)
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
         return 0
@@ -132,13 +133,13 @@ def _write_new(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _path_inside(name: str, part: Path) -> PurePosixPath:
+def _path_inside(folder: str, name: str, part: Path) -> PurePosixPath:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.parts[:1] != (IMAGES_DIR_NAME,):
-        raise InputError(f"{part}: archive member {name!r}: not inside {IMAGES_DIR_NAME}/, refused")
+    if path.is_absolute() or ".." in path.parts or path.parts[:1] != (folder,):
+        raise InputError(f"{part}: archive member {name!r}: not inside {folder}/, refused")
     if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
         raise InputError(f"{part}: archive member {name!r}: not a file name in UTF-8, refused")
-    return path.relative_to(IMAGES_DIR_NAME)
+    return path.relative_to(folder)
 
 
 def unpack(data_path: Path, target_path: Path) -> None:
@@ -150,14 +151,15 @@ def unpack(data_path: Path, target_path: Path) -> None:
     """
     if target_path.exists() and not target_path.is_dir():
         raise InputError(f"{target_path}: is not a folder")
-    if _is_unpacked(target_path):
+    release = find_release(data_path)
+    if _is_unpacked(target_path, release):
         return
     made_here = [path for path in (target_path, *target_path.parents) if not path.exists()]
     busy = f"{target_path}: another process writes into this folder; wait until it has ended"
     try:
         with locked(target_path / LOCK_NAME, busy):
-            if not _is_unpacked(target_path):  # by now
-                _unpack(data_path, target_path)
+            if not _is_unpacked(target_path, release):  # by now
+                _unpack(data_path, target_path, release)
     except (InputError, OSError, KeyboardInterrupt) as error:
         with contextlib.suppress(OSError):
             for path in made_here:
@@ -167,21 +169,21 @@ def unpack(data_path: Path, target_path: Path) -> None:
         raise InputError(f"{error.filename or target_path}: cannot be written: {error.strerror}") from error
 
 
-def _is_unpacked(target_path: Path) -> bool:
-    frames = target_path / IMAGES_DIR_NAME
+def _is_unpacked(target_path: Path, release: Release) -> bool:
+    frames = target_path / release.folder
     if frames.is_dir() and (target_path / LABELS_DIR_NAME).is_dir():
         print(f"{frames} is already unpacked; remove it to unpack again")
         return True
     return False
 
 
-def _unpack(data_path: Path, target_path: Path) -> None:
-    frames, partial = target_path / IMAGES_DIR_NAME, target_path / f"{IMAGES_DIR_NAME}.partial"
+def _unpack(data_path: Path, target_path: Path, release: Release) -> None:
+    frames, partial = target_path / release.folder, target_path / f"{release.folder}.partial"
     print("Unzip...", flush=True)
-    lists = read_labels(data_path)
+    lists = read_labels(data_path, release)
     try:
         if not frames.is_dir():
-            _unpack_frames(data_path, partial)
+            _unpack_frames(data_path, partial, release)
         for name, content in lists.items():
             write_bytes(target_path / LABELS_DIR_NAME / name, content)
         if partial.is_dir():
@@ -191,8 +193,8 @@ def _unpack(data_path: Path, target_path: Path) -> None:
         raise
 
 
-def _unpack_frames(data_path: Path, partial: Path) -> None:
-    parts = find_parts(data_path)
+def _unpack_frames(data_path: Path, partial: Path, release: Release) -> None:
+    parts = find_parts(data_path, release)
     for part in parts:
         print(f"{part.path.name}: {part.size / 1e6:.1f} MB{'' if part.md5 else ', comes without md5'}", flush=True)
     check_md5(parts)
@@ -204,7 +206,7 @@ def _unpack_frames(data_path: Path, partial: Path) -> None:
     if needed > free:  # JPEG files do not shrink when packed, so that the parts are as large as the frames
         raise InputError(f"{partial}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB expected")
     print("Extract tar archives...", flush=True)
-    in_archive = extract_frames(parts, partial)
+    in_archive = extract_files(parts, release.folder, partial)
     on_disk = sum(len(names) for _, _, names in os.walk(partial))
     if on_disk != in_archive:
         raise InputError(f"{partial}: {on_disk} files on the disk, {in_archive} in the archive; unpack again")
@@ -213,7 +215,7 @@ def _unpack_frames(data_path: Path, partial: Path) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = Parser(prog="unpack_jester_dataset", description="Unpack the Jester archives.")
+    parser = Parser(prog="unpack_jester_dataset", description="Unpack the archives of Jester or Something-Something.")
     parser.add_argument("data_path", type=Path, help="folder with the archives")
     parser.add_argument("target_path", type=Path, help="folder for the unpacked dataset; made if it is not there")
     args = parser.parse_args(argv)

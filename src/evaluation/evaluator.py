@@ -109,7 +109,7 @@ class Evaluator:
         """NaN would count as right, because no other score is greater."""
         finite = np.isfinite(scores).all(axis=1)
         if not finite.all():
-            clip = self.records[indices[finite.argmin()]].folder
+            clip = self.records[indices[finite.argmin()]].name
             raise InputError(f"clip {clip}: the network's scores are NaN or infinite")
 
 
@@ -132,8 +132,8 @@ def build_evaluator(
     """An evaluator with its scorer and its loader.
 
     Args:
-        settings: reads ``dataset_root images_dir_name num_segments image_size frame_order relations subsample_num seed
-            on_error``.
+        settings: reads ``dataset_root images_dir_name frame_name num_segments image_size frame_order relations
+            subsample_num seed on_error``.
         network, test_crops, batch_size, mirrored: see ``ClipScorer``.
         records, workers, ranks: see ``Evaluator``.
     """
@@ -153,6 +153,7 @@ def build_evaluator(
         test_crops,
         settings.frame_order,
         seed=settings.seed,
+        frame_name=settings.frame_name,
     )
     return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
 
@@ -182,7 +183,7 @@ def score_fractions(
     for fraction in fractions:
         scored = evaluator(fraction, ProgressLog(logger, log_interval))
         for index in sorted(scored.left_out.keys() - left_out.keys()):
-            logger.warning("left out %s: %s", records[index].folder, scored.left_out[index])
+            logger.warning("left out %s: %s", records[index].name, scored.left_out[index])
         left_out = {**scored.left_out, **left_out}
         if not len(scored.labels):
             raise InputError(f"{evaluator.loader.images_root}: none of the {len(records)} clips can be read")
@@ -193,7 +194,7 @@ def score_fractions(
             curve.append({"observe": fraction, **{key: summary[key] for key in ("clips", "top1", "top5")}})
             if len(fractions) > 1:
                 logger.info("observed %g: top1: %f; top5: %f", fraction, summary["top1"], summary["top5"])
-    listed = [{"clip": records[index].folder, "problem": left_out[index]} for index in sorted(left_out)]
+    listed = [{"clip": records[index].name, "problem": left_out[index]} for index in sorted(left_out)]
     return scored, {**summary, "left_out": listed, "observed": curve}
 
 

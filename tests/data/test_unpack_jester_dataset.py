@@ -20,6 +20,7 @@ import pytest
 
 from model_utils.errors import InputError
 from src.data import archives, unpack_jester_dataset
+from src.data.names import JESTER
 from src.data.unpack_jester_dataset import main, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,7 +194,7 @@ def test_part_with_another_md5_is_named_before_anything_is_extracted(tmp_path, z
             archive.writestr(f"{IMAGES}-01.md5", md5_line(parts[1], f"{IMAGES}-01"))
     else:
         (data / f"{IMAGES}-01.md5").write_text(md5_line(parts[1], f"{IMAGES}-01"))
-    monkeypatch.setattr(unpack_jester_dataset, "extract_frames", lambda *_: pytest.fail("extracted"))
+    monkeypatch.setattr(unpack_jester_dataset, "extract_files", lambda *_: pytest.fail("extracted"))
     sums = [hashlib.md5(content).hexdigest() for content in (wrong, parts[1])]
     refused(data, tmp_path / "target", rf"{IMAGES}-01.*: md5 is {sums[0]}, expected {sums[1]}")
 
@@ -411,7 +412,7 @@ def test_stream_is_read_without_gathering_members(tmp_path, monkeypatch):
 
     monkeypatch.setattr(unpack_jester_dataset, "_extract_member", watched)
     (tmp_path / "frames").mkdir()
-    unpack_jester_dataset.extract_frames(archives.find_parts(tmp_path / "data"), tmp_path / "frames")
+    unpack_jester_dataset.extract_files(archives.find_parts(tmp_path / "data", JESTER), IMAGES, tmp_path / "frames")
     assert len(lengths) == len(FRAMES)
     assert max(lengths) == 1
 
@@ -422,14 +423,14 @@ def test_stream_is_read_without_gathering_members(tmp_path, monkeypatch):
 def test_files_on_the_disk_are_counted_against_the_archive(data, tmp_path, monkeypatch, capsys):
     """Whatever takes a frame away meanwhile: another process, a file system that forgets."""
     target = tmp_path / "target"
-    extract = unpack_jester_dataset.extract_frames
+    extract = unpack_jester_dataset.extract_files
 
-    def lose_one(parts, folder):
-        count = extract(parts, folder)
+    def lose_one(parts, name, folder):
+        count = extract(parts, name, folder)
         next(folder.rglob("*.jpg")).unlink()
         return count
 
-    monkeypatch.setattr(unpack_jester_dataset, "extract_frames", lose_one)
+    monkeypatch.setattr(unpack_jester_dataset, "extract_files", lose_one)
     refused(data, target, r"partial: 8 files on the disk, 9 in the archive")
     monkeypatch.undo()
     unpack(data, target)

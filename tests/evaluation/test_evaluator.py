@@ -199,12 +199,12 @@ def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(datase
 def test_an_evaluator_is_built_from_all_its_settings():
     """Each value is another one than the default."""
     keys = {"dataset_root": "root", "images_dir_name": "frames", "num_segments": 5, "image_size": 64, "seed": 11}
-    keys.update(frame_order="reversed", relations="sampled", subsample_num=7, on_error="skip")
+    keys.update(frame_name="{}.png", frame_order="reversed", relations="sampled", subsample_num=7, on_error="skip")
     records, mirrored = [VideoRecord("clip", 5, 0)], np.array([0])
     ranks, network = Ranks(2, 4), SmallNetwork()
     options = {"test_crops": 5, "batch_size": 6, "workers": 3, "mirrored": mirrored, "ranks": ranks}
     evaluator = build_evaluator(SimpleNamespace(**keys), network, records, **options)
-    assert evaluator.loader == EvaluationLoader(Path("root/frames"), 5, 64, 5, "reversed", 1.0, 11)
+    assert evaluator.loader == EvaluationLoader(Path("root/frames"), 5, 64, 5, "reversed", 1.0, 11, "{}.png")
     assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
     scorer = evaluator.scorer
     assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)

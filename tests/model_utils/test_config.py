@@ -64,6 +64,7 @@ RECIPE = {
     "freeze_bn": True,
     "dataset_root": ".",
     "images_dir_name": "20bn-jester-v1",
+    "frame_name": "{:05d}.jpg",
     "categories_list_file_name": "categories.txt",
     "train_list_file_name": "train_videofolder.txt",
     "eval_list_file_name": "val_videofolder.txt",

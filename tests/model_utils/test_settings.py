@@ -31,6 +31,7 @@ USES = {
     "freeze_bn": "FIXED",
     "dataset_root": "FREE IN_DATA",
     "images_dir_name": "FREE",
+    "frame_name": "FREE",
     "categories_list_file_name": "FREE",
     "train_list_file_name": "FREE",
     "eval_list_file_name": "FREE",

@@ -1,0 +1,184 @@
+"""Which clips there are in a folder of videos: from class folders, or from a CSV with segments.
+
+VIDEOS/<class>/<anything>.mp4                     one clip for each video
+video,label[,start,end][,split]                   one clip for each row; seconds; split is train, val or test
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from model_utils.errors import InputError
+from src.data.lists import read_lines
+from src.data.video import VIDEO_SUFFIXES, printable
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
+COLUMNS = ("video", "label", "start", "end", "split")
+EXPECTED = "a header video,label[,start,end][,split] and a row for each clip"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video, or a stretch of one.
+
+    Attributes:
+        place: where it is named, for messages: ``file:line`` of a CSV, or the video.
+        video: path below the folder of videos.
+        label: class name.
+        start: seconds.
+        end: seconds; None is the end of the video.
+        split: a key of ``LIST_FILES``; None if it is still to be drawn.
+    """
+
+    place: str
+    video: str
+    label: str
+    start: float = 0.0
+    end: float | None = None
+    split: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Name of its frame folder. Each stretch of a video has its own."""
+        if not self.start and self.end is None:
+            return self.video
+        end = "end" if self.end is None else f"{self.end:.3f}"
+        return f"{self.video}@{self.start:.3f}-{end}"
+
+    def overlaps(self, other: Clip) -> bool:
+        """Whether two stretches of one video share a moment."""
+        ends = [math.inf if clip.end is None else clip.end for clip in (self, other)]
+        return self.start < ends[1] and other.start < ends[0]
+
+
+def find_clips(videos: Path) -> list[Clip]:
+    """The videos in the class folders of ``videos``, each as one clip, sorted. Hidden files and folders do not count.
+
+    Raises:
+        InputError: for a video outside a class folder, if there are no videos, and for a name that a list cannot hold.
+    """
+    clips = []
+    for entry in _visible(videos):
+        if entry.is_dir():
+            found = [path.relative_to(videos) for path in _videos_below(entry)]
+            if not found:
+                print(f"{printable(entry)}: no videos in this folder, so it is no class", flush=True)
+            clips += [Clip(printable(videos / path), str(path), entry.name) for path in sorted(found)]
+        elif entry.suffix.lower() in VIDEO_SUFFIXES:
+            expected = f"expected {printable(videos)}/<class>/{printable(entry.name)}, or a CSV with --annotations"
+            raise InputError(f"{printable(entry)}: is in no class folder; {expected}")
+    if not clips:
+        raise InputError(f"{printable(videos)}: no videos ({', '.join(VIDEO_SUFFIXES)}) in folders <class>/ here")
+    for clip in clips:
+        _check_name(clip.place, "video", clip.video)
+        _check_name(clip.place, "class", clip.label)
+    return clips
+
+
+def _videos_below(folder: Path) -> list[Path]:
+    found = []
+    for path in _visible(folder):
+        if path.is_dir() and not path.is_symlink():
+            found += _videos_below(path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            found.append(path)
+    return found
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
+
+
+def read_annotations(path: Path, videos: Path) -> list[Clip]:
+    """The clips of a CSV with a header, in its order.
+
+    Args:
+        path: the CSV, UTF-8.
+        videos: folder that the paths of its column ``video`` start from.
+
+    Raises:
+        InputError: naming the line, for a header or row of another form, a video that is not there, times that are no
+            stretch, a clip given twice, and stretches of one video that overlap and are in different splits.
+    """
+    (place, header), *lines = read_lines(path, EXPECTED)
+    columns = [name.strip().lower() for name in _cells(header)]
+    if not {"video", "label"} <= set(columns) <= set(COLUMNS) or len(columns) != len(set(columns)):
+        raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
+    clips: dict[str, Clip] = {}
+    for place, line in lines:
+        cells = [cell.strip() for cell in _cells(line)]
+        if not any(cells):
+            continue
+        if len(cells) != len(columns):
+            raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
+        clip = _read_row(place, dict(zip(columns, cells)), videos)
+        if clip.folder in clips:
+            raise InputError(f"{place}: this clip is here twice, first in {clips[clip.folder].place}")
+        clips[clip.folder] = clip
+    if not clips:
+        raise InputError(f"{path}: no rows; expected {EXPECTED}")
+    found = list(clips.values())
+    if found[0].split is not None:
+        _check_splits(found)
+    return found
+
+
+def _cells(line: str) -> list[str]:
+    return next(csv.reader([line]), [])
+
+
+def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
+    _check_name(place, "video", row["video"])
+    _check_name(place, "label", row["label"])
+    video = os.path.normpath(row["video"])
+    if os.path.isabs(video) or video.startswith(".."):
+        raise InputError(f"{place}: video {row['video']!r}; expected a path below {printable(videos)}")
+    if not (videos / video).is_file():
+        raise InputError(f"{place}: {printable(videos / video)}: no such video")
+    start, end = _seconds(place, "start", row), _seconds(place, "end", row)
+    if end is not None and end <= (start or 0.0):
+        raise InputError(f"{place}: from {start or 0.0:g} s to {end:g} s; expected an end after the start")
+    split = row.get("split")
+    if split is not None and split not in SPLITS:
+        raise InputError(f"{place}: split {split!r}; expected {', '.join(SPLITS)} in every row, or no such column")
+    return Clip(place, video, row["label"], start or 0.0, end, SPLITS[split] if split else None)
+
+
+def _seconds(place: str, column: str, row: dict[str, str]) -> float | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise InputError(f"{place}: {column} {text!r}; expected seconds, such as 2.5")
+    return value
+
+
+def _check_name(place: str, what: str, name: str) -> None:
+    """Raises InputError for a name that a line of a list cannot hold."""
+    if not name or name != name.strip() or set(name) & set("\0\n\r") or printable(name) != name:
+        raise InputError(f"{printable(place)}: {what} {name!r}; expected a UTF-8 name without spaces around it")
+
+
+def _check_splits(clips: list[Clip]) -> None:
+    stretches: dict[str, list[Clip]] = {}
+    for clip in clips:
+        stretches.setdefault(clip.video, []).append(clip)
+    for of_one_video in stretches.values():
+        for first, second in combinations(of_one_video, 2):
+            if first.split != second.split and first.overlaps(second):
+                raise InputError(
+                    f"{second.place}: {second.video} in {second.split} overlaps {first.place} in {first.split};"
+                    " expected moments that are in one split only"
+                )

@@ -1,0 +1,118 @@
+"""How many frames the folders of clips hold, and whether a training will find them all."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+
+from model_utils.errors import InputError
+from src.data.names import FRAME_NAME, split_frame_name
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+FOLDERS_WORTH_A_PROCESS = 5000
+
+
+@cache
+def _frame_names(count: int, first: int, frame_name: str) -> frozenset[str]:
+    return frozenset(frame_name.format(number) for number in range(first, first + count))
+
+
+def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int, int]:
+    """The number in the name of a clip's first frame, 0 or 1, and how many frames it has.
+
+    Hidden files and files that are neither numbered nor pictures do not count: systems leave ._00001.jpg, .DS_Store or
+    Thumbs.db.
+
+    Args:
+        folder: of the clip.
+        frame_name: names of the frames, see ``names.split_frame_name``.
+
+    Raises:
+        InputError: if there are none, for a gap, and for a picture with another name, such as 00003.JPG: training would
+            not find it.
+    """
+    found = os.listdir(folder)
+    if found and _frame_names(len(found), 1, frame_name).issuperset(found):
+        return 1, len(found)
+    names = sorted(name for name in found if _is_numbered(name) or _is_picture(name))
+    expected = f"expected {frame_name.format(1)}, {frame_name.format(2)} ..."
+    if not names:
+        raise InputError(f"{folder}: no frames in it; {expected}")
+    before, behind = split_frame_name(frame_name)
+    for name in names:
+        number = name[len(before) : len(name) - len(behind)]
+        if not number.isdecimal() or name != frame_name.format(int(number)):
+            raise InputError(
+                f"{folder}/{name}: not the name of a frame; {expected}{_other_frame_name(name, frame_name)}"
+            )
+    first = 0 if frame_name.format(0) in names else 1
+    missing = _frame_names(len(names), first, frame_name).difference(names)
+    if missing:
+        raise InputError(f"{folder}: {len(names)} frames, but {min(missing)} is not among them")
+    return first, len(names)
+
+
+def _other_frame_name(name: str, frame_name: str) -> str:
+    """Advice for a dataset whose frames have names like this one, if they may be that."""
+    match = re.fullmatch(r"([^{}]*?)(\d+)(\.\w+)", name)
+    if not match or not _is_picture(name):
+        return ""
+    other = f"{match[1]}{{:0{len(match[2])}d}}{match[3]}"
+    return f", or --frame_name '{other}'" if other != frame_name else ""
+
+
+def _is_numbered(name: str) -> bool:
+    return name.split(".")[0].isdecimal()
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURE_SUFFIXES) and name[0] != "."
+
+
+@contextlib.contextmanager
+def frame_counts(folders: list[str], frame_name: str) -> Iterator[Iterator[int | Exception]]:
+    """How many frames each folder has, or what is wrong with it; for many folders, in one process for each core.
+
+    Not threads: listing a folder takes and releases the interpreter's lock for every name in it.
+    """
+    count = partial(_count_or_error, frame_name=frame_name)
+    processes = min(os.cpu_count() or 1, len(folders) // FOLDERS_WORTH_A_PROCESS)
+    if processes < 2:
+        yield _numbered_alike(folders, map(count, folders))
+        return
+    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
+    with spawning.Pool(processes, _ignore_interrupt) as pool:
+        yield _numbered_alike(folders, pool.imap(count, folders, chunksize=256))
+
+
+def _count_or_error(folder: str, frame_name: str) -> tuple[int, int] | Exception:
+    try:
+        return count_frames(folder, frame_name)
+    except (InputError, OSError) as error:
+        return error
+
+
+def _numbered_alike(folders: list[str], counts: Iterator[tuple[int, int] | Exception]) -> Iterator[int | Exception]:
+    """The numbers of frames; an error for a folder that counts from another number than the first one does."""
+    base, its_folder = None, ""
+    for folder, counted in zip(folders, counts):
+        if isinstance(counted, Exception):
+            yield counted
+            continue
+        first, num_frames = counted
+        if base is None:
+            base, its_folder = first, folder
+        if first == base:
+            yield num_frames
+        else:
+            yield InputError(f"{folder}: frames are counted from {first}, but in {its_folder} from {base}; rename them")
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the others

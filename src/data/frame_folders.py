@@ -1,0 +1,182 @@
+"""The frame folders of many videos, made in an order that survives a kill and is cheap to run again.
+
+    videos ─► inspected (all, before anything is written) ─► decoded into IMAGES.partial/ ─► renamed to IMAGES/<clip>/
+
+A clip's folder holds ``.source.json``, which says what its frames were made of; while that is so, it stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model_utils.errors import InputError
+from model_utils.util import write_json
+from src.data.names import SOURCE_FILE
+from src.data.video import VideoFile
+from src.data.video_frames import Decoding, Stretch, in_processes, inspect_video, write_frames
+
+# Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
+END_TOLERANCE = 0.1  # seconds
+
+
+class Wanted(NamedTuple):
+    """A clip: the name of its folder, where it is asked for (for messages), its video, start and end in seconds."""
+
+    folder: str
+    place: str
+    video: Path
+    start: float = 0.0
+    end: float | None = None
+
+
+class Plan(NamedTuple):
+    """What there is to do. ``counts``: frames of each clip that is made already; ``problems``: of each that cannot be
+    made, both by folder; ``videos``: the readable ones of those in ``todo``, which has the clips of each video to make.
+    """
+
+    counts: dict[str, int]
+    problems: dict[str, str]
+    videos: list[VideoFile]
+    todo: dict[Path, list[Wanted]]
+
+
+class Made(NamedTuple):
+    """``counts``: frames of each clip; ``problems``: what is wrong with the others; ``new``: clips decoded now."""
+
+    counts: dict[str, int]
+    problems: dict[str, str]
+    new: int
+
+
+@dataclass(frozen=True)
+class FrameMaker:
+    """Makes frame folders: ``make(inspect(clips))``.
+
+    Attributes:
+        images: folder of the clips' folders; is made.
+        fps: frames a second.
+        height: of the frames, in pixels.
+        skip: whether clips with problems are left out; otherwise the first problem is raised.
+    """
+
+    images: Path
+    fps: float
+    height: int
+    skip: bool
+
+    def inspect(self, clips: list[Wanted]) -> Plan:
+        """Finds the clips that are not made yet, or were made of something else, and reads their videos through.
+
+        Raises:
+            InputError: for a video that cannot be read and a stretch outside its video, unless they are left out.
+        """
+        counts: dict[str, int] = {}
+        todo: dict[Path, list[Wanted]] = {}
+        for clip in clips:
+            made = _read_source(self.images / clip.folder)
+            if made and made["source"] == self._source(clip):
+                counts[clip.folder] = made["frames"]
+            else:
+                todo.setdefault(clip.video, []).append(clip)
+        videos, problems = [], {}
+        for path, result in in_processes(inspect_video, todo, "Inspect", "video"):
+            if isinstance(result, InputError):
+                problems.update({clip.folder: str(result) for clip in todo[path]})
+            else:
+                videos.append(result)
+                problems.update({clip.folder: _outside(clip, result) for clip in todo[path] if _outside(clip, result)})
+        self._stop_at(problems)
+        return Plan(counts, problems, videos, todo)
+
+    def make(self, plan: Plan) -> Made:
+        """Makes the clips of a plan. One whose video cannot be decoded after all is a problem, too.
+
+        Raises:
+            InputError: for such a clip, unless it is left out; if a folder is in the way.
+        """
+        counts, problems, new = dict(plan.counts), dict(plan.problems), 0
+        with ExitStack() as stack:
+            partial = stack.enter_context(_emptied(self.images.with_name(f"{self.images.name}.partial")))
+            work = in_processes(write_frames, self._jobs(plan, partial), "Decode", "video")
+            for decoding, result in stack.enter_context(closing(work)):
+                clips = _good_clips(plan, decoding.video)
+                if isinstance(result, InputError):
+                    problems.update({clip.folder: str(result) for clip in clips})
+                    self._stop_at(problems)
+                    continue
+                for clip, stretch, count in zip(clips, decoding.stretches, result):
+                    self._publish(clip, stretch.folder, count)
+                    counts[clip.folder] = count
+                    new += 1
+        return Made(counts, problems, new)
+
+    def _jobs(self, plan: Plan, partial: Path) -> Iterator[Decoding]:
+        for number, video in enumerate(plan.videos):
+            clips = _good_clips(plan, video)
+            if clips:
+                stretches = [Stretch(partial / f"{number}-{i}", clip.start, clip.end) for i, clip in enumerate(clips)]
+                yield Decoding(video, stretches, self.fps, self.height)
+
+    def _stop_at(self, problems: dict[str, str]) -> None:
+        if problems and not self.skip:
+            lines = list(dict.fromkeys(problems.values()))
+            others = f" (and {len(lines) - 1} other problems, listed above)" if lines[1:] else ""
+            for line in lines if others else []:
+                print(line, flush=True)
+            raise InputError(f"{lines[0]}{others}; --on_error skip leaves such clips out")
+
+    def _publish(self, clip: Wanted, folder: Path, count: int) -> None:
+        write_json(folder / SOURCE_FILE, {"source": self._source(clip), "frames": count})
+        target = self.images / clip.folder
+        if target.exists():
+            if _read_source(target) is None:
+                raise InputError(f"{target}: would be replaced, but is not made from a video; move it away")
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder, target)
+
+    def _source(self, clip: Wanted) -> dict[str, Any]:
+        """What the frames depend on: another value makes them anew."""
+        stat = clip.video.stat()
+        about = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "start": clip.start, "end": clip.end}
+        return {**about, "fps": self.fps, "height": self.height}
+
+
+def _good_clips(plan: Plan, video: VideoFile) -> list[Wanted]:
+    return [clip for clip in plan.todo[video.path] if clip.folder not in plan.problems]
+
+
+def _outside(clip: Wanted, video: VideoFile) -> str:
+    """What is wrong with a stretch that is not inside its video, or ""."""
+    if clip.start < video.duration and (clip.end or 0.0) <= video.duration + END_TOLERANCE:
+        return ""
+    end = "its end" if clip.end is None else f"{clip.end:g} s"
+    has = f"outside the video {video.name}, which has {video.duration:.2f} s"
+    return f"{clip.place}: from {clip.start:g} s to {end} is {has}; expected a stretch inside it"
+
+
+def _read_source(folder: Path) -> dict[str, Any] | None:
+    """What ``_publish`` wrote; None without it."""
+    try:
+        made = json.loads((folder / SOURCE_FILE).read_bytes())
+        return made if isinstance(made["frames"], int) and "source" in made else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[Path]:
+    """An empty folder for the time of a block; removes what a killed run left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,149 @@
+"""One's own videos -> frame folders and the list files that training and evaluation read.
+
+    VIDEOS/<class>/<anything>.mp4, or a CSV with segments
+      ─► 20bn-jester-v1/<video>/00001.jpg ...      for a segment 20bn-jester-v1/<video>@<start>-<end>/
+      ─► categories.txt, train_videofolder.txt, val_videofolder.txt[, test_videofolder.txt]
+
+The lists are written at the end, all or none. A run that was killed is repeated: finished clips stay.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from statistics import median
+
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
+from model_utils.util import locked, write_bytes
+from src.data.annotations import Clip, find_clips, read_annotations
+from src.data.frame_folders import FrameMaker, Made, Wanted
+from src.data.lists import write_lists
+from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER
+from src.data.splits import split_clips
+
+FEW_CLIPS = 10  # in training; with fewer a class is reported
+USUAL_SEGMENTS = 8  # T of the configs; of a shorter clip some frames are seen twice
+
+
+def prepare(args: Namespace) -> None:
+    """Makes the dataset that the command line asks for.
+
+    Raises:
+        InputError: if videos or annotations are wrong, if the dataset's folder is another one's or in use, or cannot be
+            written.
+    """
+    root = args.dataset_root
+    clips = read_annotations(args.annotations, args.videos) if args.annotations else find_clips(args.videos)
+    split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
+    _check_owner(root)
+    made_here = [path for path in (root, *root.parents) if not path.exists()]
+    busy = f"{root}: another process writes into this folder; wait until it has ended"
+    try:
+        with locked(root / LOCK_NAME, busy):
+            _prepare(args, clips)
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):  # of folders that are not empty, all from there on
+            for path in made_here:
+                path.rmdir()
+
+
+def _check_owner(root: Path) -> None:
+    """Raises InputError if ``root`` holds a dataset that this program did not make."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root}: is not a folder")
+    if (root / PREPARED_MARKER).exists():
+        return
+    for name in (IMAGES_DIR_NAME, CATEGORIES_FILE, *LIST_FILES.values()):
+        if (root / name).exists():
+            raise InputError(f"{root / name}: belongs to a dataset that was not made from videos; give another folder")
+
+
+def _prepare(args: Namespace, clips: list[Clip]) -> None:
+    root = args.dataset_root
+    maker = FrameMaker(root / IMAGES_DIR_NAME, args.fps, args.height, args.on_error == "skip")
+    wanted = [Wanted(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
+    plan = maker.inspect(wanted)
+    write_bytes(root / PREPARED_MARKER, b"")
+    made = maker.make(plan)
+    kept = [clip for clip in clips if clip.folder in made.counts]
+    if not kept:
+        raise InputError(f"{args.videos}: none of the {len(clips)} clips can be read")
+    sides = split_clips(kept, args.val, args.seed)
+    categories = sorted({clip.label for clip in kept})
+    files = {CATEGORIES_FILE: categories}
+    for side, its_clips in sides.items():
+        rows = [f"{clip.folder} {made.counts[clip.folder]} {categories.index(clip.label)}" for clip in its_clips]
+        files[LIST_FILES[side]] = rows
+    write_lists(files, root)
+    print("\n".join(report(sides, made)), flush=True)
+
+
+def report(sides: dict[str, list[Clip]], made: Made) -> list[str]:
+    """What was made: clips and their lengths, those left out, classes with few clips."""
+    clips = [clip for its_clips in sides.values() for clip in its_clips]
+    of_class = {label: [clip for clip in clips if clip.label == label] for label in sorted({c.label for c in clips})}
+    counted = {side: Counter(clip.label for clip in its_clips) for side, its_clips in sides.items()}
+    lines = [f"left out: {problem}" for problem in dict.fromkeys(made.problems.values())]
+    splits = ", ".join(f"{len(its_clips)} for {side}" for side, its_clips in sides.items())
+    kept = len(clips) - made.new
+    lines += [f"{len(clips)} clips of {len(of_class)} classes: {splits}"]
+    lines += [f"{made.new} clips decoded, {kept} kept from an earlier run; {len(made.problems)} left out"]
+    width = max(len("class"), *map(len, of_class))
+    lines += ["  ".join([f"{'class':{width}}", *(f"{side:>10}" for side in sides), "frames: least, median, most"])]
+    for label, its_clips in of_class.items():
+        frames = [made.counts[clip.folder] for clip in its_clips]
+        numbers = "  ".join(f"{counted[side][label]:>10}" for side in sides)
+        lines += [f"{label:{width}}  {numbers}  {min(frames)}, {median(frames):g}, {max(frames)}"]
+    few = [label for label in of_class if counted["training"][label] < FEW_CLIPS]
+    if few:
+        lines += [f"less than {FEW_CLIPS} clips to train with: {', '.join(few)}"]
+    short = sum(made.counts[clip.folder] < USUAL_SEGMENTS for clip in clips)
+    if short:
+        lines += [
+            f"{short} clips have less than {USUAL_SEGMENTS} frames: some are seen twice; a higher --fps gives more"
+        ]
+    divided = {clip.video for clip in sides["training"]} & {clip.video for clip in sides["validation"]}
+    if divided:
+        lines += [f"{len(divided)} videos have segments in training and in validation, as the annotations say"]
+    return lines
+
+
+def _parse_arguments(argv: list[str] | None) -> Namespace:
+    parser = Parser(prog="prepare_videos", description="Turn one's own videos into frame folders and list files.")
+    parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
+    parser.add_argument("dataset_root", type=Path, help="folder for the dataset; made if it is not there")
+    parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
+    parser.add_argument("--val", type=float, default=0.2, help="share of the clips to validate with (default 0.2)")
+    parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, as in Jester)")
+    parser.add_argument("--height", type=int, default=100, help="of the frames, in pixels (default 100, as in Jester)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws another split (default 0)")
+    parser.add_argument("--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out")
+    args = parser.parse_args(argv)
+    if not args.videos.is_dir():
+        raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
+    if not 0 < args.val < 1:
+        raise InputError(f"--val {args.val:g}: must be between 0 and 1")
+    if not 0 < args.fps <= 1000:
+        raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
+    if not 16 <= args.height <= 4320:
+        raise InputError(f"--height {args.height}: must be 16 to 4320")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: must be 0 or more")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    prepare(_parse_arguments(argv))
+    print("DONE!")
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

@@ -1,0 +1,186 @@
+"""Videos and label lists of Something-Something v2 -> frame folders and the list files that training reads.
+
+    20bn-something-something-v2/<id>.webm             ->  20bn-something-something-v2-frames/<id>/00001.jpg ...
+    labels/labels.json      {name: "index"}           ->  categories.txt           names sorted, as for Jester
+    labels/train.json       [{id, template, ...}]     ->  train_videofolder.txt    <id> <num_frames> <class index>
+    labels/validation.json  [{id, template, ...}]     ->  val_videofolder.txt
+    labels/test.json        [{id}]                    ->  test_videofolder.txt     class -1: the answer is not known
+
+The class of a video is its template without brackets. Older downloads call the lists
+``something-something-v2-train.json`` and so on. Running it again decodes only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
+from model_utils.util import locked
+from src.data.frame_folders import FrameMaker, Wanted
+from src.data.lists import write_lists
+from src.data.names import (
+    CATEGORIES_FILE,
+    LABELS_DIR_NAME,
+    LIST_FILES,
+    LOCK_NAME,
+    SOMETHING_V2,
+    V2_IMAGES_DIR_NAME,
+    V2_VIDEOS_DIR_NAME,
+)
+
+UNKNOWN_CLASS = -1
+HEIGHT = 240  # of the videos as they are given out
+SPLITS = {"train": "training", "validation": "validation", "test": "test"}  # label lists: keys of LIST_FILES
+
+
+class Entry(NamedTuple):
+    """One video of a label list; ``place`` names it in messages."""
+
+    place: str
+    video: str
+    label: int
+
+
+def prepare(args: Namespace) -> None:
+    """Decodes the listed videos and writes the list files, all or none.
+
+    Raises:
+        InputError: if a list or, unless such videos are left out, a video is wrong, or something cannot be written.
+    """
+    root = args.dataset_root
+    videos = root / V2_VIDEOS_DIR_NAME
+    if not videos.is_dir():
+        raise InputError(f"{videos}: no such folder; expected the unpacked videos <id>.webm")
+    labels = args.labels_path or root / LABELS_DIR_NAME
+    categories = read_categories(_require_list(labels, "labels"))
+    entries = {
+        "train": read_entries(_require_list(labels, "train"), categories),
+        "validation": read_entries(_require_list(labels, "validation"), categories),
+    }
+    test = _find_list(labels, "test")
+    if test:
+        entries["test"] = read_entries(test, None)
+    _require_disjoint(entries)
+    wanted = [
+        Wanted(entry.video, entry.place, videos / f"{entry.video}.webm")
+        for its_entries in entries.values()
+        for entry in its_entries
+    ]
+    for clip in wanted:
+        if not clip.video.is_file():
+            raise InputError(f"{clip.place}: {clip.video}: no such video")
+    maker = FrameMaker(root / V2_IMAGES_DIR_NAME, args.fps, args.height, args.on_error == "skip")
+    busy = f"{root}: another process writes into this folder; wait until it has ended"
+    try:
+        with locked(root / LOCK_NAME, busy):
+            made = maker.make(maker.inspect(wanted))
+            files = {CATEGORIES_FILE: categories}
+            for split, its_entries in entries.items():
+                rows = [e for e in its_entries if e.video in made.counts]
+                files[LIST_FILES[SPLITS[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
+            write_lists(files, root)
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
+    for problem in made.problems.values():
+        print(f"left out: {problem}", flush=True)
+    kept = len(made.counts) - made.new
+    print(f"{made.new} videos decoded, {kept} kept from an earlier run; {len(made.problems)} left out", flush=True)
+
+
+def read_categories(path: Path) -> list[str]:
+    """The class names in ``labels.json``, sorted."""
+    names = _read_json(path)
+    if not isinstance(names, dict) or not names:
+        raise InputError(f'{path}: expected an object {{"class name": "index", ...}}')
+    for name in names:
+        if not name or name != name.strip() or "\n" in name:
+            raise InputError(f"{path}: {name!r}; expected a class name of one line")
+    return sorted(names)
+
+
+def read_entries(path: Path, categories: list[str] | None) -> list[Entry]:
+    """The videos of a label list, in its order; without ``categories`` they are of unknown class.
+
+    Raises:
+        InputError: naming the entry, for one of another form, a template that is no class, and a video given twice.
+    """
+    rows = _read_json(path)
+    if not isinstance(rows, list) or not rows:
+        raise InputError(f"{path}: expected a list of objects with an id")
+    index = {name: label for label, name in enumerate(categories or [])}
+    entries: dict[str, Entry] = {}
+    for number, row in enumerate(rows, 1):
+        place = f"{path}: entry {number}"
+        video = str(row.get("id", "")) if isinstance(row, dict) else ""
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", video):
+            raise InputError(f'{place}: {json.dumps(row)[:100]}; expected an object with an "id" such as "78687"')
+        if video in entries:
+            raise InputError(f"{place}: video {video} is here twice, first in {entries[video].place}")
+        label = UNKNOWN_CLASS
+        if categories is not None:
+            template = row.get("template")
+            name = re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
+            if name not in index:
+                raise InputError(f"{place}: template {template!r}; expected a class of the list of labels")
+            label = index[name]
+        entries[video] = Entry(place, video, label)
+    return list(entries.values())
+
+
+def _require_disjoint(entries: dict[str, list[Entry]]) -> None:
+    places: dict[str, str] = {}
+    for its_entries in entries.values():
+        for entry in its_entries:
+            if entry.video in places:
+                raise InputError(f"{entry.place}: video {entry.video} is in another list too, {places[entry.video]}")
+        places.update((entry.video, entry.place) for entry in its_entries)
+
+
+def _find_list(labels_path: Path, name: str) -> Path | None:
+    paths = [labels_path / f"{prefix}{name}.json" for prefix in ("", SOMETHING_V2.list_prefix)]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _require_list(labels_path: Path, name: str) -> Path:
+    path = _find_list(labels_path, name)
+    if path is None:
+        prefixed = f"{SOMETHING_V2.list_prefix}{name}.json"
+        raise InputError(f"{labels_path / name}.json: no such file, and no {prefixed} either")
+    return path
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    parser = Parser(prog="preprocess_something_v2", description="Decode Something-Something v2 and write its lists.")
+    parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
+    parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
+    parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, that of the videos)")
+    parser.add_argument("--height", type=int, default=HEIGHT, help="of the frames, in pixels (default %(default)s)")
+    parser.add_argument("--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out")
+    args = parser.parse_args(argv)
+    if not 0 < args.fps <= 1000:
+        raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
+    if not 16 <= args.height <= 4320:
+        raise InputError(f"--height {args.height}: must be 16 to 4320")
+    prepare(args)
+    print("DONE!")
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

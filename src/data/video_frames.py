@@ -1,0 +1,119 @@
+"""Videos to frame folders: which frames, in which size, in several processes.
+
+A clip takes its frames from the times at which the video shows them, so that a video at an uneven rate runs at its true
+speed, and from pictures that are turned upright.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+
+from model_utils.errors import InputError
+from model_utils.progress import progress
+from src.data.names import FRAME_NAME
+from src.data.video import TIME_ROUNDING, VideoFile, frames_of_one_size
+
+JPEG_QUALITY = 95
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Stretch(NamedTuple):
+    """A clip to write: its folder, which is made, and its start and end in the video, in seconds (None: to the end)."""
+
+    folder: Path
+    start: float
+    end: float | None
+
+
+class Decoding(NamedTuple):
+    """A video and what is written of it: ``fps`` frames a second, ``height`` pixels high at most."""
+
+    video: VideoFile
+    stretches: list[Stretch]
+    fps: float
+    height: int
+
+
+def inspect_video(path: Path) -> VideoFile | InputError:
+    """A video with the times of its frames, or what is wrong with it."""
+    try:
+        video = VideoFile(path)
+    except InputError as error:
+        return error
+    return InputError(video.warning) if video.warning else video
+
+
+def write_frames(job: Decoding) -> list[int] | InputError:
+    """Writes frames 00001.jpg ... of each stretch into its folder; decodes the video once.
+
+    Returns:
+        The number of frames of each stretch, or what is wrong with the video.
+    """
+    places: dict[int, list[Path]] = {}
+    counts = []
+    for stretch in job.stretches:
+        stretch.folder.mkdir(parents=True)
+        indices = frame_indices(job.video, stretch.start, stretch.end, job.fps)
+        counts.append(len(indices))
+        for number, index in enumerate(indices.tolist(), 1):
+            places.setdefault(index, []).append(stretch.folder / FRAME_NAME.format(number))
+    try:
+        for index, frame in frames_of_one_size(job.video, places):
+            picture = cv2.imencode(".jpg", shrink(frame, job.height), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+            for path in places[index]:
+                path.write_bytes(picture.tobytes())
+    except InputError as error:
+        return error
+    return counts
+
+
+def frame_indices(video: VideoFile, start: float, end: float | None, fps: float) -> np.ndarray:
+    """Which frames are shown ``start``, ``start`` + 1 / fps ... seconds after the video's beginning, before ``end``.
+
+    Returns:
+        int64 [N], from 0, at least one; a frame stands there as often as it is shown.
+    """
+    length = (video.duration if end is None else min(end, video.duration)) - start
+    count = max(1, int(np.ceil((length - TIME_ROUNDING) * fps)))
+    moments = start + np.arange(count) / fps
+    # The frame shown at a moment is the last one whose time has come; containers round times.
+    return np.maximum(np.searchsorted(video.times, moments + TIME_ROUNDING, side="right") - 1, 0)
+
+
+def shrink(frame: np.ndarray, height: int) -> np.ndarray:
+    """A frame of ``height`` pixels with the same proportions; one that is not higher stays as it is."""
+    rows, columns = frame.shape[:2]
+    if rows <= height:
+        return frame
+    return cv2.resize(frame, (max(1, round(columns * height / rows)), height), interpolation=cv2.INTER_AREA)
+
+
+def in_processes(
+    work: Callable[[Job], Result], jobs: Iterable[Job], label: str, unit: str
+) -> Generator[tuple[Job, Result], None, None]:
+    """Each job with ``work(job)``, in their order; one process for each core, with progress on stdout."""
+    jobs = list(jobs)
+    processes = min(os.cpu_count() or 1, len(jobs))
+    if not jobs:
+        return
+    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
+    with spawning.Pool(processes, _start_worker) as pool, progress(label, len(jobs), unit) as update:
+        results: Iterator[Any] = pool.imap(work, jobs)
+        for job, result in zip(jobs, results):
+            yield job, result
+            update(1)
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # videos are decoded side by side instead
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the workers

@@ -1,0 +1,442 @@
+"""Own videos to a dataset: frames against times worked out by hand, splits, what a second run does, what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model_utils.errors import InputError
+from model_utils.util import locked
+from src.data.annotations import Clip, find_clips, read_annotations
+from src.data.clips import VideoRecord
+from src.data.prepare_videos import main
+from src.data.splits import split_clips
+from src.data.video_frames import shrink
+from src.tsn_dataset import read_categories, read_video_list
+from tests.helpers.colours import coloured, write_video
+from tests.helpers.containers import rotate, set_intervals
+
+ROOT = Path(__file__).parents[2]
+IMAGES = "20bn-jester-v1"
+
+
+def grey_steps(count, height=48, width=64):
+    """Frame i has the level 10 i, so that a picture says which frame it was."""
+    return [np.full((height, width, 3), 10 * level, np.uint8) for level in range(count)]
+
+
+def level(path):
+    return round(cv2.imread(str(path)).mean() / 10)
+
+
+def levels(folder):
+    return [level(path) for path in sorted(folder.glob("*.jpg"))]
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """Two classes of three videos, each of ten frames at 10 a second."""
+    for label in ("down", "up again"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for name in ("a.mp4", "b.webm", "c 3 4.MP4"):
+            path = write_video(tmp_path / "videos" / label / name.lower(), grey_steps(10), 10)
+            path.rename(path.with_name(name))
+    return tmp_path / "videos"
+
+
+def lists(root):
+    return {path.name: path.read_text().splitlines() for path in root.glob("*.txt")}
+
+
+def test_class_folders_become_a_dataset(videos, tmp_path, capsys):
+    root = tmp_path / "my data"
+    (videos / "notes").mkdir()
+    for hidden in (".DS_Store", "up again/._a.mp4", ".trash/x.mp4"):
+        (videos / hidden).parent.mkdir(exist_ok=True)
+        (videos / hidden).write_text("no video")
+    main([str(videos), str(root), "--fps", "5", "--height", "24"])
+
+    assert read_categories(root / "categories.txt") == ["down", "up again"]
+    records = [read_video_list(root / f"{name}_videofolder.txt", 2) for name in ("train", "val")]
+    assert [Counter(record.label for record in part) for part in records] == [{0: 2, 1: 2}, {0: 1, 1: 1}]
+    assert {record for part in records for record in part} == {
+        VideoRecord(f"{name}/{video}", 5, index)
+        for index, name in enumerate(("down", "up again"))
+        for video in ("a.mp4", "b.webm", "c 3 4.MP4")
+    }
+    for record in (record for part in records for record in part):
+        folder = root / IMAGES / record.folder
+        assert levels(folder) == [0, 2, 4, 6, 8]
+        assert cv2.imread(str(folder / "00001.jpg")).shape == (24, 32, 3)
+    said = capsys.readouterr().out.splitlines()
+    assert f"{videos / 'notes'}: no videos in this folder, so it is no class" in said
+    assert "6 clips of 2 classes: 4 for training, 2 for validation" in said
+    assert "less than 10 clips to train with: down, up again" in said
+    assert "6 clips have less than 8 frames: some are seen twice; a higher --fps gives more" in said
+    assert [line.split() for line in said if line.startswith("up again ")] == [
+        ["up", "again", "2", "1", "5,", "5,", "5"]
+    ]
+    assert said[-1] == "DONE!"
+    assert sorted(path.name for path in root.iterdir() if path.suffix != ".txt") == [".made-by-prepare_videos", IMAGES]
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [
+        (10, [0, 1, 1, 1, 2, 3, 3, 3, 4, 4]),
+        (5, [0, 1, 2, 3, 4]),
+        (2, [0, 3]),
+        (0.1, [0]),
+    ],
+)
+def test_frames_are_taken_at_their_own_times(tmp_path, fps, expected):
+    """They are shown from 0, 0.1, 0.4, 0.5 and 0.75 s, the last one for the median interval: up to 0.925 s."""
+    folder = tmp_path / "videos" / "c"
+    folder.mkdir(parents=True)
+    set_intervals(write_video(folder / "a.mp4", grey_steps(5), 10), [0.1, 0.3, 0.1, 0.25, 0.25])
+    shutil.copy(folder / "a.mp4", folder / "b.mp4")
+    main([str(tmp_path / "videos"), str(tmp_path / "data"), "--fps", str(fps)])
+    assert levels(tmp_path / "data" / IMAGES / "c/a.mp4") == expected
+
+
+@pytest.mark.parametrize(("degrees", "shape"), [(0, (24, 48)), (90, (24, 12)), (180, (24, 48)), (270, (24, 12))])
+def test_frames_are_upright(tmp_path, degrees, shape):
+    folder = tmp_path / "videos" / "c"
+    folder.mkdir(parents=True)
+    picture = np.zeros((48, 96, 3), np.uint8)
+    picture[:24] = 200  # light above; turned clockwise, it is at the right
+    for name in ("a.mp4", "b.mp4"):
+        rotate(write_video(folder / name, [picture] * 4), degrees)
+    main([str(tmp_path / "videos"), str(tmp_path / "data"), "--height", "24"])
+    frame = cv2.imread(str(tmp_path / "data" / IMAGES / "c/a.mp4/00001.jpg"))[..., 0].astype(int)
+    assert frame.shape == shape
+    light = {0: frame[0], 90: frame[:, -1], 180: frame[-1], 270: frame[:, 0]}[degrees]
+    dark = {0: frame[-1], 90: frame[:, 0], 180: frame[0], 270: frame[:, -1]}[degrees]
+    assert light.mean() > 180
+    assert dark.mean() < 20
+
+
+def test_shrinking_averages_and_nothing_is_enlarged():
+    stripes = np.zeros((40, 60, 3), np.uint8)
+    stripes[::2] = 200
+    assert shrink(stripes, 20).shape == (20, 30, 3)
+    np.testing.assert_allclose(shrink(stripes, 20), 100, atol=1)
+    assert shrink(stripes, 100) is stripes
+
+
+# ---------------------------------------------------------------------------------------------------- a second run
+
+
+def decoded(capsys):
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "decoded" in line]
+    return line
+
+
+def test_only_new_and_changed_videos_are_decoded(videos, tmp_path, capsys):
+    command = [str(videos), str(tmp_path / "data")]
+    main(command)
+    assert decoded(capsys).startswith("6 clips decoded, 0 kept")
+    frame = tmp_path / "data" / IMAGES / "down/a.mp4/00001.jpg"
+    kept = frame.stat().st_mtime_ns
+    main(command)
+    assert decoded(capsys).startswith("0 clips decoded, 6 kept")
+    write_video(videos / "down/d.mp4", grey_steps(4), 10)
+    write_video(videos / "down/b.webm", grey_steps(5), 10)
+    main(command)
+    assert decoded(capsys).startswith("2 clips decoded, 5 kept")
+    assert frame.stat().st_mtime_ns == kept
+    assert len(levels(tmp_path / "data" / IMAGES / "down/b.webm")) == 6
+    main([*command, "--fps", "6"])
+    assert decoded(capsys).startswith("7 clips decoded, 0 kept")
+
+
+def test_a_run_that_was_killed_is_done_again(videos, tmp_path, capsys):
+    """Killed as soon as a clip is there: what is there is whole, and the rest is made by the next run."""
+    for label in ("down", "up again"):
+        for number in range(6):
+            write_video(videos / label / f"{number}.mp4", grey_steps(20), 10)
+    root = tmp_path / "data"
+    command = [sys.executable, "-m", "src.data.prepare_videos", str(videos), str(root)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not list(root.glob(f"{IMAGES}/*/*")) and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    finished = {path.parent: len(list(path.parent.glob("*.jpg"))) for path in root.glob(f"{IMAGES}/*/*/.source.json")}
+    assert finished
+    assert all(
+        json.loads((folder / ".source.json").read_text())["frames"] == count for folder, count in finished.items()
+    )
+    main([str(videos), str(root)])
+    assert f" {len(finished)} kept" in decoded(capsys)
+    assert len(list(root.glob(f"{IMAGES}/*/*"))) == 18
+    assert not (root / f"{IMAGES}.partial").exists()
+
+
+def test_the_seed_decides_the_split(videos, tmp_path):
+    found = {}
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        main([str(videos), str(tmp_path / name), "--seed", str(seed)])
+        found[name] = lists(tmp_path / name)
+    assert found["one"] == found["again"] != found["other"]
+
+
+def test_a_second_run_in_one_dataset_is_refused(videos, tmp_path):
+    root = tmp_path / "data"
+    with (
+        locked(root / ".lock", ""),
+        pytest.raises(InputError, match="data: another process writes into this folder"),
+    ):
+        main([str(videos), str(root)])
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [f"{IMAGES}/7/00001.jpg", "categories.txt", "val_videofolder.txt"])
+def test_a_dataset_of_other_origin_stays(videos, tmp_path, name):
+    path = tmp_path / "data" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="belongs to a dataset that was not made from videos"):
+        main([str(videos), str(tmp_path / "data")])
+    assert [found for found in (tmp_path / "data").rglob("*") if found.is_file()] == [path]
+
+
+# -------------------------------------------------------------------------------------------------- broken videos
+
+
+def test_broken_videos_are_all_named_and_nothing_is_written(videos, tmp_path, capsys):
+    for name in ("down/x.mp4", "up again/y.mp4"):
+        (videos / name).write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"down/x\.mp4: not a video.*1 other problems.*--on_error skip") as error:
+        main([str(videos), str(tmp_path / "data")])
+    assert "\n" not in str(error.value)
+    assert f"{videos / 'up again/y.mp4'}: not a video" in capsys.readouterr().out
+    assert not (tmp_path / "data").exists()
+
+
+def test_broken_videos_are_left_out(videos, tmp_path, capsys):
+    (videos / "down/x.mp4").write_bytes(b"no video")
+    for _ in range(2):
+        main([str(videos), str(tmp_path / "data"), "--on_error", "skip"])
+        said = capsys.readouterr().out
+        assert f"left out: {videos / 'down/x.mp4'}: not a video" in said
+        assert "1 left out" in said
+        assert "x.mp4" not in str(lists(tmp_path / "data"))
+    assert len(list((tmp_path / "data" / IMAGES).glob("*/*"))) == 6
+
+
+def test_a_class_that_is_left_with_one_video_is_named(videos, tmp_path):
+    for name in ("a.mp4", "b.webm"):
+        (videos / "down" / name).write_bytes(b"no video")
+    with pytest.raises(InputError, match=r"class 'down': one video only, down/c 3 4\.MP4"):
+        main([str(videos), str(tmp_path / "data"), "--on_error", "skip"])
+    assert lists(tmp_path / "data") == {}
+
+
+def test_a_full_disk_is_said(videos, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "a frame")
+
+    monkeypatch.setattr("src.data.frame_folders.write_json", full)
+    with pytest.raises(InputError, match="a frame: cannot be written: No space left on device"):
+        main([str(videos), str(tmp_path / "data")])
+    assert not (tmp_path / "data" / f"{IMAGES}.partial").exists()
+
+
+# --------------------------------------------------------------------------------------------------- annotations
+
+
+def annotate(folder, text, name="a.csv"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_segments_of_a_csv(videos, tmp_path):
+    text = (
+        "\ufeffLabel, video,start,end\r\n"
+        "lift,down/a.mp4,0.2,0.5\r\n"
+        'lift,"down/a.mp4",0.5,\r\n'
+        "lift,./down/b.webm,,0.4\r\n"
+        "\r\n"
+        "rest,down/b.webm,0.4,1.05\r\n"  # up to 0.1 s behind the end
+        "rest,up again/c 3 4.MP4,,\r\n"
+    )
+    csv = annotate(tmp_path, text)
+    main([str(videos), str(tmp_path / "data"), "--annotations", str(csv), "--fps", "10"])
+    found = lists(tmp_path / "data")
+    assert found["categories.txt"] == ["lift", "rest"]
+    rows = {
+        "down/a.mp4@0.200-0.500": [2, 3, 4],
+        "down/a.mp4@0.500-end": [5, 6, 7, 8, 9],
+        "down/b.webm@0.000-0.400": [0, 1, 2, 3],
+        "down/b.webm@0.400-1.050": [4, 5, 6, 7, 8, 9],
+        "up again/c 3 4.MP4": list(range(10)),
+    }
+    for folder, expected in rows.items():
+        assert levels(tmp_path / "data" / IMAGES / folder) == expected, folder
+    sides = {row.rsplit(None, 2)[0]: name for name in ("train", "val") for row in found[f"{name}_videofolder.txt"]}
+    assert sides.keys() == rows.keys()
+    assert len({side for folder, side in sides.items() if folder.startswith("down/a")}) == 1
+    assert len({side for folder, side in sides.items() if folder.startswith("down/b")}) == 1
+
+
+def test_splits_of_a_csv(videos, tmp_path, capsys):
+    rows = ["down/a.mp4,x,0,0.5,train", "down/a.mp4,x,0.5,1,val", "down/b.webm,y,,,test", "down/c 3 4.MP4,y,,,train"]
+    csv = annotate(tmp_path, "\n".join(["video,label,start,end,split", *rows]))
+    main([str(videos), str(tmp_path / "data"), "--annotations", str(csv)])
+    found = lists(tmp_path / "data")
+    assert found["train_videofolder.txt"] == ["down/a.mp4@0.000-0.500 6 0", "down/c 3 4.MP4 12 1"]
+    assert found["val_videofolder.txt"] == ["down/a.mp4@0.500-1.000 6 0"]
+    assert found["test_videofolder.txt"] == ["down/b.webm 12 1"]
+    assert "1 videos have segments in training and in validation, as the annotations say" in capsys.readouterr().out
+    main([str(videos), str(tmp_path / "data")])
+    assert "test_videofolder.txt" not in lists(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("down/a.mp4,x,0,1\n", r"a\.csv:1: 'down/a.mp4,x,0,1'; expected a header video,label"),
+        ("video,label,from\ndown/a.mp4,x,1\n", r"a\.csv:1: .*expected a header"),
+        ("video,label,label\n", r"a\.csv:1: .*expected a header"),
+        ("video,label\n", r"a\.csv: no rows"),
+        ("video,label\ndown/a.mp4\n", r"a\.csv:2: 'down/a\.mp4' has 1 values; expected video,label"),
+        ("video,label\ndown/z.mp4,x\n", r"a\.csv:2: .*down/z\.mp4: no such video"),
+        ("video,label\n../a.mp4,x\n", r"a\.csv:2: video '\.\./a\.mp4'; expected a path below"),
+        ("video,label\n/etc/hosts,x\n", r"a\.csv:2: video '/etc/hosts'; expected a path below"),
+        ("video,label\ndown/a.mp4,\n", r"a\.csv:2: label ''; expected"),
+        ("video,label,start\ndown/a.mp4,x,1:20\n", r"a\.csv:2: start '1:20'; expected seconds"),
+        ("video,label,start\ndown/a.mp4,x,-1\n", r"a\.csv:2: start '-1'; expected seconds"),
+        ("video,label,end\ndown/a.mp4,x,nan\n", r"a\.csv:2: end 'nan'; expected seconds"),
+        ("video,label,start,end\ndown/a.mp4,x,0.5,0.5\n", r"a\.csv:2: from 0\.5 s to 0\.5 s; expected an end after"),
+        ("video,label,split\ndown/a.mp4,x,dev\n", r"a\.csv:2: split 'dev'; expected train, val, test in every row"),
+        ("video,label,split\ndown/a.mp4,x,\n", r"a\.csv:2: split ''"),
+        ("video,label\ndown/a.mp4,x\ndown/a.mp4,y\n", r"a\.csv:3: this clip is here twice, first in .*a\.csv:2"),
+        ("video,label,split\ndown/a.mp4,x,train\n", "no clip has the split for validation"),
+        (
+            "video,label,start,end,split\ndown/a.mp4,x,0,0.5,train\ndown/a.mp4,x,0.4,1,val\n",
+            r"a\.csv:3: down/a\.mp4 in validation overlaps .*a\.csv:2 in training",
+        ),
+        (
+            "video,label,end,split\ndown/a.mp4,x,,train\ndown/a.mp4,x,0.1,test\n",
+            r"a\.csv:3: down/a\.mp4 in test overlaps .*a\.csv:2 in training",
+        ),
+        (
+            "video,label,start,end\ndown/a.mp4,x,0,1.2\ndown/b.webm,x,0,1\n",
+            r"a\.csv:2: from 0 s to 1\.2 s is outside the video .*down/a\.mp4, which has 1\.00 s",
+        ),
+        (
+            "video,label,start\ndown/a.mp4,x,1.5\ndown/b.webm,x,\n",
+            r"a\.csv:2: from 1\.5 s to its end is outside the video .*down/a\.mp4, which has 1\.00 s",
+        ),
+        (
+            "video,label\ndown/a.mp4,x\ndown/b.webm,x\nup again/a.mp4,y\n",
+            r"class 'y': one video only, up again/a\.mp4; expected at least two",
+        ),
+    ],
+)
+def test_bad_annotations_are_named(videos, tmp_path, text, message):
+    csv = annotate(tmp_path, text)
+    with pytest.raises(InputError, match=message) as error:
+        main([str(videos), str(tmp_path / "data"), "--annotations", str(csv)])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_videos_in_no_class_folder_and_none_at_all(tmp_path):
+    (tmp_path / "videos/empty").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"videos: no videos .* in folders <class>/"):
+        find_clips(tmp_path / "videos")
+    write_video(tmp_path / "videos/a.mp4", coloured("Red", 2))
+    with pytest.raises(InputError, match=r"a\.mp4: is in no class folder; expected .*videos/<class>/a\.mp4"):
+        find_clips(tmp_path / "videos")
+
+
+@pytest.mark.parametrize("name", [" a", "a\nb", os.fsdecode(b"caf\xe9")])
+def test_class_names_that_a_list_cannot_hold(tmp_path, name):
+    folder = tmp_path / "videos" / name
+    folder.mkdir(parents=True)
+    write_video(tmp_path / "a.mp4", coloured("Red", 2)).rename(folder / "a.mp4")
+    with pytest.raises(InputError, match="expected a UTF-8 name without spaces around it"):
+        find_clips(tmp_path / "videos")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--val", "0"], "--val 0: must be between 0 and 1"),
+        (["--val", "1"], "--val 1: must be"),
+        (["--fps", "nan"], "--fps nan: must be"),
+        (["--height", "2"], "--height 2: must be"),
+        (["--seed", "-1"], "--seed -1: must be"),
+        (["--on_error", "go"], "command line: .*on_error"),
+    ],
+)
+def test_bad_options(videos, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        main([str(videos), str(tmp_path / "data"), *options])
+    assert not (tmp_path / "data").exists()
+
+
+# --------------------------------------------------------------------------------------------------------- splits
+
+
+def clips_of(*counts, segments=1):
+    """So many videos of each class, each with so many segments."""
+    return [
+        Clip("", f"{label}/{video}", f"class {label}", float(segment), segment + 1.0)
+        for label, count in enumerate(counts)
+        for video in range(count)
+        for segment in range(segments)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.9])
+def test_each_class_is_split_alike(share, seed):
+    counts = (2, 3, 12, 100)
+    sides = split_clips(clips_of(*counts), share, seed)
+    for label, count in enumerate(counts):
+        found = sum(clip.label == f"class {label}" for clip in sides["validation"])
+        assert abs(found - min(max(share * count, 1), count - 1)) <= 0.5, (label, found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_segments_of_a_video_stay_together(seed):
+    clips = clips_of(6, 8, segments=4)
+    for video in range(10):  # recordings that hold segments of all classes
+        clips += [Clip("", f"all/{video}", f"class {label}", float(label), label + 1.0) for label in range(3)]
+    sides = split_clips(clips, 0.25, seed)
+    assert sorted(sides["training"] + sides["validation"], key=repr) == sorted(clips, key=repr)
+    assert not {clip.video for clip in sides["training"]} & {clip.video for clip in sides["validation"]}
+    for label in range(3):
+        total, found = (sum(clip.label == f"class {label}" for clip in part) for part in (clips, sides["validation"]))
+        assert found == pytest.approx(0.25 * total, abs=4)
+
+
+def test_a_class_that_cannot_be_divided_is_named():
+    """Both videos of class b are the only ones of class a."""
+    clips = [Clip("", video, label, start) for video, label, start in (("1", "a", 0), ("2", "a", 0), ("1", "b", 1))]
+    with pytest.raises(InputError, match="class 'b': one video only, 1"):
+        split_clips(clips, 0.5, 0)
+
+
+def test_annotations_keep_their_order(videos, tmp_path):
+    csv = annotate(tmp_path, "video,label\nup again/a.mp4,z\ndown/a.mp4,b\n")
+    clips = read_annotations(csv, videos)
+    assert [(clip.video, clip.label, clip.split) for clip in clips] == [
+        ("up again/a.mp4", "z", None),
+        ("down/a.mp4", "b", None),
+    ]

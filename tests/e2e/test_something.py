@@ -1,0 +1,109 @@
+"""Something-Something v1 and v2 in their packaging, made here: from archives to an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+
+import cv2
+import pytest
+
+from src.training.checkpoint import describe, save_checkpoint
+from tests.data.test_unpack_jester_dataset import cut, tar_of
+from tests.e2e.test_scripts import ROOT, script
+from tests.helpers.colours import changing_frames, write_video
+from tests.helpers.networks import settings, tiny_network
+
+CLASSES = ["Holding something", "Pushing something from left to right", "Pushing something from right to left"]
+TRAIN, VALIDATION, TEST = [101, 102, 103], [7, 8, 9], [55]
+CLASS_OF = dict(zip(TRAIN + VALIDATION, CLASSES * 2))
+LABELS_ARCHIVE = "20bn-something-something-download-package-labels.zip"
+PREFIX = {1: "something-something-v1-", 2: "something-something-v2-"}
+
+
+def files_of(version, tmp_path):
+    """What is in the archive: frames of v1, videos of v2."""
+    for number in (*TRAIN, *VALIDATION, *TEST):
+        frames = changing_frames(9 + number % 3, 48, 64)
+        if version == 1:
+            for place, frame in enumerate(frames, 1):
+                yield f"{number}/{place:05d}.jpg", cv2.imencode(".jpg", frame)[1].tobytes()
+        else:
+            yield f"{number}.webm", write_video(tmp_path / f"{number}.webm", frames, 12).read_bytes()
+
+
+def lists_of(version):
+    """The label lists; of v2 in the order of the official file, which is not sorted."""
+    names = CLASSES[::-1]
+    if version == 1:
+        rows = {"train": TRAIN, "validation": VALIDATION}
+        lists = {name: "".join(f"{n};{CLASS_OF[n]}\n" for n in numbers) for name, numbers in rows.items()}
+        texts = {"labels": "".join(f"{name}\n" for name in names), **lists, "test": "".join(f"{n}\n" for n in TEST)}
+        return {f"{name}.csv": text for name, text in texts.items()}
+
+    def entry(number):
+        template = CLASS_OF[number].replace("something", "[something]")
+        words = {"label": CLASS_OF[number].replace("something", "a cup"), "placeholders": ["a cup"]}
+        return {"id": str(number), "template": template, **words}
+
+    documents = {
+        "labels": {name: str(index) for index, name in enumerate(names)},
+        "train": [entry(number) for number in TRAIN],
+        "validation": [entry(number) for number in VALIDATION],
+        "test": [{"id": str(number)} for number in TEST],
+    }
+    return {f"{name}.json": json.dumps(document) for name, document in documents.items()}
+
+
+def write_archives(folder, version, loose, tmp_path):
+    """Zipped parts and a zip with the lists, or raw parts and loose lists of older names."""
+    folder.mkdir()
+    name = f"20bn-something-something-v{version}"
+    packed = tar_of([(f"{name}/{member}", content) for member, content in files_of(version, tmp_path)])
+    for number, part in enumerate(cut(packed, 2)):
+        if loose:
+            (folder / f"{name}-{number:02d}").write_bytes(part)
+        else:
+            with zipfile.ZipFile(folder / f"{name}-{number:02d}.zip", "w") as archive:
+                archive.writestr(f"{name}-{number:02d}", part)
+    if loose:
+        for file, text in lists_of(version).items():
+            (folder / (PREFIX[version] + file)).write_text(text)
+        return
+    with zipfile.ZipFile(folder / LABELS_ARCHIVE, "w") as archive:
+        for file, text in lists_of(version).items():
+            archive.writestr(f"labels/{file}", text)
+
+
+@pytest.mark.parametrize("loose", [False, True], ids=["zipped", "older"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_from_archives_to_an_evaluation(tmp_path, version, loose):
+    write_archives(tmp_path / "my archives", version, loose, tmp_path)
+    status, stdout, stderr = script("unpack_jester_dataset.sh", "my archives", "data", cwd=tmp_path)
+    assert (status, stderr) == (0, "")
+    assert stdout.endswith("DONE!\n")
+    program = {1: "preprocess_jester_dataset.sh", 2: "preprocess_something_v2.sh"}[version]
+    status, stdout, stderr = script(program, "data", cwd=tmp_path)
+    assert status == 0, stderr
+    lists = {path.name: path.read_text() for path in (tmp_path / "data").glob("*.txt")}
+    assert lists == {
+        "categories.txt": "".join(f"{name}\n" for name in CLASSES),
+        "train_videofolder.txt": "101 11 0\n102 9 1\n103 10 2\n",
+        "val_videofolder.txt": "7 10 0\n8 11 1\n9 9 2\n",
+        "test_videofolder.txt": "55 10 -1\n",
+    }
+    if version == 2:  # again: nothing is decoded twice
+        status, stdout, stderr = script(program, "data", cwd=tmp_path)
+        assert "0 videos decoded, 7 kept from an earlier run; 0 left out" in stdout, stderr
+
+    save_checkpoint(
+        tmp_path / "trn.ckpt", tiny_network().parameters_dict(), describe(settings(), CLASSES, epoch=1, step=1)
+    )
+    config = ["--config_path", ROOT / f"configs/something_v{version}_config.yaml", "--eval_workers", 1]
+    status, stdout, stderr = script("run_eval_gpu.sh", "data", "trn.ckpt", *config, cwd=tmp_path)
+    assert status == 0, stderr
+    assert "3 clips, 10 crops, relations: all, flip: label_aware" in stdout
+    with open(tmp_path / "eval-logs/predictions.csv", encoding="utf-8") as file:
+        answers = {row["clip"]: row["true"] for row in csv.DictReader(file)}
+    assert answers == {str(number): CLASS_OF[number] for number in VALIDATION}
