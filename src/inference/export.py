@@ -13,6 +13,7 @@ import numpy as np
 from mindspore import Tensor
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
 from src import sampling
 from src.inference.exported import digest, input_description, load_exported, usage_path
@@ -94,15 +95,13 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> di
         "sha256": sha256,
         "file_format": config.file_format,
         "categories": categories,
-        "num_segments": config.num_segments,
         "image_size": side,
         "input": input_description(config.num_segments, side, config.export_batch_size),
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",
-        "consensus_type": config.consensus_type,
+        **values_for(config, Use.NETWORK),
         "relations": "sampled" if _takes_relations(config) else "all",
-        "subsample_num": config.subsample_num,
         "flip": config.flip,
         "mindspore_version": ms.__version__,
     }

@@ -20,6 +20,7 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, is_of_type, keys_for, table
 from src.evaluation.protocol import average_crops, drawn_relations
 from src.transforms import CHANNEL_MEANS_BGR
 from src.utils import pad_batch
@@ -107,6 +108,11 @@ def _check_usage(about: Path, says: Any) -> None:
             raise InputError(f"{about}: no {key}, expected {wanted}; {EXPORT_AGAIN}")
         if not accepts(says[key]):
             raise InputError(f"{about}: {key} {_shown(says[key])}, expected {wanted}; {EXPORT_AGAIN}")
+    for key in keys_for(Use.NETWORK):
+        if key in says and not is_of_type(key, says[key]):
+            raise InputError(
+                f"{about}: {key} {_shown(says[key])}, expected a {table()[key][0].__name__}; {EXPORT_AGAIN}"
+            )
     if "sha256" in says and not isinstance(says["sha256"], str):
         raise InputError(f"{about}: sha256 {_shown(says['sha256'])}, expected text; {EXPORT_AGAIN}")
     _check_input(about, says)
@@ -225,10 +231,14 @@ class ExportedScorer:
         usage: what its JSON says, see ``read_usage``.
         mirrored: see ``average_crops``.
         seed: of the relations, if the file takes drawn ones.
+        batch_size: clips that an evaluation gives at once.
     """
 
-    def __init__(self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int) -> None:
+    def __init__(
+        self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int, batch_size: int = 1
+    ) -> None:
         self.path, self.usage, self.mirrored, self.seed = path, usage, mirrored, seed
+        self.batch_size = batch_size
         self.run = load_exported(path)
         batch = usage["input"]["shape"][0]
         self.batch = 0 if batch == "batch" else batch  # 0: any
