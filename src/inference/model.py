@@ -12,7 +12,9 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, keys_for
 from src.evaluation.protocol import Scorer
-from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, digest, read_usage
+from src.inference.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
+from src.inference.parts import Parts, network_parts
+from src.inference.scorers import ExportedScorer, PairScorer
 from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
 
@@ -29,7 +31,8 @@ class Model:
     """A trained model, whatever file it comes from.
 
     ``score`` maps clips uint8 [B, crops, T, S, S, 3] and their indices [B] to logits float32 [B, C]. Only a checkpoint
-    has a ``network``; an exported file shows nothing but its scores, and has a ``usage``, the content of its JSON.
+    has a ``network``; an exported file shows nothing but its scores, and has a ``usage``, the content of its JSON. Of
+    the two files for streams ``path`` is the first, and ``pair`` runs both.
     ``settings`` are the config's, with those that the file records in the place of those that were not given.
     """
 
@@ -39,6 +42,7 @@ class Model:
     settings: Settings
     network: TSN | None = None
     usage: dict[str, Any] = field(default_factory=dict)
+    pair: Parts | None = None
 
     @property
     def num_segments(self) -> int:
@@ -63,12 +67,24 @@ class Model:
     def measured(self) -> dict[str, Any]:
         """Which file gives the scores and what runs it, for the protocol of an evaluation."""
         about: dict[str, Any] = {"ckpt_sha256": digest(self.path)}
-        about.update((key, self.usage[key]) for key in ("file_format", "quantize") if key in self.usage)
+        about.update((key, self.usage[key]) for key in ("file_format", "quantize", "other") if key in self.usage)
         if self.path.suffix == ".onnx":
             import onnxruntime
 
             about.update(device_target="CPU", onnxruntime_version=onnxruntime.__version__)
         return about
+
+    def parts(self, option: str) -> Parts:
+        """Frame to feature and features to scores, for ``option``. Raises InputError for a file that scores clips."""
+        if self.network is not None:
+            return network_parts(self.network)
+        if self.pair is None:
+            frame, _ = pair_paths(self.path)
+            raise InputError(
+                f"{option}: needs a checkpoint (.ckpt), or the two files of export.py --streaming true, such as"
+                f" {frame.name}; {self.path.name} takes whole clips"
+            )
+        return self.pair
 
     def inner_network(self, option: str) -> TSN:
         """The network, for ``option``, which needs its layers. Raises InputError for an exported file."""
@@ -129,6 +145,11 @@ def _load_exported(config: Any, categories: list[str] | None, batch_size: int) -
         raise InputError(f"{path}: exported for the classes {', '.join(names)}; the list given is another")
     config = _with_recorded(config, usage)
     mirrored = _mirrored(config, names)
+    if "part" in usage:
+        if usage["part"] == "head":
+            raise InputError(f"{path}: takes features; give the other file of the pair, {usage['other']['file']}")
+        pair = PairScorer(path, usage, mirrored=mirrored, batch_size=batch_size)
+        return Model(path, pair, names, config, usage=usage, pair=pair.parts)
     score = ExportedScorer(path, usage, mirrored=mirrored, seed=config.seed, batch_size=batch_size)
     return Model(path, score, names, config, usage=usage)
 
