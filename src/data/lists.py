@@ -54,3 +54,19 @@ def is_blank(path: str | os.PathLike) -> bool:
         return not Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_categories(path: str | os.PathLike) -> list[str]:
+    """The class names, one a line: the class index is the line's number, from 0.
+
+    Raises:
+        InputError: for a file that cannot be read, an empty line or a name given twice.
+    """
+    places: dict[str, int] = {}
+    for number, (place, name) in enumerate(read_lines(path, "one class name a line"), 1):
+        if not name:
+            raise InputError(f"{place}: empty line; expected a class name")
+        if name in places:
+            raise InputError(f"{place}: class {name!r} is already in line {places[name]}")
+        places[name] = number
+    return list(places)

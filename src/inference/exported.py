@@ -215,8 +215,12 @@ def _shown(value: Any, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def load_exported(path: Path) -> Run:
+def load_exported(path: Path, threads: int = 0) -> Run:
     """A function from the inputs of an exported file (see ``export.export_network``) to its output, float32 [B, ...].
+
+    Args:
+        path: the file.
+        threads: of onnxruntime, 0 for as many as there are cores.
 
     Raises:
         InputError: if the file is missing, damaged or of another format, or if what runs it is not installed. The
@@ -227,7 +231,7 @@ def load_exported(path: Path) -> Run:
     load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
     if load is None:
         raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")
-    run = load(path)
+    run = load(path, threads)
 
     def checked(inputs: list[np.ndarray]) -> np.ndarray:
         try:
@@ -239,7 +243,7 @@ def load_exported(path: Path) -> Run:
     return checked
 
 
-def _load_mindir(path: Path) -> Run:
+def _load_mindir(path: Path, threads: int) -> Run:  # noqa: ARG001
     import mindspore as ms
 
     with TemporaryDirectory() as folder:
@@ -256,13 +260,15 @@ def _load_mindir(path: Path) -> Run:
     return lambda inputs: cell(*map(ms.Tensor, inputs)).asnumpy()
 
 
-def _load_onnx(path: Path) -> Run:
+def _load_onnx(path: Path, threads: int) -> Run:
     if importlib.util.find_spec("onnxruntime") is None:
         raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no other base
         raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
     names = [node.name for node in session.get_inputs()]
