@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # with PYTHONSAFEPATH Python leaves it out
-
 from model_utils.errors import InputError
 from model_utils.util import write_text
 from src.evaluation.tables import METRICS_FILE, PREDICTIONS_FILE
