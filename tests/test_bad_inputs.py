@@ -328,6 +328,15 @@ CASES = [
         "trn.mindir: trn.mindir.json is not",
         "--ckpt_file trn.mindir",
     ),
+    Case("8 bits as MINDIR", nothing, EXPORT, "quantize int8: goes with file_format ONNX", "--quantize int8"),
+    Case("stream as AIR", nothing, EXPORT, "streaming true: goes with", "--streaming true --file_format AIR"),
+    Case(
+        "stream of drawn relations",
+        nothing,
+        EXPORT,
+        "streaming true: goes with relations all",
+        "--streaming true --relations sampled",
+    ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
     Case("truncated checkpoint", cut_off("trn.ckpt"), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
@@ -576,6 +585,16 @@ if HAS_TORCH:
     ]
 else:
     CASES.append(Case("no torch", nothing, CONVERTERS, "in.pth: reading a PyTorch file needs torch: pip install torch"))
+if EXPORTS_ANY_BATCH:  # the other package writes no ONNX
+    CASES.append(
+        Case(
+            "8 bits without clips",
+            remove("data/train_videofolder.txt"),
+            EXPORT,
+            "train_videofolder.txt: cannot be read",
+            "--file_format ONNX --quantize int8",
+        )
+    )
 if not EXPORTS_ANY_BATCH:
     CASES.append(Case("any batch", nothing, EXPORT, "export_batch_size 0: MindSpore ", "--export_batch_size 0"))
 

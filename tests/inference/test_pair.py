@@ -19,6 +19,7 @@ from src.inference.samples import Samples
 from src.inference.streaming import Recognizer
 from src.ops import compat
 from src.tsn import prepare_for_inference
+from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
 
 FORMATS = ["MINDIR", "ONNX"]
@@ -161,3 +162,14 @@ def test_a_stream_of_onnx_files_needs_no_mindspore(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[True, True, False]"), done.stderr
+
+
+def test_infer_on_onnx_needs_no_mindspore(tmp_path):
+    """Its import takes longer than the answer."""
+    path, _ = write(tmp_path, "ONNX")
+    write_clip(tmp_path / "clip", 6)
+    code = "import sys, infer; infer.main(); assert 'mindspore' not in sys.modules"
+    for options in ([], ["--stream"], ["--window", "1"]):
+        command = [sys.executable, "-c", code, "--model", str(path), "--source", str(tmp_path / "clip"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
