@@ -1,16 +1,15 @@
 """Evaluates a trained Temporal Relation Network: how accurate it is, where it fails, what the order of frames does.
 
 The log, the resolved config, numbers and pictures go to eval_output_dir; report.html shows them all. Settings of the
-network come from the checkpoint.
+network come from the file that is evaluated: a checkpoint (.ckpt), or an exported network (.mindir, .onnx).
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
@@ -22,6 +21,8 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+if TYPE_CHECKING:
+    from src.inference.model import Model
 
 
 def evaluate(config: Config) -> None:
@@ -30,35 +31,28 @@ def evaluate(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain
     from src import tsn_dataset
-    from src.evaluation.evaluator import build_evaluator, log_accuracy, score_fractions
+    from src.evaluation.evaluator import Evaluator, build_loader, log_accuracy, score_fractions
     from src.evaluation.results import write_results
-    from src.training.checkpoint import load_network
-    from src.transforms import mirrored_classes
-    from src.tsn import prepare_for_inference
+    from src.inference.model import load_model
 
-    start_device(config)
+    if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
+        start_device(config)
     root = Path(config.dataset_root)
     list_file = root / list_file_name(config)
     categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
     records = tsn_dataset.read_clips(config, list_file_name(config), len(categories), unknown=config.split == "test")
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="eval.log")
-    network, _, config = load_network(config, categories)
-    prepare_for_inference(network)
-    evaluator = build_evaluator(
-        config,
-        network,
-        records,
-        test_crops=config.test_crops,
-        batch_size=config.eval_batch_size,
-        workers=tsn_dataset.usable_workers(config.eval_workers),
-        mirrored=mirrored_classes(categories) if config.flip == "label_aware" else None,
-    )
+    model = load_model(config, categories, config.eval_batch_size)
+    config, measured = cast("Config", model.settings), protocol(model, list_file)
+    workers = tsn_dataset.usable_workers(config.eval_workers)
+    loader = build_loader(config, config.test_crops)
+    evaluator = Evaluator(model.score, loader, records, workers=workers, on_error=config.on_error)
 
     logger.info("settings: %s", config.save_in(output_dir, "eval"))
     if evaluator.workers < config.eval_workers:
         logger.info("eval_workers: %d asked for, %d used (CPU cores)", config.eval_workers, evaluator.workers)
-    logger.info("start evaluation of %s", config.ckpt_file)
+    logger.info("start evaluation of %s, sha256 %s", config.ckpt_file, measured["ckpt_sha256"])
     settings = (config.test_crops, config.relations, config.flip)
     logger.info("%d clips, %d crops, relations: %s, flip: %s", len(records), *settings)
     logger.info("split: %s, frame order: %s, observe: %s", config.split, config.frame_order, config.observe)
@@ -70,7 +64,7 @@ def evaluate(config: Config) -> None:
 
     write_results(
         output_dir,
-        {"protocol": protocol(config, list_file), "clips_listed": len(records), **results},
+        {"protocol": measured, "clips_listed": len(records), **results},
         categories,
         [records[index].name for index in scored.indices],
         scored.scores,
@@ -100,14 +94,14 @@ def list_file_name(config: Config) -> str:
     return names[config.split]
 
 
-def protocol(config: Config, list_file: Path) -> dict[str, Any]:
+def protocol(model: Model, list_file: Path) -> dict[str, Any]:
     """All that the scores depend on."""
     import mindspore
     import numpy as np
 
     return {
-        **values_for(config, Use.PROTOCOL),
-        "ckpt_sha256": hashlib.sha256(Path(config.ckpt_file).read_bytes()).hexdigest(),
+        **values_for(model.settings, Use.PROTOCOL),
+        **model.measured(),
         "list_file": str(list_file),
         "mindspore_version": mindspore.__version__,
         "numpy_version": np.__version__,

@@ -67,13 +67,14 @@ def evaluate(config: StreamSettings) -> None:
     if not paths:
         raise InputError(f"{config.videos}: no videos in this folder")
     window = config.window or WINDOW
-    start_device(config)
+    if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
+        start_device(config)
     model = load_model(config)
     truth = read_truth(config.truth, model.categories, list(paths))
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
     logger.info("settings: %s", config.save_in(output_dir, "eval_streams"))
-    recognizer = Recognizer(model.inner_network("stream evaluation"), model.image_size, window)
+    recognizer = Recognizer(model.parts("stream evaluation"), model.image_size, window)
     detector = build_detector(config, model.categories)
 
     watched, scores = watch_all(paths, truth, recognizer, detector, logger)

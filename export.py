@@ -1,6 +1,7 @@
 """Exports a trained Temporal Relation Network to MINDIR, ONNX or AIR, with a JSON that says how to use it.
 
 The exported file and its JSON go to ``export_output_dir``. The file is read back and compared with the network.
+``--quantize int8`` writes 8-bit ONNX, ``--streaming true`` the two files of a stream.
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src import tsn_dataset
-    from src.inference.export import export_network, largest_difference
-    from src.inference.exported import usage_path
+    from src.inference.export import check_formats, export_network, export_pair, largest_difference
+    from src.inference.exported import pair_paths, usage_path
+    from src.inference.samples import read_samples
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
     output_dir = Path(config.export_output_dir)
     path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
     listed = Path(config.dataset_root) / config.categories_list_file_name
-    written = {"exported network": path, "its JSON": usage_path(path), "log": output_dir / "export.log"}
+    check_formats(config)
+    files = pair_paths(path) if config.streaming else (path,)
+    written = {"log": output_dir / "export.log"}
+    for file in files:
+        written.update({f"exported network {file.name}": file, f"JSON of {file.name}": usage_path(file)})
     check_outputs(written, [config.ckpt_file, listed, config.config_path])
 
     start_device(config)
@@ -39,11 +45,19 @@ def export(config: Config) -> None:
     prepare_for_inference(network)
 
     logger.info("settings: %s", config.save_in(output_dir, "export"))
-    export_network(network, config, categories, path)
-    logger.info("exported %s", path)
-    logger.info("described in %s", usage_path(path))
+    samples = read_samples(config, len(categories)) if config.quantize == "int8" else None
+    write = export_pair if config.streaming else export_network
+    about = write(network, config, categories, path, samples)
+    for file in files:
+        logger.info("exported %s", file)
+        logger.info("described in %s", usage_path(file))
+    kind = "training" if samples else "random"
     if config.file_format == "AIR":
         logger.info("not read back: AIR files run on Ascend devices only")
+    elif about:
+        text = "read back: scores of %d %s clips differ from the network's by at most %.3g, %.2g %% of their spread; %d"
+        shares = about["clips"], kind, about["largest"], 100 * about["relative"], about["same_class"]
+        logger.info(f"{text} get the same class", *shares)
     else:
         difference, batch = largest_difference(network, config, path)
         logger.info("read back: scores of %d random clips differ from the network's by at most %.3g", batch, difference)

@@ -89,9 +89,9 @@ def infer(config: InferSettings) -> None:
 
 def read_names(path: str) -> list[str] | None:
     """The class names in a file, None without one."""
-    from src import tsn_dataset
+    from src.data.lists import read_categories
 
-    return tsn_dataset.read_categories(path) if path else None
+    return read_categories(path) if path else None
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("benchmarks.inputs", "benchmarks.network")
+MODULES = ("benchmarks.inputs", "benchmarks.network", "benchmarks.deploy")
 PACKAGES = ("mindspore", "torch", "numpy", "opencv-python-headless", "pillow", "onnxruntime")
 
 

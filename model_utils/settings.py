@@ -96,6 +96,9 @@ class Settings:
     model_name: Annotated[str, Use.FREE]
     file_format: Annotated[str, Use.FREE]
     export_batch_size: Annotated[int, Use.FREE]
+    quantize: Annotated[str, Use.FREE]
+    calibration_clips: Annotated[int, Use.FREE]
+    streaming: Annotated[bool, Use.FREE]
 
     # Gestures in streams
     event_on: Annotated[float, Use.FREE]  # these five stand in stream_metrics.json; eval.py does not depend on them

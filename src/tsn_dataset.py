@@ -23,26 +23,11 @@ from src import sampling
 from src.bn_inception import feature_channels
 from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
+from src.data.lists import read_categories as read_categories  # for those who know it from here
 from src.data.lists import read_lines
 from src.data.names import FRAME_NAME, split_frame_name
 from src.ops.ranks import ALONE, Ranks
 from src.transforms import mirrored_classes
-
-
-def read_categories(path: str | os.PathLike) -> list[str]:
-    """The class names, one a line: the class index is the line's number, from 0.
-
-    Raises:
-        InputError: for a file that cannot be read, an empty line or a name given twice.
-    """
-    places: dict[str, int] = {}
-    for number, (place, name) in enumerate(read_lines(path, "one class name a line"), 1):
-        if not name:
-            raise InputError(f"{place}: empty line; expected a class name")
-        if name in places:
-            raise InputError(f"{place}: class {name!r} is already in line {places[name]}")
-        places[name] = number
-    return list(places)
 
 
 def read_video_list(

@@ -367,15 +367,24 @@ CASES = [
     Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
-    Case("no checkpoint given", nothing, (EVAL, EXPORT), "ckpt_file: no checkpoint given", "--ckpt_file="),
-    Case("no model given", nothing, INFER, "--model: no model given", "--ckpt_file="),
-    Case("missing model", nothing, INFER, "none.mindir: no such", "--model none.mindir"),
+    Case("no checkpoint given", nothing, EXPORT, "ckpt_file: no checkpoint given", "--ckpt_file="),
+    Case("no model given", nothing, (EVAL, INFER), "ckpt_file: no model given", "--ckpt_file="),
+    Case("missing model", nothing, (EVAL, INFER), "none.mindir: no such", "--ckpt_file none.mindir"),
     Case(
         "model without its JSON",
         write("trn.mindir", "x"),
-        INFER,
+        (EVAL, INFER),
         "trn.mindir: trn.mindir.json is not",
-        "--model trn.mindir",
+        "--ckpt_file trn.mindir",
+    ),
+    Case("8 bits as MINDIR", nothing, EXPORT, "quantize int8: goes with file_format ONNX", "--quantize int8"),
+    Case("stream as AIR", nothing, EXPORT, "streaming true: goes with", "--streaming true --file_format AIR"),
+    Case(
+        "stream of drawn relations",
+        nothing,
+        EXPORT,
+        "streaming true: goes with relations all",
+        "--streaming true --relations sampled",
     ),
     Case("missing checkpoint", remove("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("missing backbone", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained_backbone none.ckpt"),
@@ -699,6 +708,16 @@ if HAS_TORCH:
     ]
 else:
     CASES.append(Case("no torch", nothing, CONVERTERS, "in.pth: reading a PyTorch file needs torch: pip install torch"))
+if EXPORTS_ANY_BATCH:  # the other package writes no ONNX
+    CASES.append(
+        Case(
+            "8 bits without clips",
+            remove("data/train_videofolder.txt"),
+            EXPORT,
+            "train_videofolder.txt: cannot be read",
+            "--file_format ONNX --quantize int8",
+        )
+    )
 if not EXPORTS_ANY_BATCH:
     CASES.append(Case("any batch", nothing, EXPORT, "export_batch_size 0: MindSpore ", "--export_batch_size 0"))
 

@@ -734,7 +734,7 @@ def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("", "--model: no model given"), ("trn.pth", "trn.pth: expected a model"), ("trn.ckpt", "trn.ckpt: no such")],
+    [("", "ckpt_file: no model given"), ("trn.pth", "trn.pth: expected a model"), ("trn.ckpt", "trn.ckpt: no such")],
 )
 def test_what_is_no_model(models, tmp_path, model, message):
     write_folder(tmp_path / "clip", coloured("Red", 3))

@@ -13,6 +13,7 @@ import pytest
 
 from src.evaluation.scoring import ClipScorer
 from src.inference import export
+from src.inference.streaming import Recognizer
 from src.ops import compat
 from src.transforms import cut_crops
 from src.tsn import TSN
@@ -85,3 +86,32 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
     assert found == pytest.approx(upright, abs=0.2)
     if degrees:
         assert max(abs(found[label] - share) for label, share in percentages(stored).items()) > 1
+
+
+def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (program,) = re.findall(r"```python\n(# stream_camera\.py.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert "src" not in program
+    assert program.count("\n") <= 35
+    (tmp_path / "stream_camera.py").write_text(program)
+    network = ordering_network()
+    config = colour_settings(file_format="ONNX", export_batch_size=0)
+    export.export_pair(network, config, NAMES, tmp_path / "trn.onnx")
+    rows, columns = np.mgrid[0 : 1 : 40 * 1j, 0 : 1 : 52 * 1j]
+    colours = [np.stack([columns, np.full((40, 52), time), rows], -1) for time in np.linspace(0, 1, 60)]
+    write_video(tmp_path / "clip.mp4", [(230 * colour).astype(np.uint8) for colour in colours], rate=10)
+
+    command = [sys.executable, "stream_camera.py", "clip.mp4"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    found = [re.fullmatch(r" *([\d.]+) s +([\d.]+)%  (.*)", line).groups() for line in ended.stdout.splitlines()]
+
+    recognizer, expected = Recognizer(network, SIDE), []
+    for index, frame in enumerate(stored_frames(tmp_path / "clip.mp4")):
+        scores = recognizer.push(frame, index / 10)
+        if scores is not None:
+            expected.append((index / 10, 100 * softmax(scores).max(), NAMES[scores.argmax()]))
+    assert [float(time) for time, _, _ in found] == pytest.approx([time for time, _, _ in expected], abs=0.01)
+    assert [float(share) for _, share, _ in found] == pytest.approx([share for _, share, _ in expected], abs=0.3)
+    assert [label for _, _, label in found] == [label for _, _, label in expected]
+    assert len(found) > 2

@@ -282,6 +282,7 @@ def test_help(user, script, request_):
 
 # Each with arguments that are right.
 WORKING = {
+    "compare_exports.sh": ["my data", "net.ckpt", "out"],
     "convert_bn_inception.sh": ["in.pth", "out.ckpt"],
     "convert_trn_pytorch.sh": ["in.pth", "out.ckpt"],
     "make_synthetic_jester.sh": ["target"],
@@ -320,6 +321,7 @@ PROGRAM = {
     [
         *PROGRAM.items(),
         *(("run_order_ablation.sh", program) for program in ("train.py", "eval.py", "order_ablation.py")),
+        *(("compare_exports.sh", program) for program in ("export.py", "eval.py", "compare.py")),
         *(
             ("quickstart.sh", program)
             for program in ("synthetic_jester.py", "unpack_jester_dataset.py", "preprocess_jester_dataset.py")
@@ -337,7 +339,7 @@ def test_exit_status_of_the_program_is_that_of_the_script(user, repository, scri
 
 def test_every_script_is_in_these_tests():
     assert sorted(WORKING) == SCRIPTS
-    assert {*PROGRAM, "run_order_ablation.sh", "quickstart.sh"} == {*SCRIPTS}
+    assert {*PROGRAM, "compare_exports.sh", "run_order_ablation.sh", "quickstart.sh"} == {*SCRIPTS}
 
 
 @pytest.mark.parametrize("script", [name for name in SCRIPTS if name in PROGRAM and "distributed" not in name])

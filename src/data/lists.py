@@ -73,3 +73,19 @@ def write_lists(files: dict[str, list[str]], folder: Path) -> None:
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     if LIST_FILES["test"] not in files:
         (folder / LIST_FILES["test"]).unlink(missing_ok=True)
+
+
+def read_categories(path: str | os.PathLike) -> list[str]:
+    """The class names, one a line: the class index is the line's number, from 0.
+
+    Raises:
+        InputError: for a file that cannot be read, an empty line or a name given twice.
+    """
+    places: dict[str, int] = {}
+    for number, (place, name) in enumerate(read_lines(path, "one class name a line"), 1):
+        if not name:
+            raise InputError(f"{place}: empty line; expected a class name")
+        if name in places:
+            raise InputError(f"{place}: class {name!r} is already in line {places[name]}")
+        places[name] = number
+    return list(places)

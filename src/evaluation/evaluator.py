@@ -14,6 +14,7 @@ from model_utils.errors import InputError
 from src import tsn_dataset
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.metrics import summarise, true_class_rank
+from src.evaluation.protocol import Scorer
 from src.evaluation.scoring import ClipScorer
 from src.ops.ranks import ALONE, Ranks
 from src.tsn import TSN
@@ -42,7 +43,7 @@ class Evaluator:
     """Scores the clips of a list; made once, because the first batch compiles the network.
 
     Args:
-        scorer: how a clip is scored; its network is in evaluation mode during and after each call.
+        scorer: how a clip is scored; a network is in evaluation mode during and after each call.
         loader: how a clip is loaded, with as many crops as the scorer expects.
         records: the clips; rank r of W in ``ranks`` scores clips r, r + W, r + 2W ...
         workers: processes that load clips.
@@ -52,7 +53,7 @@ class Evaluator:
 
     def __init__(
         self,
-        scorer: ClipScorer,
+        scorer: Scorer,
         loader: EvaluationLoader,
         records: list[VideoRecord],
         *,
@@ -74,7 +75,6 @@ class Evaluator:
             InputError: for a clip that cannot be read, unless ``on_error`` is "skip"; for scores that are NaN or
                 infinite.
         """
-        self.scorer.logits.set_train(False)
         batches = tsn_dataset.evaluation_batches(
             replace(self.loader, observe=observe),
             self.records,
@@ -129,11 +129,10 @@ def build_evaluator(
     mirrored: np.ndarray | None = None,
     ranks: Ranks = ALONE,
 ) -> Evaluator:
-    """An evaluator with its scorer and its loader.
+    """An evaluator of a network, with its scorer and its loader.
 
     Args:
-        settings: reads ``dataset_root images_dir_name frame_name num_segments image_size frame_order relations
-            subsample_num seed on_error``.
+        settings: reads ``relations subsample_num seed on_error`` and what ``build_loader`` reads.
         network, test_crops, batch_size, mirrored: see ``ClipScorer``.
         records, workers, ranks: see ``Evaluator``.
     """
@@ -146,7 +145,13 @@ def build_evaluator(
         subsample_num=settings.subsample_num,
         seed=settings.seed,
     )
-    loader = EvaluationLoader(
+    loader = build_loader(settings, test_crops)
+    return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
+
+
+def build_loader(settings: Any, test_crops: int) -> EvaluationLoader:
+    """How the clips are loaded; reads the dataset's keys, ``num_segments image_size frame_order seed``."""
+    return EvaluationLoader(
         Path(settings.dataset_root) / settings.images_dir_name,
         settings.num_segments,
         settings.image_size,
@@ -155,7 +160,6 @@ def build_evaluator(
         seed=settings.seed,
         frame_name=settings.frame_name,
     )
-    return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
 
 
 def score_fractions(

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from src import sampling
+
+
+class Scorer(Protocol):
+    """Whatever scores clips: a network (``scoring.ClipScorer``) or an exported file.
+
+    ``batch_size`` is the largest B that it takes at once.
+    """
+
+    batch_size: int
+
+    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> logits float32 [B, C]."""
 
 
 def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:

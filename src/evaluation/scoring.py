@@ -15,7 +15,7 @@ class ClipScorer:
     """Scores batches of clips, averaging over crops.
 
     Args:
-        network: the TSN; it is put into evaluation mode.
+        network: the TSN; each call puts it into evaluation mode.
         test_crops: 1, 5 or 10 crops a clip.
         batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
@@ -37,7 +37,6 @@ class ClipScorer:
         seed: int = 0,
     ) -> None:
         self.logits = ClipLogits(network, test_crops)
-        self.logits.set_train(False)
         self.num_segments, self.batch_size = network.num_segments, batch_size
         self.mirrored, self.subsample_num, self.seed = mirrored, subsample_num, seed
         relates_tuples = not isinstance(getattr(network, "consensus", None), (SingleScaleTRN, AverageConsensus))
@@ -45,6 +44,7 @@ class ClipScorer:
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""
+        self.logits.set_train(False)  # between two epochs of training the network is in training mode
         inputs = [self._whole_batch(clips)]
         if self.draws_relations:
             drawn = drawn_relations(self.num_segments, self.subsample_num, self.seed, indices)

@@ -1,26 +1,44 @@
-"""The network as a file for other programs: MINDIR, ONNX or AIR, and what such a program has to know."""
+"""The network as files for other programs: MINDIR, ONNX or AIR, and what such a program has to know."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
-from mindspore import Tensor
+from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
 from src import sampling
-from src.inference.exported import digest, input_description, load_exported, usage_path
+from src.evaluation.protocol import drawn_relations
+from src.inference.exported import digest, input_description, load_exported, pair_paths, prepare_pixels, usage_path
+from src.inference.quantise import quantise
+from src.inference.samples import Samples, batches_of
 from src.ops import compat
 from src.tsn import TSN
 
+CALIBRATION_BATCH = 8
 
-def export_network(network: TSN, config: Any, categories: list[str], path: Path) -> None:
+
+class Part(NamedTuple):
+    """One file of an export: what it computes, example inputs, what its JSON says of it besides, and its output."""
+
+    cell: nn.Cell
+    inputs: list[np.ndarray]
+    about: dict[str, Any]
+    output: str
+
+
+def export_network(
+    network: TSN, config: Any, categories: list[str], path: Path, samples: Samples | None = None
+) -> dict[str, Any]:
     """Writes ``network`` to ``path`` in ``config.file_format``, and what ``usage`` says to its ``usage_path``.
 
     Inputs of the file: ``video`` float32 [B, T*3, S, S] and, if it takes drawn relations, ``relations`` int32
@@ -29,23 +47,101 @@ def export_network(network: TSN, config: Any, categories: list[str], path: Path)
     The file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
     is not that of the file, which ``read_usage`` refuses.
 
+    Args:
+        samples: with them the file, an ONNX, is quantised to 8 bits, and compared with the network.
+
+    Returns:
+        How an 8-bit file differs from the network, see ``sample_difference``; empty for others.
+
     Raises:
         InputError: if the file cannot be written, or not in this format or for any batch in this environment.
     """
     _check_possible(config)
     network.set_train(False)
+    part = Part(network, _inputs(config), {}, "logits")
+    with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
+        written = _write(part, config, Path(folder) / "network", samples and _video_inputs(config, samples.calibration))
+        about: dict[str, Any] = {}
+        difference: dict[str, Any] = {}
+        if samples is not None:
+            inputs = _video_inputs(config, samples.compared)
+            found = _run_in_batches(load_exported(written), inputs, config)
+            difference = sample_difference(network(*map(Tensor, inputs)).asnumpy(), found)
+            about = {"quantize": "int8", "calibration": samples.about, "difference": difference}
+        shutil.copyfile(written, partial)
+        write_json(usage_path(path), usage(config, categories, path.name, digest(partial)) | about)
+    return difference
+
+
+def export_pair(
+    network: TSN, config: Any, categories: list[str], path: Path, samples: Samples | None = None
+) -> dict[str, Any]:
+    """Writes the two ``pair_paths`` of ``path``, for streams; each has a JSON that names the other by its digest.
+
+    The first takes ``frame`` float32 [B, 3, S, S] and gives its ``feature`` [B, D], the second takes ``features``
+    [B, T, D] and gives logits [B, C] of all relations.
+
+    Args, Raises:
+        as ``export_network``.
+
+    Returns:
+        How the scores of both files together differ from the network's, see ``sample_difference``: on the clips of
+        ``samples`` that are for it, or on random ones.
+    """
+    _check_possible(config)
+    network.set_train(False)
+    paths = pair_paths(path)
+    side, segments, batch = config.image_size, config.num_segments, config.export_batch_size
+    pixels = np.zeros((batch or 2, 3, side, side), np.float32)
+    features = network.base_model(Tensor(pixels)).asnumpy()  # [B, D]
+    feature = {"name": "features", "dtype": "float32", "shape": [batch or "batch", segments, features.shape[-1]]}
+    frame_about = {"part": "frame", "input": input_description(segments, side, batch, "frame")}
+    frame_about["output"] = f"feature float32 [batch, {features.shape[-1]}]"
+    parts = (
+        Part(network.base_model, [pixels], frame_about, "feature"),
+        Part(network.consensus, [np.stack([features] * segments, 1)], {"part": "head", "input": feature}, "logits"),
+    )
+    calibration = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
+    quantised = {"quantize": "int8", "calibration": samples.about} if samples else {}
+    with ExitStack() as stack:
+        partials = [stack.enter_context(write_whole(name, "exported network")) for name in reversed(paths)][::-1]
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        written = [
+            _write(part, config, folder / name.stem, inputs) for part, name, inputs in zip(parts, paths, calibration)
+        ]
+        digests = [digest(file) for file in written]
+        difference = _pair_difference(network, config, written, samples)
+        for place, (part, name) in enumerate(zip(parts, paths)):
+            shutil.copyfile(written[place], partials[place])
+            other = {"other": {"file": paths[1 - place].name, "sha256": digests[1 - place]}, "difference": difference}
+            about = usage(config, categories, name.name, digests[place]) | part.about | other | quantised
+            write_json(usage_path(name), about)
+    return difference
+
+
+def _pair_difference(network: TSN, config: Any, files: list[Path], samples: Samples | None) -> dict[str, Any]:
+    side, segments = config.image_size, config.num_segments
+    (video, *_) = _video_inputs(config, samples.compared) if samples else _inputs(config)
+    run_frame, run_head = map(load_exported, files)
+    features = _run_in_batches(run_frame, [video.reshape(-1, 3, side, side)], config)
+    scores = _run_in_batches(run_head, [features.reshape(len(video), segments, -1)], config)
+    return sample_difference(network(Tensor(video)).asnumpy(), scores)
+
+
+def _write(part: Part, config: Any, path: Path, calibration: list[np.ndarray] | None) -> Path:
+    """Writes a part to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
     any_batch = config.export_batch_size == 0
     if any_batch and config.file_format == "MINDIR":
-        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in _inputs(config)]
+        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in part.inputs]
     else:
-        inputs = [Tensor(array) for array in _inputs(config)]
-    with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
-        plain_path = Path(folder) / f"network.{config.file_format.lower()}"  # 1.10 knows no path with a space in it
-        ms.export(network, *inputs, file_name=str(plain_path.with_suffix("")), file_format=config.file_format)
-        if config.file_format == "ONNX":
-            _name_onnx(plain_path, any_batch)
-        shutil.copyfile(plain_path, partial)
-        write_json(usage_path(path), usage(config, categories, path.name, digest(partial)))
+        inputs = [Tensor(array) for array in part.inputs]
+    path = path.with_suffix(f".{config.file_format.lower()}")  # 1.10 knows no path with a space in it
+    ms.export(part.cell, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
+    if config.file_format == "ONNX":
+        _name_onnx(path, any_batch, part)
+        if calibration is not None:
+            quantise(path, batches_of(calibration, config.export_batch_size or CALIBRATION_BATCH))
+    return path
 
 
 def _check_possible(config: Any) -> None:
@@ -54,6 +150,16 @@ def _check_possible(config: Any) -> None:
     for package in ("onnx", "onnxruntime"):
         if config.file_format == "ONNX" and importlib.util.find_spec(package) is None:
             raise InputError(f"file_format ONNX: the package {package} is not installed, which writing ONNX needs")
+
+
+def check_formats(config: Any) -> None:
+    """Raises InputError for keys of an export that do not go together."""
+    if config.quantize != "none" and config.file_format != "ONNX":
+        raise InputError(f"quantize {config.quantize}: goes with file_format ONNX, but it is {config.file_format}")
+    if config.streaming and config.file_format == "AIR":
+        raise InputError("streaming true: goes with file_format MINDIR or ONNX, but it is AIR")
+    if config.streaming and config.relations != "all":
+        raise InputError("streaming true: goes with relations all, the head of a stream takes no drawn ones")
 
 
 def _takes_relations(config: Any) -> bool:
@@ -71,17 +177,50 @@ def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
     return inputs
 
 
-def _name_onnx(path: Path, any_batch: bool) -> None:
-    """Calls the output ``logits`` and frees the batch, which MindSpore writes as a number although no node needs it."""
+def _frames(config: Any, clips: np.ndarray) -> np.ndarray:
+    """The pixels of clips uint8 [N, T, S, S, 3] as the network takes them: float32 [N*T, 3, S, S]."""
+    side = config.image_size
+    return prepare_pixels(clips.reshape(-1, side, side, 3), input_description(config.num_segments, side, 0))
+
+
+def _video_inputs(config: Any, clips: np.ndarray) -> list[np.ndarray]:
+    """The inputs of a whole network for clips uint8 [N, T, S, S, 3]."""
+    side, count = config.image_size, len(clips)
+    inputs = [_frames(config, clips).reshape(count, -1, side, side)]
+    if _takes_relations(config):
+        indices = np.arange(count)
+        inputs.append(drawn_relations(config.num_segments, config.subsample_num, config.seed, indices))
+    return inputs
+
+
+def _pair_inputs(network: TSN, config: Any, clips: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The inputs of the two parts for clips uint8 [N, T, S, S, 3]: all frames, and the features of each clip."""
+    frames = _frames(config, clips)
+    features = np.concatenate([network.base_model(Tensor(part[0])).asnumpy() for part in batches_of([frames], 8)])
+    return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
+
+
+def _run_in_batches(run: Any, inputs: list[np.ndarray], config: Any) -> np.ndarray:
+    size = config.export_batch_size or len(inputs[0])
+    return np.concatenate([run(batch) for batch in batches_of(inputs, size)])[: len(inputs[0])]
+
+
+def _name_onnx(path: Path, any_batch: bool, part: Part) -> None:
+    """Names inputs and output and frees the batch, which MindSpore writes as a number although no node needs it."""
     import onnx
 
     model = onnx.load(path)
-    output = model.graph.output[0]
+    described = part.about.get("input", {})
+    (output,) = model.graph.output
+    names = {output.name: part.output}
+    if described:
+        names[model.graph.input[0].name] = described["name"]
     for node in model.graph.node:
-        node.output[:] = ["logits" if name == output.name else name for name in node.output]
-    output.name = "logits"
-    if any_batch:
-        for value in (*model.graph.input, output):
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*model.graph.input, output):
+        value.name = names.get(value.name, value.name)
+        if any_batch:
             value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.save(model, path)
 
@@ -93,18 +232,31 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> di
         "file": file_name,
         "sha256": sha256,
         "file_format": config.file_format,
+        "quantize": "none",
         "categories": categories,
-        "num_segments": config.num_segments,
         "image_size": side,
         "input": input_description(config.num_segments, side, config.export_batch_size),
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",
-        "consensus_type": config.consensus_type,
+        **values_for(config, Use.NETWORK),
         "relations": "sampled" if _takes_relations(config) else "all",
-        "subsample_num": config.subsample_num,
         "flip": config.flip,
         "mindspore_version": ms.__version__,
+    }
+
+
+def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:
+    """How scores [N, C] differ from the network's: the largest difference, its size beside their spread, the classes.
+
+    ``relative`` is the root mean square of the differences over that of the network's scores less their clip's mean.
+    """
+    spread = expected - expected.mean(1, keepdims=True)
+    return {
+        "clips": len(expected),
+        "largest": float(np.abs(found - expected).max()),
+        "relative": float(np.sqrt(((found - expected) ** 2).mean() / (spread**2).mean())),
+        "same_class": int((found.argmax(1) == expected.argmax(1)).sum()),
     }
 
 

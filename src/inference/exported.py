@@ -3,6 +3,8 @@
     trn.mindir       written by ``export.export_network``
     trn.mindir.json  its name and digest, its classes, how to feed it
 
+A stream has a pair of files, ``trn_frame.onnx`` and ``trn_head.onnx``, whose JSONs name each other by digest.
+
 The JSON belongs to one file: name and SHA-256 digest must agree, so that no file answers with another's classes.
 Exports of before had one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
 """
@@ -20,9 +22,8 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
-from src.evaluation.protocol import average_crops, drawn_relations
+from model_utils.settings import Use, is_of_type, keys_for, table
 from src.transforms import CHANNEL_MEANS_BGR
-from src.utils import pad_batch
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -31,6 +32,7 @@ FLIPS = ("label_aware", "plain", "none")
 RELATIONS = ("all", "sampled")
 MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
 SIDES = (32, 512)  # of a picture, in pixels
+PARTS = ("frame", "head")  # of a pair
 EXPORT_AGAIN = "export the checkpoint again"
 
 
@@ -44,6 +46,26 @@ def usage_paths(path: Path) -> tuple[Path, Path]:
     return usage_path(path), path.with_suffix(".json")
 
 
+def pair_paths(path: Path) -> tuple[Path, Path]:
+    """The files of the pair that has the name of ``path``: frame to feature, features to scores."""
+    frame, head = (path.with_name(f"{path.stem}_{part}{path.suffix}") for part in PARTS)
+    return frame, head
+
+
+def other_path(path: Path, usage: dict[str, Any]) -> Path:
+    """The other file of a pair, which the JSON of the one names.
+
+    Raises:
+        InputError: if it is missing or another file than the JSON says.
+    """
+    other = path.with_name(usage["other"]["file"])
+    if not other.is_file():
+        raise InputError(f"{other}: no such file; {path.name} needs it, the two are one network")
+    if digest(other) != usage["other"]["sha256"]:
+        raise InputError(f"{other}: of another export than {path.name} (another sha256); {EXPORT_AGAIN}")
+    return other
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file."""
     value = hashlib.sha256()
@@ -53,16 +75,32 @@ def digest(path: Path) -> str:
     return value.hexdigest()
 
 
-def input_description(num_segments: int, image_size: int, batch: int) -> dict[str, Any]:
-    """What the input ``video`` of an exported file is; ``batch`` 0 for any."""
+def input_description(num_segments: int, image_size: int, batch: int, part: str = "") -> dict[str, Any]:
+    """What the input of an exported file is that takes pixels: ``video``, or ``frame`` of a part "frame".
+
+    ``batch`` is 0 for any.
+    """
+    frames = 1 if part == "frame" else num_segments
     return {
-        "name": "video",
+        "name": part or "video",
         "dtype": "float32",
-        "shape": [batch or "batch", num_segments * 3, image_size, image_size],
+        "shape": [batch or "batch", frames * 3, image_size, image_size],
         "channel_order": "BGR",
         "channel_means": list(CHANNEL_MEANS_BGR),
         "scale": 1.0,
     }
+
+
+def prepare_pixels(frames: np.ndarray, described: dict[str, Any]) -> np.ndarray:
+    """What a file that is ``described`` so takes for uint8 frames [N, S, S, 3] BGR: float32 [N, 3, S, S]."""
+    ordered = frames[..., ::-1] if described["channel_order"] == "RGB" else frames
+    scales = np.broadcast_to(np.float32(described["scale"]), 3)
+    pixels = np.empty((len(frames), 3, *frames.shape[1:3]), np.float32)
+    for channel, (mean, scale) in enumerate(zip(described["channel_means"], scales)):
+        np.subtract(ordered[..., channel], np.float32(mean), out=pixels[:, channel])
+        if scale != 1:
+            pixels[:, channel] *= scale
+    return pixels
 
 
 def read_usage(path: Path) -> dict[str, Any]:
@@ -107,9 +145,25 @@ def _check_usage(about: Path, says: Any) -> None:
             raise InputError(f"{about}: no {key}, expected {wanted}; {EXPORT_AGAIN}")
         if not accepts(says[key]):
             raise InputError(f"{about}: {key} {_shown(says[key])}, expected {wanted}; {EXPORT_AGAIN}")
+    for key in keys_for(Use.NETWORK):
+        if key in says and not is_of_type(key, says[key]):
+            raise InputError(
+                f"{about}: {key} {_shown(says[key])}, expected a {table()[key][0].__name__}; {EXPORT_AGAIN}"
+            )
     if "sha256" in says and not isinstance(says["sha256"], str):
         raise InputError(f"{about}: sha256 {_shown(says['sha256'])}, expected text; {EXPORT_AGAIN}")
+    if "part" in says:
+        _check_part(about, says)
     _check_input(about, says)
+
+
+def _check_part(about: Path, says: dict[str, Any]) -> None:
+    part, other = says["part"], says.get("other") or {}
+    if part not in PARTS:
+        raise InputError(f"{about}: part {_shown(part)}, expected {' or '.join(PARTS)}; {EXPORT_AGAIN}")
+    texts = [other.get(key) for key in ("file", "sha256")] if isinstance(other, dict) else [None]
+    if not all(isinstance(text, str) and "/" not in text for text in texts):
+        raise InputError(f"{about}: other {_shown(other)}, expected file and sha256 of the other part; {EXPORT_AGAIN}")
 
 
 def _check_input(about: Path, says: dict[str, Any]) -> None:
@@ -119,7 +173,10 @@ def _check_input(about: Path, says: dict[str, Any]) -> None:
     if batch != "batch" and not _is_int(batch, 1, MAX_BATCH):
         wanted = f'"batch" or a whole number, 1 to {MAX_BATCH}, as its first number'
         raise InputError(f"{about}: input: shape {_shown(shape)}, expected {wanted}; {EXPORT_AGAIN}")
-    fed = input_description(says["num_segments"], says["image_size"], batch if isinstance(batch, int) else 0)
+    if says.get("part") == "head":  # takes features
+        return
+    size = batch if isinstance(batch, int) else 0
+    fed = input_description(says["num_segments"], says["image_size"], size, says.get("part", ""))
     for key, value in fed.items():
         if given.get(key) != value or isinstance(given[key], bool):  # True equals 1.0
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")
@@ -158,8 +215,12 @@ def _shown(value: Any, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def load_exported(path: Path) -> Run:
-    """A function from the inputs of an exported file (see ``export.export_network``) to its logits, float32 [B, C].
+def load_exported(path: Path, threads: int = 0) -> Run:
+    """A function from the inputs of an exported file (see ``export.export_network``) to its output, float32 [B, ...].
+
+    Args:
+        path: the file.
+        threads: of onnxruntime, 0 for as many as there are cores.
 
     Raises:
         InputError: if the file is missing, damaged or of another format, or if what runs it is not installed. The
@@ -170,7 +231,7 @@ def load_exported(path: Path) -> Run:
     load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
     if load is None:
         raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")
-    run = load(path)
+    run = load(path, threads)
 
     def checked(inputs: list[np.ndarray]) -> np.ndarray:
         try:
@@ -182,7 +243,7 @@ def load_exported(path: Path) -> Run:
     return checked
 
 
-def _load_mindir(path: Path) -> Run:
+def _load_mindir(path: Path, threads: int) -> Run:  # noqa: ARG001
     import mindspore as ms
 
     with TemporaryDirectory() as folder:
@@ -199,61 +260,21 @@ def _load_mindir(path: Path) -> Run:
     return lambda inputs: cell(*map(ms.Tensor, inputs)).asnumpy()
 
 
-def _load_onnx(path: Path) -> Run:
+def _load_onnx(path: Path, threads: int) -> Run:
     if importlib.util.find_spec("onnxruntime") is None:
         raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
     import onnxruntime
 
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     try:
-        session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no other base
         raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
     names = [node.name for node in session.get_inputs()]
-    return lambda inputs: session.run(["logits"], dict(zip(names, inputs)))[0]
+    return lambda inputs: session.run(None, dict(zip(names, inputs)))[0]
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-class ExportedScorer:
-    """``ClipScorer`` for an exported file, which gets batches of the size that it was exported for.
-
-    Args:
-        path: the file, .mindir or .onnx.
-        usage: what its JSON says, see ``read_usage``.
-        mirrored: see ``average_crops``.
-        seed: of the relations, if the file takes drawn ones.
-    """
-
-    def __init__(self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int) -> None:
-        self.path, self.usage, self.mirrored, self.seed = path, usage, mirrored, seed
-        self.run = load_exported(path)
-        batch = usage["input"]["shape"][0]
-        self.batch = 0 if batch == "batch" else batch  # 0: any
-
-    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> float32 [B, C].
-
-        Raises:
-            InputError: if the file does not take these clips, or gives another number of scores than its JSON names
-                classes.
-        """
-        count, crops, segments, side = clips.shape[:4]
-        video = clips.reshape(-1, segments, side, side, 3).astype(np.float32) - np.array(CHANNEL_MEANS_BGR, np.float32)
-        inputs = [video.transpose(0, 1, 4, 2, 3).reshape(-1, segments * 3, side, side)]
-        if self.usage["relations"] == "sampled":
-            drawn = drawn_relations(segments, self.usage["subsample_num"], self.seed, indices)
-            inputs.append(np.repeat(drawn, crops, axis=0))
-        size = self.batch or len(video)
-        parts = [[array[i : i + size] for array in inputs] for i in range(0, len(video), size)]
-        logits = np.concatenate([self._run_whole_batch(part) for part in parts])  # [B*crops, C]
-        if logits.shape[1:] != (len(self.usage["categories"]),):
-            named = f"{len(self.usage['categories'])} classes are named in its JSON"
-            raise InputError(f"{self.path}: gives {logits.shape[-1]} scores, but {named}; {EXPORT_AGAIN}")
-        return average_crops(logits.reshape(count, crops, -1), self.mirrored)
-
-    def _run_whole_batch(self, inputs: list[np.ndarray]) -> np.ndarray:
-        count = len(inputs[0])
-        return self.run([pad_batch(array, self.batch or count) for array in inputs])[:count]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, keys_for
-from src.inference.exported import EXPORTED_SUFFIXES, ExportedScorer, read_usage
+from src.evaluation.protocol import Scorer
+from src.inference.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
+from src.inference.parts import Parts, network_parts
+from src.inference.scorers import ExportedScorer, PairScorer
 from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
 
@@ -28,15 +31,18 @@ class Model:
     """A trained model, whatever file it comes from.
 
     ``score`` maps clips uint8 [B, crops, T, S, S, 3] and their indices [B] to logits float32 [B, C]. Only a checkpoint
-    has a ``network``; an exported file shows nothing but its scores. ``settings`` are the config's, with those that the
-    file records in the place of those that were not given.
+    has a ``network``; an exported file shows nothing but its scores, and has a ``usage``, the content of its JSON. Of
+    the two files for streams ``path`` is the first, and ``pair`` runs both.
+    ``settings`` are the config's, with those that the file records in the place of those that were not given.
     """
 
     path: Path
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    score: Scorer
     categories: list[str]
     settings: Settings
     network: TSN | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    pair: Parts | None = None
 
     @property
     def num_segments(self) -> int:
@@ -58,6 +64,28 @@ class Model:
             raise InputError(f"{self.path}: its scores are NaN or infinite")
         return logits
 
+    def measured(self) -> dict[str, Any]:
+        """Which file gives the scores and what runs it, for the protocol of an evaluation."""
+        about: dict[str, Any] = {"ckpt_sha256": digest(self.path)}
+        about.update((key, self.usage[key]) for key in ("file_format", "quantize", "other") if key in self.usage)
+        if self.path.suffix == ".onnx":
+            import onnxruntime
+
+            about.update(device_target="CPU", onnxruntime_version=onnxruntime.__version__)
+        return about
+
+    def parts(self, option: str) -> Parts:
+        """Frame to feature and features to scores, for ``option``. Raises InputError for a file that scores clips."""
+        if self.network is not None:
+            return network_parts(self.network)
+        if self.pair is None:
+            frame, _ = pair_paths(self.path)
+            raise InputError(
+                f"{option}: needs a checkpoint (.ckpt), or the two files of export.py --streaming true, such as"
+                f" {frame.name}; {self.path.name} takes whole clips"
+            )
+        return self.pair
+
     def inner_network(self, option: str) -> TSN:
         """The network, for ``option``, which needs its layers. Raises InputError for an exported file."""
         if self.network is None:
@@ -71,11 +99,11 @@ class Model:
         return [{"label": self.categories[i], "probability": float(probabilities[i])} for i in best]
 
 
-def load_model(config: Any, categories: list[str] | None = None) -> Model:
+def load_model(config: Any, categories: list[str] | None = None, batch_size: int = 1) -> Model:
     """The model in ``config.ckpt_file``: a checkpoint, or an exported .mindir or .onnx with its JSON beside it.
 
     Settings that the file records replace those of ``config`` that nobody gave explicitly. Reads besides
-    ``test_crops relations flip seed``.
+    ``test_crops relations flip seed``. ``score`` takes ``batch_size`` clips at once.
 
     Raises:
         InputError: if the file cannot be used, contradicts a setting that was given, or has other classes than
@@ -83,13 +111,14 @@ def load_model(config: Any, categories: list[str] | None = None) -> Model:
     """
     path = Path(config.ckpt_file)
     if not config.ckpt_file:
-        raise InputError(f"--model: no model given, expected a file that ends in {', '.join(MODEL_SUFFIXES)}")
+        raise InputError(f"ckpt_file: no model given, expected a file that ends in {', '.join(MODEL_SUFFIXES)}")
     if path.suffix not in MODEL_SUFFIXES:
         raise InputError(f"{path}: expected a model, a file whose name ends in {', '.join(MODEL_SUFFIXES)}")
-    return _load_checkpoint(config, categories) if path.suffix == ".ckpt" else _load_exported(config, categories)
+    load = _load_checkpoint if path.suffix == ".ckpt" else _load_exported
+    return load(config, categories, batch_size)
 
 
-def _load_checkpoint(config: Any, categories: list[str] | None) -> Model:
+def _load_checkpoint(config: Any, categories: list[str] | None, batch_size: int) -> Model:
     from src.evaluation.scoring import ClipScorer
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
@@ -99,26 +128,30 @@ def _load_checkpoint(config: Any, categories: list[str] | None) -> Model:
     score = ClipScorer(
         network,
         test_crops=config.test_crops,
+        batch_size=batch_size,
         mirrored=_mirrored(config, names),
         relations=config.relations,
         subsample_num=config.subsample_num,
         seed=config.seed,
     )
-    return _model(config, score, names, network)
+    return Model(Path(config.ckpt_file), score, names, config, network)
 
 
-def _load_exported(config: Any, categories: list[str] | None) -> Model:
+def _load_exported(config: Any, categories: list[str] | None, batch_size: int) -> Model:
     path = Path(config.ckpt_file)
     usage = read_usage(path)
     names = usage["categories"]
     if categories is not None and categories != names:
         raise InputError(f"{path}: exported for the classes {', '.join(names)}; the list given is another")
     config = _with_recorded(config, usage)
-    return _model(config, ExportedScorer(path, usage, mirrored=_mirrored(config, names), seed=config.seed), names)
-
-
-def _model(config: Any, score: Callable, categories: list[str], network: TSN | None = None) -> Model:
-    return Model(Path(config.ckpt_file), score, categories, config, network)
+    mirrored = _mirrored(config, names)
+    if "part" in usage:
+        if usage["part"] == "head":
+            raise InputError(f"{path}: takes features; give the other file of the pair, {usage['other']['file']}")
+        pair = PairScorer(path, usage, mirrored=mirrored, batch_size=batch_size)
+        return Model(path, pair, names, config, usage=usage, pair=pair.parts)
+    score = ExportedScorer(path, usage, mirrored=mirrored, seed=config.seed, batch_size=batch_size)
+    return Model(path, score, names, config, usage=usage)
 
 
 def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
@@ -128,10 +161,10 @@ def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
 def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
     """A copy of ``config`` with the settings that an exported file records; only ``flip`` may be given otherwise."""
     config = copy.copy(config)
-    for key in keys_for(Use.EXPORTED):
-        given, recorded = getattr(config, key), usage[key]
+    for key in keys_for(Use.EXPORTED, Use.NETWORK):
+        given, recorded = getattr(config, key), usage.get(key)  # None: exports of before say less about the network
         if key not in config.given:
             setattr(config, key, recorded)
-        elif key != "flip" and given != recorded:
+        elif key in usage and key != "flip" and given != recorded:
             raise InputError(f"{config.ckpt_file}: exported with {key} {recorded}, but {given} was asked for")
     return config

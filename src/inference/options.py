@@ -85,10 +85,15 @@ def check_writable(path: str) -> None:
 
 
 def _model_files(config: InferSettings) -> list[Path]:
-    from src.inference.exported import EXPORTED_SUFFIXES, usage_paths
+    from src.inference.exported import EXPORTED_SUFFIXES, PARTS, usage_paths
 
     path = Path(config.ckpt_file)
-    return [path, *usage_paths(path)] if path.suffix in EXPORTED_SUFFIXES else [path]
+    if path.suffix not in EXPORTED_SUFFIXES:
+        return [path]
+    frame, head = (f"_{part}" for part in PARTS)
+    stem = path.stem[: -len(frame)] + head if path.stem.endswith(frame) else path.stem
+    paths = {path, path.with_name(stem + path.suffix)}
+    return [*paths, *(about for name in paths for about in usage_paths(name))]
 
 
 def _check_no_new_frames(outputs: dict[str, str], sources: list[str]) -> None:

@@ -88,7 +88,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
     if config.stream:
         from src.inference.streaming import Recognizer, build_detector
 
-        recognizer = Recognizer(model.inner_network("--stream"), model.image_size, window)
+        recognizer = Recognizer(model.parts("--stream"), model.image_size, window)
         detector = build_detector(config, model.categories)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 

@@ -1,6 +1,6 @@
 """Recognition frame by frame: each frame passes the backbone once, the head scores the features of the last T.
 
-    recognizer = Recognizer(network, image_size=224)
+    recognizer = Recognizer(model.parts("a stream"), image_size=224)
     detector = EventDetector(categories)
     for seconds, frame in ...:                        # frame: uint8 [height, width, 3] BGR
         logits = recognizer.push(frame, seconds)
@@ -17,18 +17,21 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
+from src.inference.parts import Parts, network_parts
 from src.inference.timeline import TOLERANCE, WINDOW
 from src.transforms import cut_crops
-from src.tsn import TSN, FrameFeatures
 from src.utils import softmax
+
+# MindSpore takes seconds to import, and the files of a stream need none of it.
+if TYPE_CHECKING:
+    from src.tsn import TSN
 
 FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring stands for: the first, and after a gap
 
@@ -41,20 +44,20 @@ class Recognizer:
     then span ``window`` seconds. Of a source with fewer frames a second it takes every frame, and T of them span more.
 
     Args:
-        network: the TSN; it is put into evaluation mode. Scores are those of the centre crop and all relations.
+        network: the TSN, which is put into evaluation mode, or its parts. Scores are those of the centre crop and all
+            relations.
         image_size: side S of the crop.
         window: seconds that T frames span.
     """
 
-    def __init__(self, network: TSN, image_size: int, window: float = WINDOW) -> None:
-        network.set_train(False)
-        self.image_size, self.num_segments = image_size, network.num_segments
-        self.interval = window / network.num_segments
-        self.frame_features = FrameFeatures(network).set_train(False)
-        self.head = network.consensus
-        self.features: deque[np.ndarray] = deque(maxlen=network.num_segments)
+    def __init__(self, network: TSN | Parts, image_size: int, window: float = WINDOW) -> None:
+        parts = network if isinstance(network, Parts) else network_parts(network)
+        self.image_size = image_size
+        self.num_segments, self.frame_features, self.head = parts
+        self.interval = window / self.num_segments
+        self.features: deque[np.ndarray] = deque(maxlen=self.num_segments)
         black = np.zeros((image_size, image_size, 3), np.uint8)
-        for _ in range(network.num_segments):  # compiles both parts before the first frame of a live video
+        for _ in range(self.num_segments):  # compiles both parts before the first frame of a live video
             self.push(black)
         self.reset()
 
@@ -79,10 +82,10 @@ class Recognizer:
             late = seconds - self.due > self.interval
             self.due = (seconds if late else self.due) + self.interval
         crop = cut_crops([frame], self.image_size, 1)[0]  # [1, S, S, 3]
-        self.features.append(self.frame_features(Tensor(crop)).asnumpy()[0])
+        self.features.append(self.frame_features(crop)[0])
         if len(self.features) < self.num_segments:
             return None
-        return self.head(Tensor(np.stack(self.features)[None])).asnumpy()[0]
+        return self.head(np.stack(self.features)[None])[0]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -55,9 +53,8 @@ def test_the_real_backbone_sees_one_frame_as_it_sees_many():
 
 def test_a_network_in_training_mode_is_put_into_evaluation_mode():
     network = ordering_network().set_train(True)
-    recognizer = Recognizer(network, SIDE)
+    Recognizer(network, SIDE)
     assert not any(cell.training for _, cell in network.cells_and_names())
-    assert not any(cell.training for _, cell in recognizer.frame_features.cells_and_names())
 
 
 def test_compiled(compiled):
@@ -101,8 +98,8 @@ def test_frames_go_in_at_the_pace_of_the_window(rate):
     """Three in a second, so 30 in 10 s, evenly; of 7 a second that is every second or third."""
     recognizer = Recognizer(ordering_network(), SIDE, window=1.0)
     times = []
-    push = recognizer.frame_features.construct
-    recognizer.frame_features.construct = lambda frames: times.append(now) or push(frames)
+    push = recognizer.frame_features
+    recognizer.frame_features = lambda frames: times.append(now) or push(frames)
     for index in range(10 * rate):
         now = index / rate
         recognizer.push(coloured("Red", 1)[0], now)
@@ -122,10 +119,10 @@ def test_after_a_gap_frames_are_not_caught_up_on():
     taken = []
     for index in [*range(10), *range(100, 110)]:  # ten frames a second with nine missing seconds
         before = len(taken)
-        push = recognizer.frame_features.construct
-        recognizer.frame_features.construct = lambda frames, push=push, index=index: taken.append(index) or push(frames)
+        push = recognizer.frame_features
+        recognizer.frame_features = lambda frames, push=push, index=index: taken.append(index) or push(frames)
         recognizer.push(frame, index / 10)
-        recognizer.frame_features.construct = push
+        recognizer.frame_features = push
         assert len(taken) <= before + 1
     assert taken == [0, 4, 7, 100, 104, 107]
 
@@ -306,8 +303,8 @@ def test_frames_of_a_file_have_their_own_times(tmp_path):
     path = set_intervals(write_video(tmp_path / "v.mp4", coloured("Red", 15), 10), [0.1] * 10 + [2.0] * 5)
     recognizer = Recognizer(colour_network(), SIDE, window=1.0)
     taken = []
-    push = recognizer.frame_features.construct
-    recognizer.frame_features.construct = lambda frames: taken.append(True) or push(frames)
+    push = recognizer.frame_features
+    recognizer.frame_features = lambda frames: taken.append(True) or push(frames)
     moments = []
     for moment in stream(recognizer, EventDetector(NAMES), open_source(str(path)), realtime=False):
         moments.append((round(moment.seconds, 2), len(taken)))
@@ -322,8 +319,8 @@ def test_times_that_are_due_but_for_rounding_go_in():
     recognizer = Recognizer(colour_network(), SIDE, window=0.9)  # due every 0.3 s
     frame = coloured("Red", 1)[0]
     taken = []
-    push = recognizer.frame_features.construct
-    recognizer.frame_features.construct = lambda frames: taken.append(now) or push(frames)
+    push = recognizer.frame_features
+    recognizer.frame_features = lambda frames: taken.append(now) or push(frames)
     for index in range(300):
         now = index / 10
         recognizer.push(frame, now)
@@ -343,8 +340,8 @@ def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
     recognizer = Recognizer(colour_network(), SIDE, window=3.0)
     frame = coloured("Red", 1)[0]
     taken = []
-    push = recognizer.frame_features.construct
-    recognizer.frame_features.construct = lambda frames: taken.append(now) or push(frames)
+    push = recognizer.frame_features
+    recognizer.frame_features = lambda frames: taken.append(now) or push(frames)
     for now in (0.0, 0.9, 1.9, 2.1, 2.9, 4.5, 5.4, 5.6, 6.0):
         recognizer.push(frame, now)
     assert taken == [0.0, 1.9, 2.1, 4.5, 5.6]
@@ -413,7 +410,7 @@ def test_frames_of_a_camera_have_the_time_they_come_at(monkeypatch):
 
 def test_scores_that_are_not_finite_name_the_source_and_the_time():
     recognizer = Recognizer(colour_network(), SIDE, window=3.0)
-    recognizer.head = lambda features: SimpleNamespace(asnumpy=lambda: np.full((1, 4), np.nan, np.float32))
+    recognizer.head = lambda features: np.full((1, 4), np.nan, np.float32)
     film = Film(np.arange(6.0), 6.0, 6)
     with pytest.raises(InputError, match="film: the network's scores at 2.00 s are NaN or infinite"):
         list(stream(recognizer, EventDetector(NAMES), film, realtime=False))

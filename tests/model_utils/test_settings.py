@@ -14,6 +14,7 @@ import yaml
 import eval as evaluation_program
 from model_utils.config import DEFAULT_CONFIG, load_config
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_before, values_for
+from src.inference.model import Model
 from src.training import checkpoint
 from tests.helpers.networks import settings
 
@@ -72,6 +73,9 @@ USES = {
     "model_name": "FREE",
     "file_format": "FREE",
     "export_batch_size": "FREE",
+    "quantize": "FREE",
+    "calibration_clips": "FREE",
+    "streaming": "FREE",
     "event_on": "FREE",
     "event_off": "FREE",
     "event_share": "FREE",
@@ -163,7 +167,8 @@ def test_a_description_holds_what_evaluation_follows():
 def test_the_protocol_of_an_evaluation(tmp_path):
     (tmp_path / "trn.ckpt").write_bytes(b"weights")
     config = load_config(["--ckpt_file", str(tmp_path / "trn.ckpt"), "--seed", "7"])
-    protocol = evaluation_program.protocol(config, tmp_path / "list.txt")
+    model = Model(tmp_path / "trn.ckpt", None, ["a"], config)
+    protocol = evaluation_program.protocol(model, tmp_path / "list.txt")
     keys = "consensus_type num_segments subsample_num width_mult image_size flip ckpt_file split relations test_crops"
     keys += " frame_order observe on_error device_target seed"
     more = {"ckpt_sha256", "list_file", "mindspore_version", "numpy_version"}

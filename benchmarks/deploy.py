@@ -1,0 +1,182 @@
+"""Exported files at work: 8-bit scores, 10-crop evaluation, a frame of a stream, infer.py from start to answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import numpy as np
+
+from benchmarks.harness import Item, Side
+from benchmarks.network import CLASSES, FORWARDS, SEGMENTS, SETTINGS, SIDE, random_video, trained_network
+
+CALIBRATION_CLIPS = 4  # speed does not depend on the ranges that they give
+NEW_FRAMES = 64  # a round
+NAMES = [str(label) for label in range(CLASSES)]
+
+
+def export_settings(batch: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(
+        **SETTINGS, file_format="ONNX", export_batch_size=batch, relations="all", image_size=SIDE, flip="plain", seed=0
+    )
+
+
+def exported(data: Path, int8: bool, pair: bool = False) -> Path:
+    """The ONNX file of a network with random weights; of a pair its first file. Written anew for each side."""
+    from src.inference import export
+    from src.inference.exported import pair_paths
+    from src.inference.samples import Samples
+
+    samples = None
+    if int8:
+        clips = np.random.default_rng(0).integers(0, 256, (CALIBRATION_CLIPS, SEGMENTS, SIDE, SIDE, 3), dtype=np.uint8)
+        samples = Samples(clips, clips[:1], {})
+    path = data / "exported" / f"{'int8' if int8 else 'fp32'}.onnx"
+    write = export.export_pair if pair else export.export_network
+    write(trained_network(), export_settings(), NAMES, path, samples)
+    files = pair_paths(path) if pair else [path]
+    sizes = [f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in files]
+    print(", ".join(sizes), file=sys.stderr)
+    return files[0]
+
+
+def load(path: Path, test_crops: int = 1) -> Any:
+    """The model in a file, as the programs load it."""
+    from model_utils.config import load_config
+    from src.inference.model import load_model
+
+    return load_model(load_config(["--ckpt_file", str(path), "--test_crops", str(test_crops), "--flip", "none"]))
+
+
+def onnx_forward(data: Path, clips: int, int8: bool) -> Callable[[], int]:
+    """The exported file under onnxruntime, loaded as the programs load it."""
+    from src.inference.exported import load_exported
+
+    run, video = load_exported(exported(data, int8)), random_video(clips)
+
+    def one_round() -> int:
+        for _ in range(FORWARDS):
+            run([video])
+        return FORWARDS * clips
+
+    return one_round
+
+
+def onnx_evaluate(data: Path, clips: int, int8: bool) -> Callable[[], int]:
+    """Ten crops of a clip, from its frames on the disk to its scores, as eval.py does it."""
+    from benchmarks.inputs import read_records
+    from src.data.clips import EvaluationLoader
+    from src.evaluation.evaluator import Evaluator
+
+    model = load(exported(data, int8), 10)
+    records, images_root = read_records(data, clips)
+    evaluator = Evaluator(model.score, EvaluationLoader(images_root, SEGMENTS, SIDE, test_crops=10), records)
+    return lambda: len(evaluator().scores)
+
+
+def onnx_stream(data: Path, int8: bool) -> Callable[[], int]:
+    """New frames of a video through the two files of a stream."""
+    from src.inference.streaming import Recognizer
+
+    push = Recognizer(load(exported(data, int8, pair=True)).parts("a stream"), SIDE).push
+    frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
+
+    def one_round() -> int:
+        for frame in frames:
+            push(frame)
+        return len(frames)
+
+    return one_round
+
+
+def infer(data: Path, checkpoint: bool) -> Callable[[], int]:
+    """infer.py from its start to its end, on one clip with one crop."""
+    from benchmarks.inputs import read_records
+
+    (record,), images_root = read_records(data, 1)
+    path = _checkpoint(data) if checkpoint else exported(data, int8=False)
+    options = ["--device_target", "CPU", "--test_crops", "1"]
+    command = [sys.executable, "infer.py", "--model", str(path), "--source", str(images_root / record.folder), *options]
+
+    def one_round() -> int:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return 1
+
+    return one_round
+
+
+def _checkpoint(data: Path) -> Path:
+    from benchmarks.network import our_network
+    from src.training.checkpoint import describe, save_checkpoint
+
+    about = describe(SimpleNamespace(**SETTINGS, image_size=SIDE, flip="plain"), NAMES)
+    return save_checkpoint(data / "exported" / "trn.ckpt", our_network().parameters_dict(), about)
+
+
+def _side(label: str, function: str, at_least: float | None = None, **options: Any) -> Side:
+    module = "network" if function in ("torch_forward", "torch_evaluate", "streaming") else "deploy"
+    return Side(label, f"benchmarks.{module}:{function}", options, at_least)
+
+
+ITEMS = [
+    Item(
+        "int8",
+        "scores of a clip from the 8-bit ONNX",
+        "clip",
+        (
+            _side("this project, INT8", "onnx_forward", clips=1, int8=True),
+            _side("this project, FP32 ONNX", "onnx_forward", 2.2, clips=1, int8=False),
+            _side("PyTorch eager, channels last", "torch_forward", 4, clips=1, channels_last=True),
+        ),
+    ),
+    Item(
+        "evaluate_onnx",
+        "10-crop evaluation through ONNX, from the disk to scores",
+        "clip",
+        (
+            _side("this project, FP32 ONNX", "onnx_evaluate", clips=2, int8=False),
+            _side("PyTorch + Pillow", "torch_evaluate", 4, clips=1),
+            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+        ),
+    ),
+    Item(
+        "evaluate_int8",
+        "10-crop evaluation through 8-bit ONNX, from the disk to scores",
+        "clip",
+        (
+            _side("this project, INT8", "onnx_evaluate", clips=4, int8=True),
+            _side("PyTorch + Pillow", "torch_evaluate", 4, clips=1),
+            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+        ),
+    ),
+    Item(
+        "stream_onnx",
+        "scores after a new frame, ONNX pair",
+        "frame",
+        (
+            _side("this project, ONNX pair", "onnx_stream", int8=False),
+            _side("the clip anew in MindSpore", "streaming", 10, anew=True, segments=8),
+        ),
+    ),
+    Item(
+        "stream_int8",
+        "scores after a new frame, 8-bit pair",
+        "frame",
+        (
+            _side("this project, INT8 pair", "onnx_stream", int8=True),
+            _side("the clip anew in MindSpore", "streaming", 20, anew=True, segments=8),
+        ),
+    ),
+    Item(
+        "infer_start",
+        "infer.py from its start to its answer, one clip",
+        "start",
+        (
+            Side("ONNX", "benchmarks.deploy:infer", {"checkpoint": False}, at_most=1.5),
+            Side("checkpoint", "benchmarks.deploy:infer", {"checkpoint": True}),
+        ),
+    ),
+]

@@ -1,0 +1,38 @@
+"""A network in the two parts that a stream runs: a frame to its feature, the features of T frames to scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, NamedTuple
+
+import numpy as np
+
+# MindSpore takes seconds to import, and the files of a stream need none of it.
+if TYPE_CHECKING:
+    from src.tsn import TSN
+
+
+class Parts(NamedTuple):
+    """The parts, whatever runs them.
+
+    ``frame_features`` maps frames uint8 [N, S, S, 3] BGR to features float32 [N, D], ``head`` maps features
+    float32 [B, T, D], T = ``num_segments``, to logits float32 [B, C].
+    """
+
+    num_segments: int
+    frame_features: Callable[[np.ndarray], np.ndarray]
+    head: Callable[[np.ndarray], np.ndarray]
+
+
+def network_parts(network: TSN) -> Parts:
+    """The parts of a network in MindSpore, which is put into evaluation mode."""
+    from mindspore import Tensor
+
+    from src.tsn import FrameFeatures
+
+    network.set_train(False)
+    features, head = FrameFeatures(network).set_train(False), network.consensus
+    return Parts(
+        network.num_segments,
+        lambda frames: features(Tensor(frames)).asnumpy(),
+        lambda rows: head(Tensor(rows)).asnumpy(),
+    )

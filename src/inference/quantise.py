@@ -1,0 +1,106 @@
+"""An ONNX file with 8-bit weights and activations (static, QDQ, per channel), by onnxruntime's quantiser.
+
+Quantised are the backbone's convolutions with what lies between them, and every matrix product with constant weights
+that another one follows: nearly all of the work and of the bytes. The rest stays FP32, because its error reaches the
+scores unaveraged (docs/shipping.md has the error of each part): the last product, and the sums and means over tuples.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+OPSET = 17  # MindSpore writes 11; scales per channel need 13
+BETWEEN = ("Relu", "Concat", "MaxPool", "Clip")  # 8-bit only between 8-bit layers
+PRODUCTS = ("MatMul", "Gemm")
+
+
+def quantise(path: Path, batches: Iterable[list[np.ndarray]]) -> None:
+    """Replaces an ONNX file by its quantised form.
+
+    Weights have 7 bits: on a processor without VNNI products of 8 bits overflow where two of them are added.
+
+    Args:
+        path: the file; is written over.
+        batches: inputs that the ranges of the activations are taken from.
+    """
+    import onnx
+    from onnx import version_converter
+    from onnxruntime import quantization
+
+    model = version_converter.convert_version(onnx.load(path), OPSET)
+    names = [value.name for value in model.graph.input]
+    chosen = quantised_nodes(model.graph)
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        plain = Path(folder) / "plain.onnx"
+        onnx.save(model, plain)
+        quantization.quantize_static(
+            str(plain),
+            str(path),
+            _Reader(names, batches),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_quantize=chosen,
+            op_types_to_quantize=["Conv", *BETWEEN, *PRODUCTS],
+        )
+
+
+class _quiet:
+    """Without the quantiser's advice in the log of an export."""
+
+    def __enter__(self) -> None:
+        logging.disable(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        logging.disable(logging.NOTSET)
+
+
+class _Reader:
+    """Hands batches to the quantiser as it asks for them (its ``CalibrationDataReader``)."""
+
+    def __init__(self, names: list[str], batches: Iterable[list[np.ndarray]]) -> None:
+        self.rows = (dict(zip(names, batch)) for batch in batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.rows, None)
+
+
+def quantised_nodes(graph: Any) -> list[str]:
+    """The names of the nodes that become 8-bit, of an ONNX graph in the order of computation."""
+    constants = {tensor.name for tensor in graph.initializer}
+    products = [node for node in graph.node if node.op_type in PRODUCTS and node.input[1] in constants]
+    followed = _followed(graph, products)
+    chosen, eight_bit = [], set()
+    for node in graph.node:
+        if node.op_type in BETWEEN:
+            wanted = all(name in eight_bit for name in node.input if name not in constants)
+        else:
+            wanted = node.op_type == "Conv" or (node.op_type in PRODUCTS and node.name in followed)
+        if wanted:
+            chosen.append(node.name)
+            eight_bit.update(node.output)
+    return chosen
+
+
+def _followed(graph: Any, products: list[Any]) -> set[str]:
+    """Names of the products from which a path leads to another of them."""
+    names = {node.name for node in products}
+    before: set[str] = set()  # values that some product needs
+    followed = set()
+    for node in reversed(graph.node):
+        needed = any(name in before for name in node.output)
+        if node.name in names and needed:
+            followed.add(node.name)
+        if needed or node.name in names:
+            before.update(node.input)
+    return followed

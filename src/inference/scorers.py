@@ -1,0 +1,120 @@
+"""Exported files at work: a whole network that scores clips, and a pair of parts for streams that scores them too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_utils.errors import InputError
+from src.evaluation.protocol import average_crops, drawn_relations
+from src.inference import exported
+from src.inference.exported import EXPORT_AGAIN
+from src.inference.parts import Parts
+from src.utils import pad_batch
+
+
+class ExportedFile:
+    """A function over rows, run by an exported file in batches of the size that it was exported for.
+
+    Args:
+        path: the file, .mindir or .onnx.
+        usage: what its JSON says, see ``exported.read_usage``.
+    """
+
+    def __init__(self, path: Path, usage: dict[str, Any]) -> None:
+        self.path, self.usage = path, usage
+        # A head is done in less than 1 ms; its idle threads would take the cores from the network before it.
+        is_head = usage.get("part") == "head"
+        self.run = exported.load_exported(path, threads=1) if is_head else exported.load_exported(path)
+        batch = usage["input"]["shape"][0]
+        self.batch = 0 if batch == "batch" else batch  # 0: any
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """Arrays of N rows -> N rows. Raises InputError if the file does not take them."""
+        size = self.batch or len(inputs[0])
+        parts = [[array[i : i + size] for array in inputs] for i in range(0, len(inputs[0]), size)]
+        return np.concatenate([self._run_whole_batch(part) for part in parts])
+
+    def _run_whole_batch(self, inputs: list[np.ndarray]) -> np.ndarray:
+        count = len(inputs[0])
+        return self.run([pad_batch(array, self.batch or count) for array in inputs])[:count]
+
+    def pixels(self, frames: np.ndarray) -> np.ndarray:
+        """The file's input for uint8 frames [N, S, S, 3] BGR: float32 [N, 3, S, S]."""
+        return exported.prepare_pixels(frames, self.usage["input"])
+
+    def require_classes(self, logits: np.ndarray) -> None:
+        """Raises InputError for scores [N, C] of another number of classes than the JSON names."""
+        if logits.shape[1:] != (len(self.usage["categories"]),):
+            named = f"{len(self.usage['categories'])} classes are named in its JSON"
+            raise InputError(f"{self.path}: gives {logits.shape[-1]} scores, but {named}; {EXPORT_AGAIN}")
+
+
+class ExportedScorer:
+    """``protocol.Scorer`` for the exported file of a whole network.
+
+    Args:
+        path, usage: see ``ExportedFile``.
+        mirrored: see ``average_crops``.
+        seed: of the relations, if the file takes drawn ones.
+        batch_size: clips that an evaluation gives at once.
+    """
+
+    def __init__(
+        self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int, batch_size: int = 1
+    ) -> None:
+        self.file = ExportedFile(path, usage)
+        self.mirrored, self.seed, self.batch_size = mirrored, seed, batch_size
+
+    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> float32 [B, C].
+
+        Raises:
+            InputError: if the file does not take these clips, or gives another number of scores than its JSON names
+                classes.
+        """
+        count, crops, segments, side = clips.shape[:4]
+        pixels = self.file.pixels(clips.reshape(-1, side, side, 3))
+        inputs = [pixels.reshape(-1, segments * 3, side, side)]
+        usage = self.file.usage
+        if usage["relations"] == "sampled":
+            drawn = drawn_relations(segments, usage["subsample_num"], self.seed, indices)
+            inputs.append(np.repeat(drawn, crops, axis=0))
+        logits = self.file(*inputs)  # [B*crops, C]
+        self.file.require_classes(logits)
+        return average_crops(logits.reshape(count, crops, -1), self.mirrored)
+
+
+class PairScorer:
+    """``protocol.Scorer`` for the two files of a stream; ``parts`` are its parts.
+
+    Args:
+        path, usage: of the file that makes features; its JSON names the other.
+        mirrored, batch_size: see ``ExportedScorer``.
+    """
+
+    def __init__(
+        self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None = None, batch_size: int = 1
+    ) -> None:
+        self.frame = ExportedFile(path, usage)
+        other = exported.other_path(path, usage)
+        self.head = ExportedFile(other, exported.read_usage(other))
+        self.mirrored, self.batch_size = mirrored, batch_size
+        self.parts = Parts(usage["num_segments"], self._features, self._scores)
+
+    def _features(self, frames: np.ndarray) -> np.ndarray:
+        return self.frame(self.frame.pixels(frames))
+
+    def _scores(self, features: np.ndarray) -> np.ndarray:
+        logits = self.head(features)
+        self.head.require_classes(logits)
+        return logits
+
+    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:  # noqa: ARG002
+        """As ``ExportedScorer``; all relations, so the indices are not used."""
+        count, crops, segments, side = clips.shape[:4]
+        features = self._features(clips.reshape(-1, side, side, 3))
+        logits = self._scores(features.reshape(count * crops, segments, -1))
+        return average_crops(logits.reshape(count, crops, -1), self.mirrored)

@@ -1,0 +1,178 @@
+"""The two files of a stream: the whole network's scores, one way to use them, and each of them the other's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from src.inference import export
+from src.inference.exported import pair_paths, read_usage, usage_path
+from src.inference.model import load_model
+from src.inference.samples import Samples
+from src.inference.streaming import Recognizer
+from src.ops import compat
+from src.tsn import prepare_for_inference
+from tests.helpers.clips import write_clip
+from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+
+# MindSpore 1.10 runs MINDIR files in graph mode only.
+pytestmark = [pytest.mark.usefixtures("compiled")] if compat.LEGACY else []
+
+FORMATS = ["MINDIR", "ONNX"]
+FRAMES = np.random.default_rng(0).integers(0, 256, (7, 40, 52, 3), dtype=np.uint8)
+
+
+def prepared(**changes):
+    network = seeing_network(small=True, **changes)
+    prepare_for_inference(network)
+    return network
+
+
+def write(folder, file_format, batch=0, samples=None, **changes):
+    """Exports a pair; returns the path of its first file, and what the export says of the difference."""
+    if not compat.EXPORTS_ANY_BATCH:
+        if file_format == "ONNX":
+            pytest.skip("the package writes no ONNX")
+        batch = batch or 2
+    path = folder / f"trn.{file_format.lower()}"
+    given = settings(relations="all", file_format=file_format, export_batch_size=batch, **changes)
+    difference = export.export_pair(prepared(**changes), given, CLASSES, path, samples)
+    return pair_paths(path)[0], difference
+
+
+def load(path):
+    return load_model(load_config(["--ckpt_file", str(path)]))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+@pytest.mark.parametrize("changes", [{}, {"batch": 3}, {"consensus_type": "TRN"}, {"consensus_type": "avg"}])
+def test_a_stream_has_the_scores_of_the_whole_network(tmp_path, file_format, changes):
+    path, difference = write(tmp_path, file_format, **changes)
+    network = prepared(**{key: value for key, value in changes.items() if key != "batch"})
+    assert difference["largest"] < 1e-5
+    expected, found = Recognizer(network, SIDE), Recognizer(load(path).parts("a stream"), SIDE)
+    scores = [(expected.push(frame), found.push(frame)) for frame in FRAMES]
+    assert [one is None for one, _ in scores] == [True, True] + [False] * 5
+    pairs = np.array([pair for pair in scores if pair[0] is not None])
+    np.testing.assert_allclose(pairs[:, 1], pairs[:, 0], rtol=1e-5, atol=1e-5)
+    assert np.ptp(pairs[:, 0], axis=0).max() > 1e-3  # frames count
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_pair_scores_clips_like_the_whole_network(tmp_path, file_format):
+    path, _ = write(tmp_path, file_format, batch=0)
+    clips = np.random.default_rng(1).integers(0, 256, (2, 5, 3, SIDE, SIDE, 3), dtype=np.uint8)
+    pixels = clips.astype(np.float32) - np.array([104, 117, 128], np.float32)
+    video = pixels.transpose(0, 1, 2, 5, 3, 4).reshape(10, 9, SIDE, SIDE)
+    expected = prepared()(Tensor(video)).asnumpy().reshape(2, 5, -1).mean(1)
+    np.testing.assert_allclose(load(path).score(clips, np.arange(2)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_the_jsons_say(tmp_path):
+    frame, _ = write(tmp_path, "MINDIR", batch=2)
+    head = frame.with_name("trn_head.mindir")
+    assert frame.name == "trn_frame.mindir"
+    about, other = read_usage(frame), read_usage(head)
+    assert (about["part"], other["part"]) == ("frame", "head")
+    assert about["other"] == {"file": head.name, "sha256": other["sha256"]}
+    assert other["other"] == {"file": frame.name, "sha256": about["sha256"]}
+    assert (about["input"]["name"], about["input"]["shape"]) == ("frame", [2, 3, SIDE, SIDE])
+    assert about["input"]["channel_means"] == [104, 117, 128]
+    assert other["input"] == {"name": "features", "dtype": "float32", "shape": [2, 3, 8]}
+    assert about["categories"] == other["categories"] == CLASSES
+    assert load(frame).measured()["other"] == about["other"]
+
+
+def test_an_8_bit_pair(tmp_path):
+    pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(3)
+    clips = rng.integers(0, 256, (12, 3, SIDE, SIDE, 3), dtype=np.uint8)
+    samples = Samples(clips[:8], clips[8:], {"clips": 8})
+    path, difference = write(tmp_path, "ONNX", samples=samples)
+    assert 0 < difference["relative"] < 0.05
+    about = read_usage(path)
+    assert (about["quantize"], about["calibration"], about["difference"]) == ("int8", {"clips": 8}, difference)
+    pixels = clips[8:].astype(np.float32) - np.array([104, 117, 128], np.float32)
+    expected = prepared()(Tensor(pixels.transpose(0, 1, 4, 2, 3).reshape(4, 9, SIDE, SIDE))).asnumpy()
+    found = load(path).score(clips[8:, None], np.arange(4))
+    assert np.abs(found - expected).max() == pytest.approx(difference["largest"], rel=1e-4)
+
+
+def refusal(path):
+    with pytest.raises(InputError) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_wrong_one_of_the_two(tmp_path):
+    frame, _ = write(tmp_path, "MINDIR", batch=1)
+    head = frame.with_name("trn_head.mindir")
+    assert refusal(head) == f"{head}: takes features; give the other file of the pair, trn_frame.mindir"
+
+
+def test_the_other_one_is_missing_or_of_another_export(tmp_path):
+    frame, _ = write(tmp_path, "MINDIR", batch=1)
+    head = frame.with_name("trn_head.mindir")
+    content = head.read_bytes()
+    head.write_bytes(content + b"x")
+    assert refusal(frame).startswith(f"{head}: of another export than trn_frame.mindir (another sha256)")
+    head.unlink()
+    assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it, the two are one network"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("part", "tail", 'part "tail", expected frame or head'),
+        ("other", None, "other {}, expected file and sha256"),
+        ("other", {"file": "../trn_head.mindir", "sha256": "1"}, 'other {"file": "../trn_head'),
+        ("other", {"file": "trn_head.mindir"}, 'other {"file": "trn_head.mindir"}, expected'),
+    ],
+)
+def test_a_json_that_was_edited(tmp_path, key, value, said):
+    frame, _ = write(tmp_path, "MINDIR", batch=1)
+    about = json.loads(usage_path(frame).read_text())
+    usage_path(frame).write_text(json.dumps({**about, key: value}))
+    assert refusal(frame).startswith(f"{usage_path(frame)}: {said}")
+
+
+def test_a_file_of_whole_clips_has_no_parts(tmp_path):
+    given = settings(relations="all", file_format="MINDIR", export_batch_size=1)
+    export.export_network(prepared(), given, CLASSES, tmp_path / "trn.mindir")
+    with pytest.raises(InputError, match=r"--stream: needs a checkpoint .*--streaming true, such as trn_frame.mindir"):
+        load(tmp_path / "trn.mindir").parts("--stream")
+
+
+def test_a_stream_of_onnx_files_needs_no_mindspore(tmp_path):
+    path, _ = write(tmp_path, "ONNX")
+    code = (
+        "import sys, numpy as np\n"
+        "from model_utils.config import load_config\n"
+        "from src.inference.model import load_model\n"
+        "from src.inference.streaming import Recognizer\n"
+        "model = load_model(load_config(['--ckpt_file', sys.argv[1]]))\n"
+        "recognizer = Recognizer(model.parts('a stream'), model.image_size)\n"
+        "print([recognizer.push(np.zeros((40, 40, 3), np.uint8)) is None for _ in range(3)])\n"
+        "assert 'mindspore' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "[True, True, False]"), done.stderr
+
+
+def test_infer_on_onnx_needs_no_mindspore(tmp_path):
+    """Its import takes longer than the answer."""
+    path, _ = write(tmp_path, "ONNX")
+    write_clip(tmp_path / "clip", 6)
+    code = "import sys, infer; infer.main(); assert 'mindspore' not in sys.modules"
+    for options in ([], ["--stream"], ["--window", "1"]):
+        command = [sys.executable, "-c", code, "--model", str(path), "--source", str(tmp_path / "clip"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,199 @@
+"""8-bit ONNX: which layers become 8-bit, what they are calibrated on, and what the JSON says about the result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from model_utils.errors import InputError
+from src.inference import export
+from src.inference.exported import load_exported, read_usage
+from src.inference.quantise import quantised_nodes
+from src.inference.samples import COMPARED, Samples, batches_of, read_samples
+from src.tsn import prepare_for_inference
+from tests.helpers.clips import write_clip
+from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def config(**changes):
+    keys = {"relations": "all", "file_format": "ONNX", "export_batch_size": 0, "quantize": "int8", "seed": 0}
+    return settings(**{**keys, **changes})
+
+
+def prepared():
+    network = seeing_network(small=True)
+    prepare_for_inference(network)
+    return network
+
+
+def draw_samples(calibration=12, compared=6):
+    rng = np.random.default_rng(3)
+    clips = rng.integers(0, 256, (calibration + compared, 3, SIDE, SIDE, 3), dtype=np.uint8)
+    return Samples(clips[:calibration], clips[calibration:], {"list_file": "list.txt", "clips": calibration, "seed": 0})
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The same network in 32 and in 8 bits: paths, the network, the samples, the difference that the export gave."""
+    folder, network, samples = tmp_path_factory.mktemp("quantised"), prepared(), draw_samples()
+    export.export_network(prepared(), config(), CLASSES, folder / "fp32.onnx")
+    difference = export.export_network(network, config(), CLASSES, folder / "int8.onnx", samples)
+    return folder, network, samples, difference
+
+
+def video(clips):
+    pixels = clips.astype(np.float32) - np.array([104, 117, 128], np.float32)
+    return pixels.transpose(0, 1, 4, 2, 3).reshape(-1, 9, SIDE, SIDE)
+
+
+def test_the_json_says_what_was_done_and_how_far_off_it_is(files):
+    folder, network, samples, difference = files
+    about = read_usage(folder / "int8.onnx")
+    assert about["quantize"] == "int8"
+    assert about["calibration"] == {"list_file": "list.txt", "clips": 12, "seed": 0}
+    assert about["difference"] == difference
+    assert read_usage(folder / "fp32.onnx")["quantize"] == "none"
+
+    expected = network(Tensor(video(samples.compared))).asnumpy()
+    found = load_exported(folder / "int8.onnx")([video(samples.compared)])
+    assert difference["clips"] == 6
+    assert difference["largest"] == pytest.approx(max(abs(float(x)) for x in (found - expected).ravel()), rel=1e-4)
+    spread = np.sqrt(np.mean((expected - expected.mean(1, keepdims=True)) ** 2))
+    assert difference["relative"] == pytest.approx(np.sqrt(np.mean((found - expected) ** 2)) / spread, rel=1e-4)
+    assert difference["same_class"] == sum(found.argmax(1) == expected.argmax(1))
+    assert 0 < difference["relative"] < 0.05
+
+
+def test_what_is_quantised(files):
+    folder, network, _, _ = files
+    model = onnx.load(folder / "int8.onnx")
+    assert model.opset_import[0].version >= 13
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    kinds = {name: onnx.numpy_helper.to_array(tensor).dtype for name, tensor in tensors.items()}
+    scales = {
+        node.input[0]: tensors[node.input[1]]
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors
+    }
+    eight_bit = {name.removesuffix("_quantized") for name, kind in kinds.items() if kind == np.int8}
+    convolutions = {p.name for p in network.base_model.get_parameters() if p.name.endswith("conv.weight")}
+    assert convolutions
+    assert all(any(name.startswith(part) for part in eight_bit) for name in convolutions)
+    for name, scale in scales.items():
+        weight = onnx.numpy_helper.to_array(tensors[name])
+        assert np.abs(weight.astype(int)).max() <= 64 or weight.dtype != np.int8  # 7 bits
+        if weight.dtype == np.int8 and weight.ndim == 4:
+            assert list(scale.dims) == [len(weight)]  # a scale for each channel
+    # The last product of the head keeps its weights as they are.
+    last = network.consensus.last.asnumpy()
+    assert any(np.array_equal(onnx.numpy_helper.to_array(t), last) for t in model.graph.initializer)
+    assert not any(
+        np.array_equal(onnx.numpy_helper.to_array(t), network.consensus.first.asnumpy())
+        for t in model.graph.initializer
+    )
+
+
+def graph(*nodes, constants=()):
+    zeros = [onnx.numpy_helper.from_array(np.zeros((1, 1), np.float32), name) for name in constants]
+    made = [onnx.helper.make_node(kind, inputs, [output], name=output) for kind, output, *inputs in nodes]
+    return onnx.helper.make_graph(made, "graph", [], [], zeros)
+
+
+def test_products_that_no_other_follows_stay():
+    made = graph(
+        ("Conv", "conv", "x", "w1"),
+        ("Relu", "relu", "conv"),
+        ("Gemm", "fc", "relu", "w2"),
+        ("Relu", "later", "mean"),  # of what is not 8-bit
+        ("MatMul", "sums", "one_hot", "fc"),  # its constant comes first: picks rows
+        ("MatMul", "last", "sums", "w3"),
+        ("MatMul", "also_last", "fc", "w4"),
+        ("Add", "logits", "last", "also_last"),
+        constants=("w1", "w2", "w3", "w4", "one_hot"),
+    )
+    assert quantised_nodes(made) == ["conv", "relu", "fc"]
+
+
+def test_a_join_is_8_bit_only_if_all_that_it_joins_is():
+    made = graph(
+        ("Conv", "a", "x", "w"),
+        ("Sigmoid", "b", "a"),
+        ("Concat", "mixed", "a", "b"),
+        ("MaxPool", "pool", "a"),
+        ("Concat", "whole", "a", "pool"),
+        constants=("w",),
+    )
+    assert quantised_nodes(made) == ["a", "pool", "whole"]
+
+
+@pytest.mark.parametrize(("relations", "batch"), [("all", 4), ("sampled", 0), ("sampled", 2)])
+def test_fixed_batches_and_drawn_relations(tmp_path, relations, batch):
+    given = config(relations=relations, export_batch_size=batch)
+    difference = export.export_network(prepared(), given, CLASSES, tmp_path / "trn.onnx", draw_samples(5, 3))
+    assert 0 < difference["relative"] < 0.05
+    assert difference["clips"] == 3
+
+
+def test_batches_are_filled_up_from_the_beginning():
+    rows = [[array.tolist() for array in batch] for batch in batches_of([np.arange(5), np.arange(5) * 10], 2)]
+    assert rows == [[[0, 1], [0, 10]], [[2, 3], [20, 30]], [[4, 0], [40, 0]]]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("dataset")
+    for index in range(5):
+        write_clip(root / "20bn-jester-v1" / f"clip{index}", 4, 40, 48, seed=index)
+    (root / "train_videofolder.txt").write_text("".join(f"clip{index} 4 {index % 3}\n" for index in range(5)))
+    return root
+
+
+def read(dataset, **changes):
+    keys = {"dataset_root": str(dataset), "images_dir_name": "20bn-jester-v1", "calibration_clips": 3}
+    keys["train_list_file_name"] = "train_videofolder.txt"
+    return read_samples(config(**{**keys, **changes}), 3)
+
+
+def test_calibration_clips_are_drawn_by_seed(dataset):
+    first, again, other = read(dataset), read(dataset), read(dataset, seed=1)
+    assert first.about == {"list_file": "train_videofolder.txt", "clips": 3, "seed": 0}
+    assert (first.calibration.shape, first.compared.shape) == ((3, 3, SIDE, SIDE, 3), (2, 3, SIDE, SIDE, 3))
+    assert np.array_equal(first.calibration, again.calibration)
+    assert not np.array_equal(first.calibration, other.calibration)
+    seen = {clip.tobytes() for clip in (*first.calibration, *first.compared)}
+    assert len(seen) == 5  # none is compared that was calibrated on
+
+
+def test_a_list_with_no_more_clips_is_compared_on_the_same(dataset):
+    samples = read(dataset, calibration_clips=99)
+    assert samples.about["clips"] == 5
+    assert np.array_equal(samples.compared, samples.calibration[:COMPARED])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset_root": "nowhere"}, "nowhere/train_videofolder.txt"),
+        ({"images_dir_name": "elsewhere"}, "elsewhere/clip.: clip folder is missing"),
+    ],
+)
+def test_no_clips_to_calibrate_on(dataset, changes, message):
+    with pytest.raises(InputError, match=message):
+        read(dataset, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file_format": "MINDIR"}, "quantize int8: goes with file_format ONNX, but it is MINDIR"),
+        ({"quantize": "none", "streaming": True, "file_format": "AIR"}, "streaming true: goes with file_format MINDIR"),
+        ({"quantize": "none", "streaming": True, "relations": "sampled"}, "streaming true: goes with relations all"),
+    ],
+)
+def test_keys_that_do_not_go_together(changes, message):
+    with pytest.raises(InputError, match=message):
+        export.check_formats(config(**{"streaming": False, **changes}))
