@@ -1,0 +1,129 @@
+"""What the page of ``demo.py`` answers to a video: top five, timeline, gestures, explanation, the video drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from model_utils.errors import InputError
+from src.data.video import Frames, Span, VideoFile
+from src.inference import timeline
+from src.inference.model import Model
+from src.transforms import scale_shorter_side
+
+if TYPE_CHECKING:
+    from src.inference.streaming import EventDetector, Recognizer
+
+LONGEST = 120.0  # seconds; the answer is one page
+DRAWN_SIDE = 320  # pixels, of the shorter side of the annotated video
+VIDEO_TYPE = "webm"  # every browser plays it
+
+
+@dataclass(frozen=True)
+class VideoAnswer:
+    """Everything about one video.
+
+    ``top`` are the likeliest classes of the whole, ``windows`` that of each window. ``gestures`` and ``explanation``, a
+    PNG, are None for an exported model. ``drawn`` is a WebM file, ``warning`` what of the video cannot be read.
+    """
+
+    num_frames: int
+    seconds: float
+    top: list[dict[str, Any]]
+    windows: list[Span]
+    gestures: list[Span] | None
+    explanation: bytes | None
+    drawn: bytes
+    warning: str
+
+
+def answer_video(
+    path: Path,
+    name: str,
+    model: Model,
+    stream_state: tuple[Recognizer, EventDetector] | None,
+    run: Callable[..., Any],
+) -> VideoAnswer:
+    """Recognises an uploaded video.
+
+    Args:
+        path: the file.
+        name: what messages call it.
+        stream_state: for this video alone; None for a model that cannot look at a stream.
+        run: calls the network, see ``CameraStream``: call by call, so that others get their turn in between.
+
+    Raises:
+        InputError: if the file is no video, or too long a one.
+    """
+    source = VideoFile(path)
+    source.name, source.warning = name, source.warning.replace(source.name, name)
+    if source.duration > LONGEST:
+        raise InputError(f"{name}: {source.duration:.0f} s, expected at most {LONGEST:.0f} s; infer.py takes longer ones")
+    model = replace(model, score=lambda clips, indices, score=model.score: run(score, clips, indices))
+    clip = timeline.read_clip(source, model.num_segments, source.duration)
+    top = model.top(model.clip_logits(clip.frames))
+    windows = timeline.window_times(source, timeline.WINDOW, timeline.WINDOW / 2)
+    spans = list(timeline.recognise_windows(model, source, windows)) if len(windows) > 1 else []
+    label = model.categories.index(top[0]["label"])
+    return VideoAnswer(
+        source.num_frames,
+        source.duration,
+        top,
+        spans,
+        _gestures(source, *stream_state, run) if stream_state else None,
+        run(_explanation, model, clip, label) if model.network else None,
+        _drawn(source, spans or [Span(0.0, source.duration, **top[0])], model.categories),
+        source.warning,
+    )
+
+
+def _gestures(
+    source: VideoFile, recognizer: Recognizer, detector: EventDetector, run: Callable[..., Any]
+) -> list[Span]:
+    """The gestures as ``infer.py --stream`` finds them."""
+    from src.inference.streaming import stream
+
+    moments = stream(recognizer, detector, source, realtime=False)
+    ended = []
+    while (moment := run(next, moments, None)) is not None:
+        ended += [change for change in moment.changes if change.end is not None]
+        seconds = moment.seconds
+    return ended + [change for change in detector.finish(seconds) if change.end is not None]
+
+
+def _explanation(model: Model, clip: timeline.Clip, label: int) -> bytes:
+    from src.evaluation.plots import png_bytes
+    from src.inference.explain import explain_frames
+    from src.inference.explanation_picture import draw_explanation
+
+    scales = explain_frames(model.inner_network("explanation"), clip.frames, model.image_size)
+    return png_bytes(draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times))
+
+
+class _Smaller:
+    """A video whose frames are scaled down for a page."""
+
+    def __init__(self, source: VideoFile) -> None:
+        self.source = source
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def frames(self, wanted: Any = None) -> Frames:
+        for index, frame in self.source.frames(wanted):
+            small = min(frame.shape[:2]) <= DRAWN_SIDE
+            yield index, frame if small else scale_shorter_side([frame], DRAWN_SIDE)[0]
+
+
+def _drawn(source: VideoFile, spans: list[Span], categories: list[str]) -> bytes:
+    from src.inference import drawing
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"drawn.{VIDEO_TYPE}"
+        smaller: Any = _Smaller(source)
+        shown = drawing.nearest(spans) if len(spans) > 1 else spans
+        drawing.write_video(str(path), smaller, shown, categories)
+        return path.read_bytes()
