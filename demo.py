@@ -52,14 +52,14 @@ class DemoSettings(Config):
 def show(config: DemoSettings) -> None:
     from src.inference.demo_page import Demo, NetworkThread, serve, upload_folder
 
-    with upload_folder():
+    with upload_folder() as uploads:
         try:
             import gradio  # noqa: F401
         except ImportError:
             raise InputError("Gradio is not installed: scripts/run_demo.sh makes an environment with it") from None
         run = NetworkThread()
         model, new_stream = run(prepare, config)
-        serve(Demo(model, new_stream, run), config.port)
+        serve(Demo(model, new_stream, run, uploads), config.port)
 
 
 def prepare(config: DemoSettings) -> tuple:
@@ -67,11 +67,15 @@ def prepare(config: DemoSettings) -> tuple:
     from model_utils.device_adapter import start_device
     from src.inference.model import load_model
 
+    if "test_crops" not in config.given:
+        config.test_crops = 1  # as in a stream and in an explanation, and ten times as fast
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)
     if model.network is None:
         return model, None
+    if config.relations != "all":
+        raise InputError("--relations: a page with a checkpoint goes with --relations all")
     from src.inference.streaming import Recognizer, build_detector
 
     recognizer = Recognizer(model.network, model.image_size)

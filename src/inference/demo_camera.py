@@ -38,6 +38,7 @@ class CameraStream:
         self.began, self.clock = clock, -np.inf
         self.probabilities: np.ndarray | None = None
         self.ended: deque[Span] = deque(maxlen=EVENTS_KEPT)
+        self.first_shown = self.shown = 0
         self.arrived = self.looked_at = 0
         self.delay: float | None = None
 
@@ -51,25 +52,28 @@ class CameraStream:
         """The gestures of the stream, of many the last ones; one that is not over has no end."""
         return [*self.ended, *filter(None, [self.detector.current])]
 
-    def push(self, frame: np.ndarray, clock: float, shown: float | None = None) -> None:
+    def push(self, frame: np.ndarray, clock: float, shown: int = 0, answered: float | None = None) -> None:
         """Takes the next frame to arrive.
 
         Args:
             frame: uint8 [height, width, 3] BGR.
             clock: when the page took it, in seconds of its clock.
-            shown: the ``clock`` of the frame whose answer the page showed at that time.
+            shown: number of frames that the camera had shown by then.
+            answered: the ``clock`` of the frame whose answer was on the page then.
 
         Raises:
             InputError: if the scores are NaN or infinite.
         """
         if not self.arrived or abs(clock - self.clock) > PAUSE:
             self._begin(clock)
+            self.first_shown = shown - 1
         elif clock <= self.clock:  # overtaken by a later frame
             return
-        if shown is not None and self.began <= shown <= self.clock:
-            self.delay = clock - shown
+        if answered is not None and self.began <= answered <= self.clock:
+            self.delay = clock - answered
         self.clock = clock
         self.arrived += 1
+        self.shown = max(shown - self.first_shown, self.arrived)  # not every browser counts
         due = self.recognizer.due
         moment = self.run(look, self.recognizer, self.detector, frame, self.seconds, "camera")
         self.looked_at += self.recognizer.due != due

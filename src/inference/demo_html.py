@@ -21,9 +21,10 @@ TEMPLATE = "demo.html.j2"
 LIVE_TIMELINE = 30.0  # seconds
 
 CSS = """
-.trn h2 { overflow-wrap: anywhere; margin: 0 0 4px; } .trn h3 { margin: 18px 0 6px; } .trn .quiet { color: #5c6470; }
-.trn table { border-collapse: collapse; width: 100%; margin: 0; } .trn tr { border: 0; background: none; }
-.trn td, .trn th { padding: 3px 10px 3px 0; border: 0; text-align: left; overflow-wrap: anywhere; }
+.trn h2 { overflow-wrap: anywhere; margin: 0 0 4px; } .trn h3 { margin: 18px 0 6px; } .trn .quiet { opacity: 0.7; } .trn summary { cursor: pointer; }
+.trn table { border: 0 !important; border-collapse: collapse; width: 100%; margin: 0; }
+.trn tr, .trn td, .trn th { border: 0 !important; background: none !important; }
+.trn td, .trn th { padding: 3px 10px 3px 0 !important; text-align: left; overflow-wrap: anywhere; }
 .trn .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .trn .bar { width: 45%; } .trn .bar i { display: block; height: 14px; border-radius: 3px; min-width: 1px; }
 .trn .key { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; }
@@ -72,14 +73,12 @@ class Pages:
             video=base64.b64encode(answer.drawn).decode(),
         )
 
-    def camera(self, camera: CameraStream, sent: int) -> str:
-        """The state of a stream; ``sent`` is the number of frames that the page has taken for it."""
+    def camera(self, camera: CameraStream) -> str:
+        """The state of a stream."""
         top = []
         if camera.probabilities is not None:
             best = camera.probabilities.argsort()[::-1][:TOP]
             top = [{"label": self.categories[i], "probability": float(camera.probabilities[i])} for i in best]
         begin = max(camera.seconds - LIVE_TIMELINE, 0.0)
         recent = [span for span in camera.events if span.end is None or span.end > begin]
-        return self._render(
-            "camera", camera=camera, sent=max(sent, camera.arrived), top=top, begin=begin, recent=recent
-        )
+        return self._render("camera", camera=camera, top=top, begin=begin, recent=recent)

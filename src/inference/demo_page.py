@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,19 +24,20 @@ from src.inference.model import Model
 
 HOST = "127.0.0.1"
 LARGEST_UPLOAD = 64  # MiB
-FRAME_INTERVAL = 0.1  # seconds, between the frames that the page takes
+FRAME_INTERVAL = 0.08  # seconds, between the frames that the page takes
 CAMERA_SIZE = {"width": {"ideal": 320}, "height": {"ideal": 240}}  # more pixels help no network of 224
 VISITORS = 20  # whose cameras run at the same time
 FORGOTTEN = 3600  # seconds after which an idle visitor's state, or an upload without an answer, is deleted
 # The browser refuses whatever is not on this server.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
-# Adds to each frame the page's clock, how many frames it has taken, and which answer it shows at that time.
-CLOCK = """(image, clock, sent, shown, state) => {
-    window.trnSent = (window.trnSent || 0) + 1;
+# The page's clock in seconds, how many frames its camera has shown, and the clock of the answer on the page.
+CLOCK = """() => {
+    const video = document.querySelector('video[data-testid=webcam-video]');
     const answer = document.querySelector('.trn-live');
-    const now = performance.now() / 1000;
-    return [image, now, window.trnSent, answer ? Number(answer.dataset.clock) : null, state];
+    const frames = video && video.getVideoPlaybackQuality ? video.getVideoPlaybackQuality().totalVideoFrames : 0;
+    return [performance.now() / 1000, frames, answer ? Number(answer.dataset.clock) : -1];
 }"""
+CLOCK_INTERVAL = 0.04  # seconds
 
 
 class NetworkThread:
@@ -57,10 +57,13 @@ class Demo:
         model: the model of all visitors.
         new_stream: makes a recogniser and a detector for one visitor; None for a model that cannot look at a stream.
         run: calls the network, see ``NetworkThread``.
+        uploads: the folder in which each upload lies in a folder of its own.
     """
 
-    def __init__(self, model: Model, new_stream: Callable[[], tuple] | None, run: Callable[..., Any]) -> None:
-        self.model, self.new_stream, self.run = model, new_stream, run
+    def __init__(
+        self, model: Model, new_stream: Callable[[], tuple] | None, run: Callable[..., Any], uploads: Path
+    ) -> None:
+        self.model, self.new_stream, self.run, self.uploads = model, new_stream, run, uploads
         self.pages = Pages(model.categories)
 
     def on_video(self, path: str | None) -> tuple[str, None]:
@@ -69,26 +72,51 @@ class Demo:
             return "", None
         name = printable(Path(path).name)
         try:
-            state = self.new_stream() if self.new_stream else None
-            return self.pages.video(name, answer_video(Path(path), name, self.model, state, self.run)), None
+            with _taken_out(Path(path), self.uploads) as file:
+                state = self.new_stream() if self.new_stream else None
+                return self.pages.video(name, answer_video(file, name, self.model, state, self.run)), None
         except InputError as error:
             return self.pages.message(str(error)), None
-        finally:
-            shutil.rmtree(Path(path).parent, ignore_errors=True)
 
     def on_frame(
-        self, image: np.ndarray | None, clock: float, sent: float, shown: float | None, camera: CameraStream | None
+        self,
+        image: np.ndarray | None,
+        clock: float | None,
+        shown_frames: float | None,
+        answered: float | None,
+        camera: CameraStream | None,
     ) -> tuple[str, CameraStream | None]:
-        """The answer to a camera's frame, uint8 [height, width, 3] RGB, and the visitor's state."""
+        """The answer to a camera's frame, uint8 [height, width, 3] RGB, and the visitor's state; rest see ``CLOCK``."""
         if self.new_stream is None:
             return self.pages.message("The camera needs a checkpoint (.ckpt); an exported file gives scores only."), None
         camera = camera or CameraStream(*self.new_stream(), self.run)
-        if image is not None:
+        if image is not None and clock is not None:
             try:
-                camera.push(np.ascontiguousarray(image[..., ::-1]), clock, shown)
+                camera.push(np.ascontiguousarray(image[..., ::-1]), clock, int(shown_frames or 0), answered)
             except InputError as error:
                 return self.pages.message(str(error)), None
-        return self.pages.camera(camera, int(sent)), camera
+        return self.pages.camera(camera), camera
+
+
+@contextlib.contextmanager
+def _taken_out(path: Path, uploads: Path) -> Iterator[Path]:
+    """Moves an upload where no other visitor's upload of the same content, which has the same path, meets it.
+
+    All that Gradio keeps of the upload is deleted at the end: the file, its folder, an empty file it makes besides.
+    """
+    with tempfile.TemporaryDirectory(dir=uploads) as folder:
+        own = Path(folder) / f"upload{path.suffix}"
+        try:
+            os.rename(path, own)
+        except FileNotFoundError:
+            name = printable(path.name)
+            raise InputError(f"{name}: deleted with the same file of another visitor; upload it again") from None
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        for entry in uploads.iterdir():
+            if entry.is_file() and not entry.stat().st_size:
+                entry.unlink(missing_ok=True)
+        yield own
 
 
 def build_page(demo: Demo) -> Any:
@@ -108,13 +136,13 @@ def build_page(demo: Demo) -> Any:
                 label="Your camera, not mirrored", sources=["webcam"], streaming=True, webcam_options=options
             )
             live = gr.HTML(padding=False)
-            hidden = [gr.Number(visible=False) for _ in range(3)]
+            clock = [gr.Number(visible="hidden") for _ in range(3)]
             state = gr.State(None, time_to_live=FORGOTTEN)
+            gr.Timer(CLOCK_INTERVAL).tick(None, None, clock, js=CLOCK, show_progress="hidden")
             image.stream(
                 demo.on_frame,
-                [image, *hidden, state],
+                [image, *clock, state],
                 [live, state],
-                js=CLOCK,
                 stream_every=FRAME_INTERVAL,
                 concurrency_limit=VISITORS,
                 show_progress="hidden",
