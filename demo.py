@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 from pathlib import Path
 from typing import cast
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
-from model_utils.stop_signals import ctrl_c_at_once
+from model_utils.stop_signals import Stopped, ctrl_c_at_once
 from model_utils.util import run_main
 
 # MindSpore and Gradio take seconds to import, and --help and a misspelt key need neither: functions import what they use.
@@ -33,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="trained model: .ckpt, or .mindir or .onnx with its .json beside it; another name of --ckpt_file",
     )
+    options.add_argument(
+        "--window", type=_seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+    )
     options.add_argument("--port", type=_port, default=PORT, metavar="N", help=f"of the page (default {PORT})")
 
 
@@ -43,14 +47,23 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected a number from 1 to 65535")
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float("inf"):
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
+
+
 class DemoSettings(Config):
     """The keys of the YAML and the options that this program adds."""
 
+    window: float | None
     port: int
 
 
 def show(config: DemoSettings) -> None:
     from src.inference.demo_page import Demo, NetworkThread, serve, upload_folder
+    from src.inference.timeline import WINDOW
 
     with upload_folder() as uploads:
         try:
@@ -59,7 +72,7 @@ def show(config: DemoSettings) -> None:
             raise InputError("Gradio is not installed: scripts/run_demo.sh makes an environment with it") from None
         run = NetworkThread()
         model, new_stream = run(prepare, config)
-        serve(Demo(model, new_stream, run, uploads), config.port)
+        serve(Demo(model, new_stream, run, uploads, config.window or WINDOW), config.port)
 
 
 def prepare(config: DemoSettings) -> tuple:
@@ -76,15 +89,20 @@ def prepare(config: DemoSettings) -> tuple:
         return model, None
     if config.relations != "all":
         raise InputError("--relations: a page with a checkpoint goes with --relations all")
-    from src.inference.streaming import Recognizer, build_detector
+    from src.inference.streaming import WINDOW, Recognizer, build_detector
 
-    recognizer = Recognizer(model.network, model.image_size)
+    recognizer = Recognizer(model.network, model.image_size, config.window or WINDOW)
     build_detector(config, model.categories)  # thresholds that do not go together show now
     return model, lambda: (recognizer.for_another_stream(), build_detector(config, model.categories))
 
 
+def _stop(number: int, _: object) -> None:
+    raise Stopped(number, "stopped")
+
+
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
+    signal.signal(signal.SIGTERM, _stop)  # else uploads would stay
     with ctrl_c_at_once():
         show(cast("DemoSettings", config))
 

@@ -135,6 +135,18 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             {"DEVICE_TARGET": "CPU"},
             ["eval_streams.py", "--device_target", "CPU", *VIDEOS, *CKPT],
         ),
+        (
+            "run_demo.sh",
+            ["net.ckpt", "--port", "7861"],
+            {},
+            ["demo.py", "--device_target", "CPU", "--model", "net.ckpt", "--port", "7861"],
+        ),
+        (
+            "run_demo.sh",
+            ["net.ckpt"],
+            {"DEVICE_TARGET": "GPU"},
+            ["demo.py", "--device_target", "GPU", "--model", "net.ckpt"],
+        ),
         ("unpack_jester_dataset.sh", ["my data", "x y"], {}, ["src/data/unpack_jester_dataset.py", "my data", "x y"]),
         (
             "preprocess_jester_dataset.sh",
@@ -276,6 +288,7 @@ WORKING = {
     "make_synthetic_streams.sh": ["target"],
     "preprocess_jester_dataset.sh": ["my data"],
     "quickstart.sh": [],
+    "run_demo.sh": ["net.ckpt"],
     "run_distributed_train_gpu.sh": ["my data", ""],
     "run_eval_gpu.sh": ["my data", "net.ckpt"],
     "run_export_gpu.sh": ["my data", "net.ckpt"],
@@ -290,6 +303,7 @@ PROGRAM = {
     "make_synthetic_jester.sh": "synthetic_jester.py",
     "make_synthetic_streams.sh": "synthetic_streams.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
+    "run_demo.sh": "demo.py",
     "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
     "run_eval_gpu.sh": "eval.py",
     "run_export_gpu.sh": "export.py",

@@ -11,7 +11,6 @@ import jinja2
 
 from src.evaluation.stream_page import class_colours
 from src.inference.model import TOP
-from src.inference.timeline import WINDOW
 
 if TYPE_CHECKING:
     from src.inference.demo_camera import CameraStream
@@ -67,7 +66,6 @@ class Pages:
             "video",
             name=name,
             answer=answer,
-            window=WINDOW,
             nearest=nearest(answer.windows) if answer.windows else [],
             picture=base64.b64encode(answer.explanation or b"").decode(),
             video=base64.b64encode(answer.drawn).decode(),

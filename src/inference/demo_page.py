@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from src.inference.demo_camera import CameraStream
 from src.inference.demo_html import CSS, Pages
 from src.inference.demo_video import LONGEST, answer_video
 from src.inference.model import Model
+from src.inference.timeline import WINDOW
 
 HOST = "127.0.0.1"
 LARGEST_UPLOAD = 64  # MiB
@@ -58,12 +60,18 @@ class Demo:
         new_stream: makes a recogniser and a detector for one visitor; None for a model that cannot look at a stream.
         run: calls the network, see ``NetworkThread``.
         uploads: the folder in which each upload lies in a folder of its own.
+        window: seconds that one recognition looks back on.
     """
 
     def __init__(
-        self, model: Model, new_stream: Callable[[], tuple] | None, run: Callable[..., Any], uploads: Path
+        self,
+        model: Model,
+        new_stream: Callable[[], tuple] | None,
+        run: Callable[..., Any],
+        uploads: Path,
+        window: float = WINDOW,
     ) -> None:
-        self.model, self.new_stream, self.run, self.uploads = model, new_stream, run, uploads
+        self.model, self.new_stream, self.run, self.uploads, self.window = model, new_stream, run, uploads, window
         self.pages = Pages(model.categories)
 
     def on_video(self, path: str | None) -> tuple[str, None]:
@@ -74,7 +82,8 @@ class Demo:
         try:
             with _taken_out(Path(path), self.uploads) as file:
                 state = self.new_stream() if self.new_stream else None
-                return self.pages.video(name, answer_video(file, name, self.model, state, self.run)), None
+                answer = answer_video(file, name, self.model, self.window, state, self.run)
+                return self.pages.video(name, answer), None
         except InputError as error:
             return self.pages.message(str(error)), None
 
@@ -130,12 +139,14 @@ def build_page(demo: Demo) -> Any:
             file = gr.File(label=f"Video file, {limits}", height=130)
             answer = gr.HTML(padding=False)
             file.upload(demo.on_video, file, [answer, file], concurrency_limit=2, api_visibility="private")
-        with gr.Tab("Camera"), gr.Row():
+        with gr.Tab("Camera"):
+            gr.Markdown("Open the camera, allow it in the browser, then press *Record*. No frame is written to a disk.")
             options = gr.WebcamOptions(mirror=False, constraints={"video": CAMERA_SIZE})
-            image = gr.Image(
-                label="Your camera, not mirrored", sources=["webcam"], streaming=True, webcam_options=options
-            )
-            live = gr.HTML(padding=False)
+            with gr.Row():
+                image = gr.Image(
+                    label="Your camera, not mirrored", sources=["webcam"], streaming=True, webcam_options=options
+                )
+                live = gr.HTML(padding=False)
             clock = [gr.Number(visible="hidden") for _ in range(3)]
             state = gr.State(None, time_to_live=FORGOTTEN)
             gr.Timer(CLOCK_INTERVAL).tick(None, None, clock, js=CLOCK, show_progress="hidden")
@@ -160,7 +171,7 @@ def upload_folder() -> Iterator[Path]:
 
 
 def serve(demo: Demo, port: int) -> None:
-    """Serves the page on the loopback interface until Ctrl-C.
+    """Serves the page on the loopback interface until an exception, such as Ctrl-C.
 
     Raises:
         InputError: if the port is taken.
@@ -189,7 +200,10 @@ def serve(demo: Demo, port: int) -> None:
     except OSError:
         raise InputError(f"--port {port}: taken by another program; choose another number") from None
     print(f"{address} shows the page on this machine; Ctrl-C ends it", flush=True)
-    page.block_thread()
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
 
 
 def _policy_middleware() -> Any:

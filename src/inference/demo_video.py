@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from src.inference.streaming import EventDetector, Recognizer
 
 LONGEST = 120.0  # seconds; the answer is one page
-DRAWN_SIDE = 320  # pixels, of the shorter side of the annotated video
+DRAWN_SIDE, WIDEST = 320, 4  # pixels of the shorter side of the annotated video; the longer as a multiple of it
 VIDEO_TYPE = "webm"  # every browser plays it
 
 
@@ -32,6 +32,7 @@ class VideoAnswer:
 
     num_frames: int
     seconds: float
+    window: float
     top: list[dict[str, Any]]
     windows: list[Span]
     gestures: list[Span] | None
@@ -44,6 +45,7 @@ def answer_video(
     path: Path,
     name: str,
     model: Model,
+    window: float,
     stream_state: tuple[Recognizer, EventDetector] | None,
     run: Callable[..., Any],
 ) -> VideoAnswer:
@@ -52,6 +54,7 @@ def answer_video(
     Args:
         path: the file.
         name: what messages call it.
+        window: seconds of each window.
         stream_state: for this video alone; None for a model that cannot look at a stream.
         run: calls the network, see ``CameraStream``: call by call, so that others get their turn in between.
 
@@ -65,12 +68,13 @@ def answer_video(
     model = replace(model, score=lambda clips, indices, score=model.score: run(score, clips, indices))
     clip = timeline.read_clip(source, model.num_segments, source.duration)
     top = model.top(model.clip_logits(clip.frames))
-    windows = timeline.window_times(source, timeline.WINDOW, timeline.WINDOW / 2)
+    windows = timeline.window_times(source, window, window / 2)
     spans = list(timeline.recognise_windows(model, source, windows)) if len(windows) > 1 else []
     label = model.categories.index(top[0]["label"])
     return VideoAnswer(
         source.num_frames,
         source.duration,
+        window,
         top,
         spans,
         _gestures(source, *stream_state, run) if stream_state else None,
@@ -103,8 +107,8 @@ def _explanation(model: Model, clip: timeline.Clip, label: int) -> bytes:
     return png_bytes(draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times))
 
 
-class _Smaller:
-    """A video whose frames are scaled down for a page."""
+class _ForPage:
+    """A video whose frames are scaled for a page, unless they are as narrow as no camera's."""
 
     def __init__(self, source: VideoFile) -> None:
         self.source = source
@@ -114,8 +118,8 @@ class _Smaller:
 
     def frames(self, wanted: Any = None) -> Frames:
         for index, frame in self.source.frames(wanted):
-            small = min(frame.shape[:2]) <= DRAWN_SIDE
-            yield index, frame if small else scale_shorter_side([frame], DRAWN_SIDE)[0]
+            shorter, longer = sorted(frame.shape[:2])
+            yield index, frame if longer > WIDEST * shorter else scale_shorter_side([frame], DRAWN_SIDE)[0]
 
 
 def _drawn(source: VideoFile, spans: list[Span], categories: list[str]) -> bytes:
@@ -123,7 +127,7 @@ def _drawn(source: VideoFile, spans: list[Span], categories: list[str]) -> bytes
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"drawn.{VIDEO_TYPE}"
-        smaller: Any = _Smaller(source)
+        scaled: Any = _ForPage(source)
         shown = drawing.nearest(spans) if len(spans) > 1 else spans
-        drawing.write_video(str(path), smaller, shown, categories)
+        drawing.write_video(str(path), scaled, shown, categories)
         return path.read_bytes()
