@@ -20,7 +20,8 @@ from model_utils.errors import InputError
 from model_utils.stop_signals import Stopped, ctrl_c_at_once
 from model_utils.util import run_main
 
-# MindSpore and Gradio take seconds to import, and --help and a misspelt key need neither: functions import what they use.
+# MindSpore and Gradio take seconds to import, and --help and a misspelt key need neither: functions import what they
+# use.
 
 PORT = 7860
 

@@ -20,7 +20,8 @@ TEMPLATE = "demo.html.j2"
 LIVE_TIMELINE = 30.0  # seconds
 
 CSS = """
-.trn h2 { overflow-wrap: anywhere; margin: 0 0 4px; } .trn h3 { margin: 18px 0 6px; } .trn .quiet { opacity: 0.7; } .trn summary { cursor: pointer; }
+.trn h2 { overflow-wrap: anywhere; margin: 0 0 4px; } .trn h3 { margin: 18px 0 6px; }
+.trn .quiet { opacity: 0.7; } .trn summary { cursor: pointer; }
 .trn table { border: 0 !important; border-collapse: collapse; width: 100%; margin: 0; }
 .trn tr, .trn td, .trn th { border: 0 !important; background: none !important; }
 .trn td, .trn th { padding: 3px 10px 3px 0 !important; text-align: left; overflow-wrap: anywhere; }

@@ -97,8 +97,12 @@ class Demo:
     ) -> tuple[str, CameraStream | None]:
         """The answer to a camera's frame, uint8 [height, width, 3] RGB, and the visitor's state; rest see ``CLOCK``."""
         if self.new_stream is None:
-            return self.pages.message("The camera needs a checkpoint (.ckpt); an exported file gives scores only."), None
-        camera = camera or CameraStream(*self.new_stream(), self.run)
+            return self.pages.message(
+                "The camera needs a checkpoint (.ckpt); an exported file gives scores only."
+            ), None
+        if camera is None:
+            recognizer, detector = self.new_stream()
+            camera = CameraStream(recognizer, detector, self.run)
         if image is not None and clock is not None:
             try:
                 camera.push(np.ascontiguousarray(image[..., ::-1]), clock, int(shown_frames or 0), answered)
@@ -133,7 +137,9 @@ def build_page(demo: Demo) -> Any:
     import gradio as gr
 
     with gr.Blocks(title=f"TRN: {demo.model.path.name}", analytics_enabled=False, delete_cache=(60, FORGOTTEN)) as page:
-        gr.Markdown(f"## {demo.model.path.name}\n{len(demo.model.categories)} classes: {', '.join(demo.model.categories)}")
+        gr.Markdown(
+            f"## {demo.model.path.name}\n{len(demo.model.categories)} classes: {', '.join(demo.model.categories)}"
+        )
         with gr.Tab("Video"):
             limits = f"at most {LONGEST:.0f} s and {LARGEST_UPLOAD} MiB"
             file = gr.File(label=f"Video file, {limits}", height=130)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from model_utils.errors import InputError
-from src.data.video import Frames, Span, VideoFile
+from src.data.video import Frames, Span, VideoFile, printable
 from src.inference import timeline
 from src.inference.model import Model
 from src.transforms import scale_shorter_side
@@ -61,11 +62,16 @@ def answer_video(
     Raises:
         InputError: if the file is no video, or too long a one.
     """
-    source = VideoFile(path)
+    try:
+        source = VideoFile(path)
+    except InputError as error:
+        raise InputError(str(error).replace(printable(path), name)) from None
     source.name, source.warning = name, source.warning.replace(source.name, name)
     if source.duration > LONGEST:
-        raise InputError(f"{name}: {source.duration:.0f} s, expected at most {LONGEST:.0f} s; infer.py takes longer ones")
-    model = replace(model, score=lambda clips, indices, score=model.score: run(score, clips, indices))
+        raise InputError(
+            f"{name}: {source.duration:.0f} s, expected at most {LONGEST:.0f} s; infer.py takes longer ones"
+        )
+    model = replace(model, score=partial(run, model.score))
     clip = timeline.read_clip(source, model.num_segments, source.duration)
     top = model.top(model.clip_logits(clip.frames))
     windows = timeline.window_times(source, window, window / 2)

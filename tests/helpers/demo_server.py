@@ -27,5 +27,5 @@ if __name__ == "__main__":
 
     checkpoint = write_checkpoint(Path(sys.argv[1]))
     sys.argv[1:2] = ["--device_target", "CPU", "--model", str(checkpoint)]
-    with mock.patch("src.training.checkpoint.build_network", lambda *_: colour_network()):
+    with mock.patch("src.training.checkpoint.build_network", return_value=colour_network()):
         run_main(demo.main)
