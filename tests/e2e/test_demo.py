@@ -239,5 +239,5 @@ def test_an_upload_that_is_too_large(server, visit, tmp_path):
         file.truncate(65 * 2**20)
     browser = visit()
     find(browser, "input[type=file]")[0].send_keys(str(large))
-    assert waited(lambda: "exceeds" in browser.find_element("css selector", "body").text)
+    assert waited(lambda: "exceed the maximum" in browser.find_element("css selector", "body").text)
     assert waited(lambda: is_clean(server[1]))
