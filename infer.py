@@ -57,7 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_argument("--realtime", action="store_true", help="with --stream: play a file at its own rate")
     options.add_argument(
-        "--output", default="", metavar="VIDEO", help="write the result drawn on the frames, as .mp4 at their mean rate"
+        "--output",
+        default="",
+        metavar="VIDEO",
+        help="write the result drawn on the frames, as .mp4 or .webm at their mean rate",
     )
     options.add_argument(
         "--explain", default="", metavar="PNG", help="draw which relations and frames speak for the predicted class"

@@ -12,10 +12,15 @@ Takes twelve to twenty minutes on 2 cores."
 
 require_arguments 0 "$@"
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
-# The tests of distributed training start their processes with mpirun.
-if ! command -v mpirun > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends openmpi-bin > /dev/null
-fi
+make_environment .venv-demo requirements-demo.txt 3.11 3.12 3.10
+# need PROGRAM PACKAGE...: install what the tests start, where that is possible.
+need() {
+    if ! command -v "$1" > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "${@:2}" > /dev/null
+    fi
+}
+need mpirun openmpi-bin # for distributed training
+need chromedriver chromium chromium-driver || echo "No chromium here: the demo page is not tested in a browser"
 # MindSpore shows errors only.
 export GLOG_v=3 PATH="$PWD/.venv-dev/bin:$PATH"
 unset PYTHON PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV

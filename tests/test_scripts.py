@@ -135,6 +135,18 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             {"DEVICE_TARGET": "CPU"},
             ["eval_streams.py", "--device_target", "CPU", *VIDEOS, *CKPT],
         ),
+        (
+            "run_demo.sh",
+            ["net.ckpt", "--port", "7861"],
+            {},
+            ["demo.py", "--device_target", "CPU", "--model", "net.ckpt", "--port", "7861"],
+        ),
+        (
+            "run_demo.sh",
+            ["net.ckpt"],
+            {"DEVICE_TARGET": "GPU"},
+            ["demo.py", "--device_target", "GPU", "--model", "net.ckpt"],
+        ),
         ("unpack_jester_dataset.sh", ["my data", "x y"], {}, ["src/data/unpack_jester_dataset.py", "my data", "x y"]),
         (
             "preprocess_jester_dataset.sh",
@@ -291,6 +303,7 @@ WORKING = {
     "preprocess_jester_dataset.sh": ["my data"],
     "preprocess_something_v2.sh": ["my data"],
     "quickstart.sh": [],
+    "run_demo.sh": ["net.ckpt"],
     "run_distributed_train_gpu.sh": ["my data", ""],
     "run_eval_gpu.sh": ["my data", "net.ckpt"],
     "run_export_gpu.sh": ["my data", "net.ckpt"],
@@ -307,6 +320,7 @@ PROGRAM = {
     "prepare_videos.sh": "prepare_videos.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
     "preprocess_something_v2.sh": "something_v2.py",
+    "run_demo.sh": "demo.py",
     "run_distributed_train_gpu.sh": "-n",  # the stub is mpirun
     "run_eval_gpu.sh": "eval.py",
     "run_export_gpu.sh": "export.py",

@@ -14,18 +14,18 @@ from model_utils.errors import InputError
 from model_utils.util import write_whole
 from src.data.video import PLAUSIBLE_RATES, grabbed_frames, opencv_path, printable
 
-OUTPUT_SUFFIX, OUTPUT_CODEC = ".mp4", "mp4v"
+OUTPUT_CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # browsers play the second
 
 
 class VideoWriter:
-    """Writes frames uint8 [height, width, 3] BGR of one size into an MP4 file at a constant rate.
+    """Writes frames uint8 [height, width, 3] BGR of one size into an MP4 or WebM file at a constant rate.
 
     A context manager. The file is written under another name, read back and then renamed, so after an exception, or on
-    a full disk, an older file of that name is still there. MPEG-4 has only even sides: the last row of an odd height
+    a full disk, an older file of that name is still there. Both have only even sides: the last row of an odd height
     and the last column of an odd width are left out.
 
     Args:
-        path: name of the file, which ends in ``.mp4``.
+        path: name of the file, which ends in ``.mp4`` or ``.webm``.
         rate: frames a second; clipped to PLAUSIBLE_RATES.
 
     Raises:
@@ -72,22 +72,23 @@ class VideoWriter:
 
 
 def check_video_name(path: str) -> None:
-    """Raises InputError unless the name ends in ``.mp4``, the only format that VideoWriter writes."""
-    if Path(path).suffix.lower() != OUTPUT_SUFFIX:
-        raise InputError(f"{printable(path)}: expected the name of a video that ends in {OUTPUT_SUFFIX}")
+    """Raises InputError unless the name ends like a format that VideoWriter writes."""
+    if Path(path).suffix.lower() not in OUTPUT_CODECS:
+        raise InputError(f"{printable(path)}: expected the name of a video that ends in {' or '.join(OUTPUT_CODECS)}")
 
 
 def check_video_size(path: str, height: int, width: int) -> None:
-    """Raises InputError if no video of this size can be written to ``path``: MPEG-4 has bounds."""
+    """Raises InputError if no video of this size can be written to ``path``: the formats have bounds."""
     with TemporaryDirectory() as folder:
-        probe = str(Path(folder) / f"video{OUTPUT_SUFFIX}")
+        probe = str(Path(folder) / f"video{Path(path).suffix}")
         _open_writer(probe, PLAUSIBLE_RATES[0], (height, width), printable(path)).release()
 
 
 def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv2.VideoWriter:
     """``name`` is what an error calls the file; ``size`` is (height, width)."""
     height, width = size
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*OUTPUT_CODEC), rate, (width, height))
+    codec = cv2.VideoWriter.fourcc(*OUTPUT_CODECS[Path(path).suffix.lower()])
+    writer = cv2.VideoWriter(path, codec, rate, (width, height))
     if not writer.isOpened():
         raise InputError(f"{name}: cannot write a video of {width}x{height} pixels")
     return writer

@@ -13,6 +13,7 @@ Memory does not grow with the length of the video.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -65,6 +66,13 @@ class Recognizer:
         """Forgets all frames, before another video."""
         self.features.clear()
         self.due = -np.inf
+
+    def for_another_stream(self) -> Recognizer:
+        """A recogniser that has the same compiled network and has seen no frame."""
+        other = copy.copy(self)
+        other.features = deque(maxlen=self.num_segments)
+        other.reset()
+        return other
 
     def push(self, frame: np.ndarray, seconds: float | None = None) -> np.ndarray | None:
         """Takes or leaves out the next frame.
@@ -242,11 +250,20 @@ def stream(recognizer: Recognizer, detector: EventDetector, source: Source, real
     recognizer.reset()
     detector.reset()
     for seconds, frame, late in _timed(source, realtime):
-        logits = None if late else recognizer.push(frame, seconds)
-        if logits is not None and not np.isfinite(logits).all():
-            raise InputError(f"{source.name}: the network's scores at {seconds:.2f} s are NaN or infinite")
-        changes = [] if logits is None else detector.update(seconds, softmax(logits))
-        yield Moment(seconds, frame, logits, changes)
+        yield Moment(seconds, frame, None, []) if late else look(recognizer, detector, frame, seconds, source.name)
+
+
+def look(recognizer: Recognizer, detector: EventDetector, frame: np.ndarray, seconds: float, name: str) -> Moment:
+    """The next frame of the stream ``name``, and the gestures that start or end at it.
+
+    Raises:
+        InputError: if its scores are NaN or infinite.
+    """
+    logits = recognizer.push(frame, seconds)
+    if logits is not None and not np.isfinite(logits).all():
+        raise InputError(f"{name}: the network's scores at {seconds:.2f} s are NaN or infinite")
+    changes = [] if logits is None else detector.update(seconds, softmax(logits))
+    return Moment(seconds, frame, logits, changes)
 
 
 def _timed(source: Source, realtime: bool) -> Iterator[tuple[float, np.ndarray, bool]]:
