@@ -31,14 +31,12 @@ if TYPE_CHECKING:
 def train(config: Config, stop: StopSignals) -> None:
     from model_utils.device_adapter import start_device
     from src import tsn_dataset
-    from src.bn_inception import check_image_size
     from src.ops.ranks import Ranks
     from src.training.run_folder import open_run
 
     ranks = Ranks(*start_device(config))
     with open_run(config.train_output_dir, config.resume, ranks) as resumed:
         root = Path(config.dataset_root)
-        check_image_size(config.image_size)
         categories = tsn_dataset.read_categories(root / config.categories_list_file_name)
         records = tsn_dataset.read_video_list(root / config.train_list_file_name, len(categories))
         trainer = build_trainer(config, categories, len(records), ranks, resumed)
@@ -53,6 +51,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint."""
     from model_utils.logging import get_logger
     from src import tsn_dataset
+    from src.backbones import check_image_size
     from src.train_cell import build_optimizer
     from src.training.checkpoint import load_backbone
     from src.training.trainer import Trainer, TrainingSet
@@ -60,12 +59,13 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
 
     steps = tsn_dataset.steps_per_epoch(num_clips, config.train_batch_size, ranks.size)
     network = build_network(config, len(categories))
+    check_image_size(network.base_model, config.image_size)
+    logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     if config.pre_trained_backbone and not resumed:
-        load_backbone(network, config.pre_trained_backbone)
+        logger.info("%s", load_backbone(network, config.pre_trained_backbone, config.backbone))
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
-    logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     clips = TrainingSet(categories, num_clips, steps)
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
     if resumed:
@@ -85,7 +85,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
         trainer.logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
-    loader = tsn_dataset.training_loader(config, trainer.clips.categories)
+    loader = tsn_dataset.training_loader(config, trainer.clips.categories, trainer.network.base_model.feature_channels)
     if loader.sliding_windows and loader.background < 0:
         trainer.logger.info(
             "background_class %s: no such class, all sliding windows are whole", config.background_class

@@ -38,6 +38,7 @@ class Settings:
     num_segments: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     subsample_num: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     img_feature_dim: Annotated[int, Use.NETWORK, Use.FIXED]
+    backbone: Annotated[str, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     dropout: Annotated[float, Use.FIXED]
     freeze_bn: Annotated[bool, Use.FIXED]

@@ -17,7 +17,6 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
-from src.bn_inception import feature_channels
 from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_lines
@@ -82,8 +81,8 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
     return steps
 
 
-def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
-    """How a clip is loaded in a training with these settings."""
+def training_loader(config: Settings, categories: list[str], features: int) -> TrainingLoader:
+    """How a clip is loaded in a training with these settings; ``features``: how many the backbone gives a frame."""
     background = config.background_class
     return TrainingLoader(
         Path(config.dataset_root, config.images_dir_name),
@@ -94,7 +93,7 @@ def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
         flip=config.flip,
         mirrored=mirrored_classes(categories),
         dropout=config.dropout,
-        features=feature_channels(config.width_mult),
+        features=features,
         sliding_windows=config.sliding_windows,
         background=categories.index(background) if background in categories else -1,
     )

@@ -15,9 +15,11 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from model_utils.util import write_json, write_whole
 from src import sampling
+from src.backbones import use_onnx_operators
 from src.inference.exported import digest, input_description, load_exported, usage_path
 from src.ops import compat
-from src.tsn import TSN
+from src.transforms import Pixels
+from src.tsn import TSN, pixels_of
 
 
 def export_network(network: TSN, config: Any, categories: list[str], path: Path) -> None:
@@ -34,6 +36,8 @@ def export_network(network: TSN, config: Any, categories: list[str], path: Path)
     """
     _check_possible(config)
     network.set_train(False)
+    if config.file_format == "ONNX":
+        use_onnx_operators(network)
     any_batch = config.export_batch_size == 0
     if any_batch and config.file_format == "MINDIR":
         inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in _inputs(config)]
@@ -45,7 +49,8 @@ def export_network(network: TSN, config: Any, categories: list[str], path: Path)
         if config.file_format == "ONNX":
             _name_onnx(plain_path, any_batch)
         shutil.copyfile(plain_path, partial)
-        write_json(usage_path(path), usage(config, categories, path.name, digest(partial)))
+        about = usage(config, categories, path.name, digest(partial), pixels_of(network))
+        write_json(usage_path(path), about)
 
 
 def _check_possible(config: Any) -> None:
@@ -86,7 +91,7 @@ def _name_onnx(path: Path, any_batch: bool) -> None:
     onnx.save(model, path)
 
 
-def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> dict[str, Any]:
+def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
     """What a program that runs the exported file has to know, for its JSON."""
     side = config.image_size
     return {
@@ -96,7 +101,8 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> di
         "categories": categories,
         "num_segments": config.num_segments,
         "image_size": side,
-        "input": input_description(config.num_segments, side, config.export_batch_size),
+        "backbone": config.backbone,
+        "input": input_description(config.num_segments, side, config.export_batch_size, pixels),
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",

@@ -21,7 +21,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from src.evaluation.protocol import average_crops, drawn_relations
-from src.transforms import CHANNEL_MEANS_BGR
+from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
 from src.utils import pad_batch
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
@@ -53,16 +53,21 @@ def digest(path: Path) -> str:
     return value.hexdigest()
 
 
-def input_description(num_segments: int, image_size: int, batch: int) -> dict[str, Any]:
-    """What the input ``video`` of an exported file is; ``batch`` 0 for any."""
+def input_description(num_segments: int, image_size: int, batch: int, pixels: Pixels) -> dict[str, Any]:
+    """What the input ``video`` of an exported file is: (8-bit value - mean) * scale; ``batch`` 0 for any."""
     return {
         "name": "video",
         "dtype": "float32",
         "shape": [batch or "batch", num_segments * 3, image_size, image_size],
-        "channel_order": "BGR",
-        "channel_means": list(CHANNEL_MEANS_BGR),
-        "scale": 1.0,
+        "channel_order": pixels.order,
+        "channel_means": list(pixels.means),
+        "scale": 1.0 if pixels.unscaled else list(pixels.scales),
     }
+
+
+def described_pixels(says: dict[str, Any]) -> Pixels:
+    """What an exported file expects of pixels, by the backbone that its JSON says; without one it is BNInception."""
+    return CAFFE_PIXELS if says.get("backbone", "bn_inception") == "bn_inception" else IMAGENET_PIXELS
 
 
 def read_usage(path: Path) -> dict[str, Any]:
@@ -119,7 +124,8 @@ def _check_input(about: Path, says: dict[str, Any]) -> None:
     if batch != "batch" and not _is_int(batch, 1, MAX_BATCH):
         wanted = f'"batch" or a whole number, 1 to {MAX_BATCH}, as its first number'
         raise InputError(f"{about}: input: shape {_shown(shape)}, expected {wanted}; {EXPORT_AGAIN}")
-    fed = input_description(says["num_segments"], says["image_size"], batch if isinstance(batch, int) else 0)
+    any_or_number = batch if isinstance(batch, int) else 0
+    fed = input_description(says["num_segments"], says["image_size"], any_or_number, described_pixels(says))
     for key, value in fed.items():
         if given.get(key) != value or isinstance(given[key], bool):  # True equals 1.0
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")
@@ -230,6 +236,7 @@ class ExportedScorer:
     def __init__(self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None, seed: int) -> None:
         self.path, self.usage, self.mirrored, self.seed = path, usage, mirrored, seed
         self.run = load_exported(path)
+        self.pixels = described_pixels(usage)
         batch = usage["input"]["shape"][0]
         self.batch = 0 if batch == "batch" else batch  # 0: any
 
@@ -241,7 +248,7 @@ class ExportedScorer:
                 classes.
         """
         count, crops, segments, side = clips.shape[:4]
-        video = clips.reshape(-1, segments, side, side, 3).astype(np.float32) - np.array(CHANNEL_MEANS_BGR, np.float32)
+        video = self.pixels.prepare(clips.reshape(-1, segments, side, side, 3))
         inputs = [video.transpose(0, 1, 4, 2, 3).reshape(-1, segments * 3, side, side)]
         if self.usage["relations"] == "sampled":
             drawn = drawn_relations(segments, self.usage["subsample_num"], self.seed, indices)

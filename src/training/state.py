@@ -14,7 +14,10 @@ from model_utils.errors import InputError
 from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
 
 # The recipe of checkpoints that were saved before these keys existed.
-ADDED = {"recipe": {"sliding_windows": 0.0, "background_class": "No gesture"}}
+ADDED: dict[str, dict[str, Any]] = {
+    "settings": {"backbone": "bn_inception"},
+    "recipe": {"sliding_windows": 0.0, "background_class": "No gesture"},
+}
 
 
 @dataclass

@@ -59,6 +59,7 @@ RECIPE = {
     "num_segments": 8,
     "subsample_num": 3,
     "img_feature_dim": 256,
+    "backbone": "bn_inception",
     "width_mult": 1.0,
     "dropout": 0.8,
     "freeze_bn": True,

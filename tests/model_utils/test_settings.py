@@ -26,6 +26,7 @@ USES = {
     "num_segments": "NETWORK EXPORTED FIXED PROTOCOL",
     "subsample_num": "NETWORK EXPORTED FIXED PROTOCOL",
     "img_feature_dim": "NETWORK FIXED",
+    "backbone": "NETWORK FIXED PROTOCOL",
     "width_mult": "NETWORK FIXED PROTOCOL",
     "dropout": "FIXED",
     "freeze_bn": "FIXED",
@@ -151,7 +152,7 @@ def test_types(key, value, allowed):
 def test_a_description_holds_what_evaluation_follows():
     recorded = checkpoint.describe(settings(), ["a"])["settings"]
     assert sorted(recorded) == sorted(
-        "consensus_type num_segments subsample_num img_feature_dim width_mult image_size flip".split()
+        "consensus_type num_segments subsample_num img_feature_dim backbone width_mult image_size flip".split()
     )
 
 
@@ -159,8 +160,8 @@ def test_the_protocol_of_an_evaluation(tmp_path):
     (tmp_path / "trn.ckpt").write_bytes(b"weights")
     config = load_config(["--ckpt_file", str(tmp_path / "trn.ckpt"), "--seed", "7"])
     protocol = evaluation_program.protocol(config, tmp_path / "list.txt")
-    keys = "consensus_type num_segments subsample_num width_mult image_size flip ckpt_file split relations test_crops"
-    keys += " frame_order observe on_error device_target seed"
+    keys = "consensus_type num_segments subsample_num backbone width_mult image_size flip ckpt_file split relations"
+    keys += " test_crops frame_order observe on_error device_target seed"
     more = {"ckpt_sha256", "list_file", "mindspore_version", "numpy_version"}
     assert set(protocol) == {*keys.split(), *more}
     assert protocol["seed"] == 7
