@@ -111,9 +111,8 @@ def build_validation(config: Config, network: TSN, num_classes: int, ranks: Rank
     records = tsn_dataset.read_video_list(Path(config.dataset_root, config.eval_list_file_name), num_classes)
     workers = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config))
     batch_size = config.train_batch_size
-    return Validation(
-        build_evaluator(config, network, records, test_crops=1, batch_size=batch_size, workers=workers, ranks=ranks)
-    )
+    options = {"test_crops": 1, "batch_size": batch_size, "workers": workers, "ranks": ranks}
+    return Validation(build_evaluator(config, network, records, **options), num_classes)
 
 
 def main() -> None:

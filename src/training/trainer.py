@@ -23,6 +23,7 @@ from src.evaluation.evaluator import Accuracy, Validation
 from src.ops.ranks import Ranks
 from src.train_cell import TrainStep, learning_rate
 from src.training import checkpoint, run_folder, state
+from src.training.learning_check import complaint
 from src.training.state import Progress
 from src.tsn import TSN
 
@@ -43,7 +44,7 @@ class Trainer:
         validate: the validation after an epoch, None for none.
         config: reads the keys that are fixed on resume, ``epochs_num max_steps train_batch_size train_output_dir
             log_interval eval_interval patience ckpt_save_interval ckpt_save_steps ckpt_save_on_master_only
-            keep_checkpoint_max``.
+            keep_checkpoint_max``, and what ``learning_check.complaint`` reads.
         clips: the training set.
         ranks: which rank this is.
         logger: is asked with ``extra={"plain": True}`` for lines without a prefix, in the model zoo's form.
@@ -68,6 +69,7 @@ class Trainer:
         self.last_step = min(config.epochs_num * self.steps_per_epoch, config.max_steps or math.inf)
         self.progress = Progress()
         self.curves: list[dict[str, float | None]] = []
+        self.complained = False
         self.start_clock()
         if self.saves:
             run_folder.delete_partial(self.output_dir)
@@ -187,6 +189,7 @@ class Trainer:
             self.logger.info("stopping: no better validation for %d times", progress.since_best)
             ends_run = True
         self.write_curves(epoch, accuracy, seconds)
+        self.complain(epoch, self.validate.one_answer if self.validate and accuracy else None)
         if progress.step == self.steps_per_epoch:
             progress.epochs_done, progress.step, progress.loss_sum = epoch, 0, 0.0
         numbered = ends_run or epoch % config.ckpt_save_interval == 0
@@ -206,6 +209,14 @@ class Trainer:
             checkpoint.save_checkpoint(path, self.network.parameters_dict(), self.description())
             self.logger.info("saved %s", path)
         return accuracy
+
+    def complain(self, epoch: int, one_answer: int | None) -> None:
+        """Warns, once, of a training that does not learn."""
+        loss = self.progress.loss_sum / self.progress.step
+        warning = complaint(epoch, loss, self.clips.categories, one_answer, self.config)
+        if warning and not self.complained:
+            self.logger.warning("%s", warning)
+            self.complained = True
 
     def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float) -> None:
         row = {

@@ -1,5 +1,6 @@
 """The training loop: what it saves and when, and that a resumed run ends like one that was never stopped."""
 
+import itertools
 import json
 import logging
 import re
@@ -72,6 +73,7 @@ class ScriptedValidation:
 
     def __init__(self, *top1):
         self.coming, self.best, self.since_best = list(top1), None, 0
+        self.one_answer = None
 
     def __call__(self):
         accuracy = Accuracy(self.coming.pop(0), 1.0, 6)
@@ -137,6 +139,9 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         ckpt_save_steps=0,
         ckpt_save_on_master_only=True,
         keep_checkpoint_max=10,
+        pre_trained_backbone="",
+        train_list_file_name="train.txt",
+        categories_list_file_name="classes.txt",
     )
     config = SimpleNamespace(**{**vars(config), **changes})
     optimizer = build_optimizer(network, config.lr, config.update_lr_epochs, STEPS, 0.9, config.weight_decay)
@@ -410,12 +415,23 @@ def test_patience(tmp_path):
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
 
 
+def test_a_training_that_does_not_learn_says_so_once(tmp_path, caplog):
+    validation = ScriptedValidation(*[0.3] * 8)
+    validation.one_answer = 1
+    trainer = make_trainer(tmp_path, validation, epochs_num=7)
+    assert trainer.run(Stop().watch(itertools.chain.from_iterable(batches(0) for _ in range(7))), Stop())
+    warnings = [record.getMessage() for record in caplog.records if "has not learnt" in record.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("after 5 epochs")
+
+
 # Written out, with another value for each setting that must not change on resume.
 CHANGED = {
     "consensus_type": "TRN",
     "num_segments": 4,
     "subsample_num": 1,
     "img_feature_dim": 9,
+    "backbone": "resnet50",
     "width_mult": 0.5,
     "dropout": 0.6,
     "freeze_bn": False,
