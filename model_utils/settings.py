@@ -42,6 +42,7 @@ class Settings:
     width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     dropout: Annotated[float, Use.FIXED]
     freeze_bn: Annotated[bool, Use.FIXED]
+    freeze_backbone: Annotated[bool, Use.FIXED]
 
     # Dataset
     dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]

@@ -28,12 +28,14 @@ class TrainStep(nn.Cell):
     """Updates the network with a batch (see ``ClipLoss``) and returns the loss before the update, float32 scalar.
 
     Gradients are averaged over ranks, then clipped to the global L2 norm ``clip_grad_norm``: one device with the whole
-    batch would make the same step.
+    batch would make the same step. ``loss``: another loss of another kind of batch.
     """
 
-    def __init__(self, network: nn.Cell, optimizer: nn.Optimizer, clip_grad_norm: float) -> None:
+    def __init__(
+        self, network: nn.Cell, optimizer: nn.Optimizer, clip_grad_norm: float, loss: nn.Cell | None = None
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self.loss = ClipLoss(network)  # an attribute, so that set_train() reaches the network
+        self.loss = loss or ClipLoss(network)  # an attribute, so that set_train() reaches the network
         self.loss_and_gradients = ops.value_and_grad(self.loss, None, optimizer.parameters)
         self.average = ops.identity
         if ms.get_auto_parallel_context("parallel_mode") == ms.ParallelMode.DATA_PARALLEL:

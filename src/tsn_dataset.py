@@ -133,17 +133,29 @@ def training_batches(
     Raises:
         InputError: at the call if there are too few clips, and at the batch with a clip that cannot be read.
     """
+    tasks = training_tasks(records, loader.seed, batch_size, epochs, (first_epoch, first_step), ranks)
+    return _readable(load_batches(loader, tasks, loader.columns, batch_size, workers))
+
+
+def training_tasks(
+    records: list[VideoRecord], seed: int, batch_size: int, epochs: int, first: tuple[int, int], ranks: Ranks
+) -> Iterator[tuple[VideoRecord, int, int]]:
+    """The clips of ``training_batches`` in its order: record, position in the list, epoch.
+
+    ``first``: epoch and step where the run starts. Raises InputError, at the call, if there are too few clips.
+    """
     clips_per_step = batch_size * ranks.size
     clips_per_epoch = steps_per_epoch(len(records), batch_size, ranks.size) * clips_per_step
+    first_epoch, first_step = first
 
     def tasks() -> Iterator[tuple[VideoRecord, int, int]]:
         for epoch in range(first_epoch, epochs):
-            order = sampling.epoch_order(len(records), loader.seed, epoch)[:clips_per_epoch]
+            order = sampling.epoch_order(len(records), seed, epoch)[:clips_per_epoch]
             begin = first_step * clips_per_step if epoch == first_epoch else 0
             for index in order[begin + ranks.rank :: ranks.size].tolist():
                 yield records[index], index, epoch
 
-    return _readable(load_batches(loader, tasks(), loader.columns, batch_size, workers))
+    return tasks()
 
 
 def evaluation_batches(

@@ -16,7 +16,7 @@ from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
 # The recipe of checkpoints that were saved before these keys existed.
 ADDED: dict[str, dict[str, Any]] = {
     "settings": {"backbone": "bn_inception"},
-    "recipe": {"sliding_windows": 0.0, "background_class": "No gesture"},
+    "recipe": {"sliding_windows": 0.0, "background_class": "No gesture", "freeze_backbone": False},
 }
 
 

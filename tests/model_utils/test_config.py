@@ -63,6 +63,7 @@ RECIPE = {
     "width_mult": 1.0,
     "dropout": 0.8,
     "freeze_bn": True,
+    "freeze_backbone": False,
     "dataset_root": ".",
     "images_dir_name": "20bn-jester-v1",
     "categories_list_file_name": "categories.txt",

@@ -30,6 +30,7 @@ USES = {
     "width_mult": "NETWORK FIXED PROTOCOL",
     "dropout": "FIXED",
     "freeze_bn": "FIXED",
+    "freeze_backbone": "FIXED",
     "dataset_root": "FREE IN_DATA",
     "images_dir_name": "FREE",
     "categories_list_file_name": "FREE",

@@ -31,6 +31,8 @@ EPOCHS, STEPS = 3, 4
 class SmallNetwork(nn.Cell):
     """One layer before a real head: it compiles in two seconds."""
 
+    base_model = SimpleNamespace(fc=None)
+
     def __init__(self):
         super().__init__()
         self.fc = nn.Dense(3, 8)
@@ -44,7 +46,7 @@ class SmallNetwork(nn.Cell):
 class InstantStep:
     """Takes the place of TrainStep, which takes seconds to compile: all of the state changes with each batch."""
 
-    def __init__(self, network, optimizer, _clip_grad_norm):
+    def __init__(self, network, optimizer, _clip_grad_norm, _loss=None):
         self.network, self.optimizer = network, optimizer
 
     def set_train(self):
@@ -140,6 +142,7 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         ckpt_save_on_master_only=True,
         keep_checkpoint_max=10,
         pre_trained_backbone="",
+        freeze_backbone=False,
         train_list_file_name="train.txt",
         categories_list_file_name="classes.txt",
     )
@@ -284,7 +287,7 @@ def test_the_network_is_in_training_mode_in_every_step(tmp_path):
     """Validation puts it into evaluation mode; InstantStep looks."""
     validate = ScriptedValidation(0.2, 0.6, 0.4)
     trainer = make_trainer(tmp_path, lambda: (trainer.network.set_train(False), validate())[1])
-    trainer.validate.best, trainer.validate.since_best = None, 0
+    trainer.validate.best, trainer.validate.since_best, trainer.validate.one_answer = None, 0, None
     assert run(trainer)
     assert not trainer.network.training
 
@@ -435,6 +438,7 @@ CHANGED = {
     "width_mult": 0.5,
     "dropout": 0.6,
     "freeze_bn": False,
+    "freeze_backbone": True,
     "image_size": 64,
     "flip": "none",
     "sliding_windows": 0.5,
