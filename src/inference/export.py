@@ -38,11 +38,11 @@ def export_network(network: TSN, config: Any, categories: list[str], path: Path)
     network.set_train(False)
     if config.file_format == "ONNX":
         use_onnx_operators(network)
-    any_batch = config.export_batch_size == 0
+    any_batch, arrays = config.export_batch_size == 0, _inputs(config, pixels_of(network))
     if any_batch and config.file_format == "MINDIR":
-        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in _inputs(config)]
+        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in arrays]
     else:
-        inputs = [Tensor(array) for array in _inputs(config)]
+        inputs = [Tensor(array) for array in arrays]
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
         plain_path = Path(folder) / f"network.{config.file_format.lower()}"  # 1.10 knows no path with a space in it
         ms.export(network, *inputs, file_name=str(plain_path.with_suffix("")), file_format=config.file_format)
@@ -65,11 +65,12 @@ def _takes_relations(config: Any) -> bool:
     return config.relations == "sampled" and config.consensus_type == "TRNmultiscale"
 
 
-def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
+def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
     batch, side = config.export_batch_size or 2, config.image_size
-    inputs = [rng.uniform(-128, 128, (batch, config.num_segments * 3, side, side)).astype(np.float32)]
+    frames = pixels.prepare(rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8))
+    inputs = [frames.transpose(0, 1, 4, 2, 3).reshape(batch, -1, side, side)]
     if _takes_relations(config):
         draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
         inputs.append(np.stack(draws).astype(np.int32))
@@ -116,7 +117,7 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
 
 def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
     """The largest absolute difference between a score of the network and of the file at ``path``; clips compared."""
-    inputs = _inputs(config)
+    inputs = _inputs(config, pixels_of(network))
     expected = network(*map(Tensor, inputs)).asnumpy()
     found = load_exported(path)(inputs)
     return float(np.abs(found - expected).max()), len(expected)
