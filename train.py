@@ -65,7 +65,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     if config.pre_trained_backbone and not resumed:
         logger.info("%s", load_backbone(network, config.pre_trained_backbone, config.backbone))
     if config.freeze_backbone:
-        freeze_backbone(network)
+        freeze_backbone(network, trained=bool(config.pre_trained_backbone or resumed))
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None

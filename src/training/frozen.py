@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from mindspore import Tensor, nn, ops
 
+from model_utils.errors import InputError
 from src import sampling, tsn_dataset
 from src.data.clips import TrainingLoader, VideoRecord, decode_frames
 from src.ops.ranks import ALONE, Ranks
@@ -26,8 +27,14 @@ from src.utils import pad_batch
 FRAMES = 32  # a batch of the backbone
 
 
-def freeze_backbone(network: TSN) -> None:
-    """Trains nothing of the backbone but its last layer, which depends on the task."""
+def freeze_backbone(network: TSN, trained: bool) -> None:
+    """Trains nothing of the backbone but its last layer, which depends on the task.
+
+    Raises:
+        InputError: unless the backbone is ``trained``.
+    """
+    if not trained:
+        raise InputError("freeze_backbone true: random weights would stay; expected pre_trained_backbone with it")
     for parameter in network.base_model.get_parameters():
         parameter.requires_grad = False
     for parameter in network.base_model.fc.get_parameters():

@@ -92,7 +92,7 @@ def test_the_loss_is_that_of_the_frames(images):
 def test_only_what_is_behind_the_backbone_learns(images):
     network = seeing_network(freeze_bn=False)
     kept = kept_of(images, network)
-    freeze_backbone(network)
+    freeze_backbone(network, trained=True)
     before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
     optimizer = build_optimizer(network, 0.1, 9, 9, 0.9, 0.0)
     step = TrainStep(network, optimizer, 20.0, FeatureLoss(network)).set_train()
