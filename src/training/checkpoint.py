@@ -25,6 +25,7 @@ from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from src.backbones import BN_INCEPTION, PRETRAINED, check_image_size, pretrained_file
+from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -81,6 +82,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
     logging.disable()  # MindSpore logs what is wrong with the file, and guesses, before it raises
     try:
+        check_tensor_sizes(path)
         entries = ms.load_checkpoint(str(path))
     except Exception as error:  # on damaged bytes MindSpore raises almost anything, KeyError included
         raise InputError(f"{path}: not a whole MindSpore checkpoint (damaged, truncated or another format)") from error
@@ -228,7 +230,8 @@ def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> s
     Raises:
         InputError: if the checkpoint cannot be read, holds another backbone, or does not fit.
     """
-    source = pretrained_file(name) if path == PRETRAINED else Path(path)
+    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
+    source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
     given, about = read_checkpoint(source)
     held = about.get("settings", {}).get("backbone", BN_INCEPTION)
     if about and held != name:
