@@ -31,13 +31,11 @@ if TYPE_CHECKING:
 def train(config: Config, stop: StopSignals) -> None:
     from model_utils.device_adapter import start_device
     from src import tsn_dataset
-    from src.bn_inception import check_image_size
     from src.ops.ranks import Ranks
     from src.training.run_folder import open_run
 
     ranks = Ranks(*start_device(config))
     with open_run(config.train_output_dir, config.resume, ranks) as resumed:
-        check_image_size(config.image_size)
         categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
         records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
         trainer = build_trainer(config, categories, len(records), ranks, resumed)
@@ -52,19 +50,24 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint."""
     from model_utils.logging import get_logger
     from src import tsn_dataset
+    from src.backbones import check_image_size
     from src.train_cell import build_optimizer
     from src.training.checkpoint import load_backbone
+    from src.training.frozen import freeze_backbone
     from src.training.trainer import Trainer, TrainingSet
     from src.tsn import build_network
 
     steps = tsn_dataset.steps_per_epoch(num_clips, config.train_batch_size, ranks.size)
     network = build_network(config, len(categories))
+    check_image_size(network.base_model, config.image_size)
+    logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     if config.pre_trained_backbone and not resumed:
-        load_backbone(network, config.pre_trained_backbone)
+        logger.info("%s", load_backbone(network, config.pre_trained_backbone, config.backbone))
+    if config.freeze_backbone:
+        freeze_backbone(network, trained=bool(config.pre_trained_backbone or resumed))
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
-    logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     clips = TrainingSet(categories, num_clips, steps)
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
     if resumed:
@@ -80,25 +83,25 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     """The batches of the run, from where it starts or was stopped."""
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
+    from src.training.frozen import feature_batches, keep_features
 
+    logger, features = trainer.logger, trainer.network.base_model.feature_channels
+    loader = tsn_dataset.training_loader(config, trainer.clips.categories, features)
+    if loader.sliding_windows and loader.background < 0:
+        logger.info("background_class %s: no such class, all sliding windows are whole", config.background_class)
+    options: dict[str, Any] = {
+        "batch_size": config.train_batch_size,
+        "epochs": config.epochs_num,
+        "first_epoch": trainer.progress.epochs_done,
+        "first_step": trainer.progress.step,
+        "ranks": trainer.ranks,
+    }
+    if config.freeze_backbone:
+        return feature_batches(keep_features(trainer.network, loader, records, logger), records, **options)
     workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
-        trainer.logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
-    loader = tsn_dataset.training_loader(config, trainer.clips.categories)
-    if loader.sliding_windows and loader.background < 0:
-        trainer.logger.info(
-            "background_class %s: no such class, all sliding windows are whole", config.background_class
-        )
-    return tsn_dataset.training_batches(
-        loader,
-        records,
-        batch_size=config.train_batch_size,
-        epochs=config.epochs_num,
-        workers=workers,
-        first_epoch=trainer.progress.epochs_done,
-        first_step=trainer.progress.step,
-        ranks=trainer.ranks,
-    )
+        logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
+    return tsn_dataset.training_batches(loader, records, workers=workers, **options)
 
 
 def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:
@@ -108,11 +111,9 @@ def build_validation(config: Config, network: TSN, num_classes: int, ranks: Rank
     from src.evaluation.evaluator import Validation, build_evaluator
 
     records = tsn_dataset.read_clips(config, config.eval_list_file_name, num_classes)
-    workers = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config))
-    batch_size = config.train_batch_size
-    return Validation(
-        build_evaluator(config, network, records, test_crops=1, batch_size=batch_size, workers=workers, ranks=ranks)
-    )
+    workers, size = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config)), config.train_batch_size
+    evaluator = build_evaluator(config, network, records, test_crops=1, batch_size=size, workers=workers, ranks=ranks)
+    return Validation(evaluator, num_classes)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from benchmarks.harness import Item, Side
 CLASSES, SEGMENTS, SIDE, FEATURES = 27, 8, 224, 256
 SETTINGS = {
     **{"consensus_type": "TRNmultiscale", "num_segments": SEGMENTS, "img_feature_dim": FEATURES, "subsample_num": 3},
-    **{"width_mult": 1.0, "dropout": 0.8, "freeze_bn": True},
+    **{"backbone": "bn_inception", "width_mult": 1.0, "dropout": 0.8, "freeze_bn": True},
 }
 RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
 STEPS, FORWARDS, HEAD_CALLS, NEW_FRAMES = 2, 4, 50, 16  # a round

@@ -44,9 +44,11 @@ class Settings:
     num_segments: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     subsample_num: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     img_feature_dim: Annotated[int, Use.NETWORK, Use.FIXED]
+    backbone: Annotated[str, Use.NETWORK, Use.FIXED, Use.PROTOCOL, Before("bn_inception")]
     width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     dropout: Annotated[float, Use.FIXED]
     freeze_bn: Annotated[bool, Use.FIXED]
+    freeze_backbone: Annotated[bool, Use.FIXED, Before(False)]
 
     # Dataset
     dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]

@@ -7,7 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="usage: bash scripts/run_standalone_train_gpu.sh DEVICE_ID DATASET_ROOT PRETRAINED [--key value ...]
   DEVICE_ID     number of the device
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
-  PRETRAINED    checkpoint of the backbone, or \"\" to train from scratch
+  PRETRAINED    checkpoint of a backbone or a whole network, \"pretrained\" for what mindcv offers, or \"\" to train from
+                scratch
   --key value   any key of the configuration; python train.py --help lists them
 environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target, which is GPU, by default).
 The log and the checkpoints go to ./train-logs unless --train_output_dir or the file of --config_path says otherwise."
@@ -15,6 +16,6 @@ The log and the checkpoints go to ./train-logs unless --train_output_dir or the 
 require_arguments 3 "$@"
 [[ "$1" =~ ^[0-9]+$ ]] || usage_error "$1: not the number of a device"
 require_dir "$2"
-[ -z "$3" ] || require_file "$3"
+[ -z "$3" ] || [ "$3" = pretrained ] || require_file "$3"
 choose_device
 run_python train.py "${DEVICE[@]}" --device_id "$1" --dataset_root "$2" --pre_trained_backbone "$3" "${@:4}"

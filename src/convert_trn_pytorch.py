@@ -102,7 +102,7 @@ def convert_trn_pytorch(
     if about.get("arch", "BNInception") != "BNInception":
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")
     settings, num_classes = deduce_settings(weights, source, num_segments)
-    settings["width_mult"] = width_mult
+    settings.update(backbone="bn_inception", width_mult=width_mult)
 
     network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)

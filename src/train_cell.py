@@ -6,7 +6,9 @@ import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
 from src.ops.gradients import ClipByGlobalNorm, GroupMomentum
-from src.tsn import ClipInput
+from src.tsn import ClipInput, pixels_of
+
+OTHER_MODELS = "base_model.model."  # models of mindcv have parameters of other kinds, such as scales of layers
 
 
 class ClipLoss(nn.Cell):
@@ -14,7 +16,7 @@ class ClipLoss(nn.Cell):
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput()
+        self.to_video = ClipInput(pixels_of(network))
         self.network = network
 
     def construct(self, clips: Tensor, labels: Tensor, relations: Tensor, dropout_mask: Tensor) -> Tensor:
@@ -26,12 +28,14 @@ class TrainStep(nn.Cell):
     """Updates the network with a batch (see ``ClipLoss``) and returns the loss before the update, float32 scalar.
 
     Gradients are averaged over ranks, then clipped to the global L2 norm ``clip_grad_norm``: one device with the whole
-    batch would make the same step.
+    batch would make the same step. ``loss``: another loss of another kind of batch.
     """
 
-    def __init__(self, network: nn.Cell, optimizer: nn.Optimizer, clip_grad_norm: float) -> None:
+    def __init__(
+        self, network: nn.Cell, optimizer: nn.Optimizer, clip_grad_norm: float, loss: nn.Cell | None = None
+    ) -> None:
         super().__init__(auto_prefix=False)
-        self.loss = ClipLoss(network)  # an attribute, so that set_train() reaches the network
+        self.loss = loss or ClipLoss(network)  # an attribute, so that set_train() reaches the network
         self.loss_and_gradients = ops.value_and_grad(self.loss, None, optimizer.parameters)
         self.average = ops.identity
         if ms.get_auto_parallel_context("parallel_mode") == ms.ParallelMode.DATA_PARALLEL:
@@ -70,6 +74,8 @@ def learning_rate(lr: float, update_lr_epochs: int, epoch: int) -> float:
 def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     """The trainable parameters in TSN's optimiser groups: ``weights``, ``biases`` and ``bn``.
 
+    Scales, tokens and other parameters that mindcv's models have besides are in ``bn``: they do not decay.
+
     Raises:
         ValueError: if a trainable parameter belongs to no group.
     """
@@ -80,7 +86,7 @@ def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
             groups["weights"].append(parameter)
         elif kind == "bias":
             groups["biases"].append(parameter)
-        elif kind in ("gamma", "beta"):
+        elif kind in ("gamma", "beta") or parameter.name.startswith(OTHER_MODELS):
             groups["bn"].append(parameter)
         else:
             raise ValueError(f"parameter {parameter.name} {parameter.shape} belongs to no optimiser group")

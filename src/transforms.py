@@ -9,6 +9,7 @@ bilinear resize does not.
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,6 +18,28 @@ from PIL import Image
 from src.sampling import crop_offsets
 
 CHANNEL_MEANS_BGR = (104, 117, 128)
+
+
+class Pixels(NamedTuple):
+    """What a backbone expects of pixels: (8-bit value - mean) * scale for each channel, in this order of channels."""
+
+    order: str  # "BGR" or "RGB"
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+
+    def prepare(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 frames [..., 3], BGR -> float32 [..., 3]."""
+        ordered = frames[..., ::-1] if self.order == "RGB" else frames
+        centred = ordered.astype(np.float32) - np.array(self.means, np.float32)
+        return centred if self.unscaled else centred * np.array(self.scales, np.float32)
+
+    @property
+    def unscaled(self) -> bool:
+        return set(self.scales) == {1.0}
+
+
+CAFFE_PIXELS = Pixels("BGR", CHANNEL_MEANS_BGR, (1.0, 1.0, 1.0))  # BNInception's
+IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # mindcv's
 
 _MIRRORED_WORDS = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
 _MIRRORED_WORD = re.compile(rf"(?<![a-z])({'|'.join(_MIRRORED_WORDS)})(?![a-z])", re.IGNORECASE)

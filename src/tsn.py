@@ -10,33 +10,46 @@ from typing import Any
 
 from mindspore import Tensor, dtype, nn, ops
 
-from src.bn_inception import BNInception, ConvBN
+from src.backbones import build_backbone
+from src.bn_inception import ConvBN
 from src.ops.fast_relations import FastRelations
-from src.transforms import CHANNEL_MEANS_BGR
+from src.transforms import CAFFE_PIXELS, Pixels
 from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
 
 class ClipInput(nn.Cell):
-    """uint8 frames [..., T, S, S, 3], BGR -> the network's input float32 [N, T*3, S, S], channel means subtracted.
+    """uint8 frames [..., T, S, S, 3], BGR -> the network's input float32 [N, T*3, S, S], as ``pixels`` says.
 
     Pixels stay 8-bit until they reach the device: a quarter of the bytes to batch and to copy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pixels: Pixels = CAFFE_PIXELS) -> None:
         super().__init__()
-        self.means = Tensor(CHANNEL_MEANS_BGR, dtype.float32)
+        self.means = Tensor(pixels.means, dtype.float32)
+        self.scales = None if pixels.unscaled else Tensor(pixels.scales, dtype.float32)
+        self.order = Tensor([2, 1, 0], dtype.int32) if pixels.order == "RGB" else None
 
     def construct(self, clips: Tensor) -> Tensor:
         segments, side = clips.shape[-4], clips.shape[-2]
-        frames = clips.reshape((-1, side, side, 3)).astype(dtype.float32) - self.means
+        frames = clips.reshape((-1, side, side, 3)).astype(dtype.float32)
+        if self.order is not None:
+            frames = ops.gather(frames, self.order, 3)
+        frames = frames - self.means
+        if self.scales is not None:
+            frames = frames * self.scales
         return frames.transpose((0, 3, 1, 2)).reshape((-1, segments * 3, side, side))
+
+
+def pixels_of(network: nn.Cell) -> Pixels:
+    """What the backbone of a ``TSN`` expects of pixels."""
+    return getattr(getattr(network, "base_model", None), "pixels", CAFFE_PIXELS)
 
 
 class TSN(nn.Cell):
     """Backbone and consensus.
 
     Inputs:
-        video: float32 [B, T*3, S, S], the channels (BGR, means subtracted) of frame 1, then of frame 2, and so on.
+        video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on.
         relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all tuples.
         dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer in training, or None.
 
@@ -72,7 +85,7 @@ class ClipLogits(nn.Cell):
 
     def __init__(self, network: nn.Cell, crops: int) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput()
+        self.to_video = ClipInput(pixels_of(network))
         self.network = network
         self.crops = crops
 
@@ -88,7 +101,7 @@ class FrameFeatures(nn.Cell):
 
     def __init__(self, network: TSN) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput()
+        self.to_video = ClipInput(pixels_of(network))
         self.base_model = network.base_model
 
     def construct(self, frames: Tensor) -> Tensor:
@@ -99,8 +112,8 @@ class FrameFeatures(nn.Cell):
 def build_network(settings: Any, num_classes: int) -> TSN:
     """Builds the network that ``settings`` (a config or a checkpoint's description) describes.
 
-    Reads ``consensus_type num_segments img_feature_dim subsample_num width_mult freeze_bn``. With average consensus the
-    backbone's last layer gives class scores, otherwise ``img_feature_dim`` features.
+    Reads ``consensus_type num_segments img_feature_dim subsample_num backbone width_mult freeze_bn``. With average
+    consensus the backbone's last layer gives class scores, otherwise ``img_feature_dim`` features.
     """
     segments, features = settings.num_segments, settings.img_feature_dim
     if settings.consensus_type == "TRNmultiscale":
@@ -111,7 +124,7 @@ def build_network(settings: Any, num_classes: int) -> TSN:
         consensus, features = AverageConsensus(), num_classes
     else:
         raise ValueError(f"consensus_type {settings.consensus_type!r}: expected TRNmultiscale, TRN or avg")
-    backbone = BNInception(features, settings.width_mult, settings.freeze_bn)
+    backbone = build_backbone(settings.backbone, features, settings.width_mult, settings.freeze_bn)
     return TSN(backbone, consensus, segments)
 
 

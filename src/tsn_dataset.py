@@ -20,7 +20,6 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
-from src.bn_inception import feature_channels
 from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_categories as read_categories  # for those who know it from here
@@ -101,8 +100,8 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
     return steps
 
 
-def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
-    """How a clip is loaded in a training with these settings."""
+def training_loader(config: Settings, categories: list[str], features: int) -> TrainingLoader:
+    """How a clip is loaded in a training with these settings; ``features``: how many the backbone gives a frame."""
     background = config.background_class
     return TrainingLoader(
         Path(config.dataset_root, config.images_dir_name),
@@ -113,7 +112,7 @@ def training_loader(config: Settings, categories: list[str]) -> TrainingLoader:
         flip=config.flip,
         mirrored=mirrored_classes(categories),
         dropout=config.dropout,
-        features=feature_channels(config.width_mult),
+        features=features,
         sliding_windows=config.sliding_windows,
         background=categories.index(background) if background in categories else -1,
         frame_name=config.frame_name,
@@ -154,17 +153,29 @@ def training_batches(
     Raises:
         InputError: at the call if there are too few clips, and at the batch with a clip that cannot be read.
     """
+    tasks = training_tasks(records, loader.seed, batch_size, epochs, (first_epoch, first_step), ranks)
+    return _readable(load_batches(loader, tasks, loader.columns, batch_size, workers))
+
+
+def training_tasks(
+    records: list[VideoRecord], seed: int, batch_size: int, epochs: int, first: tuple[int, int], ranks: Ranks
+) -> Iterator[tuple[VideoRecord, int, int]]:
+    """The clips of ``training_batches`` in its order: record, position in the list, epoch.
+
+    ``first``: epoch and step where the run starts. Raises InputError, at the call, if there are too few clips.
+    """
     clips_per_step = batch_size * ranks.size
     clips_per_epoch = steps_per_epoch(len(records), batch_size, ranks.size) * clips_per_step
+    first_epoch, first_step = first
 
     def tasks() -> Iterator[tuple[VideoRecord, int, int]]:
         for epoch in range(first_epoch, epochs):
-            order = sampling.epoch_order(len(records), loader.seed, epoch)[:clips_per_epoch]
+            order = sampling.epoch_order(len(records), seed, epoch)[:clips_per_epoch]
             begin = first_step * clips_per_step if epoch == first_epoch else 0
             for index in order[begin + ranks.rank :: ranks.size].tolist():
                 yield records[index], index, epoch
 
-    return _readable(load_batches(loader, tasks(), loader.columns, batch_size, workers))
+    return tasks()
 
 
 def evaluation_batches(

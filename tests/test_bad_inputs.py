@@ -38,6 +38,7 @@ from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
 ROOT = Path(__file__).resolve().parents[1]
+HAS_MINDCV = importlib.util.find_spec("mindcv") is not None
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 # ------------------------------------------------------------------------------------------------- the working folder
@@ -424,6 +425,15 @@ CASES = [
         "--pre_trained_backbone trn.ckpt --width_mult 0.125",
     ),
     Case(
+        "checkpoint of another backbone",
+        nothing,
+        NETWORK_USERS,
+        "trn.ckpt: trained with backbone bn_inception, but backbone resnet18 was asked for",
+        "--backbone resnet18",
+    ),
+    Case("nothing to freeze", nothing, TRAIN, ("freeze_backbone true", "pre_trained"), "--freeze_backbone true"),
+    Case("nothing to fetch", nothing, TRAIN, "mindcv has no bn_inception", "--pre_trained_backbone pretrained"),
+    Case(
         "missing and unexpected parameters",
         rewrite_checkpoint(rename_parameter),
         NETWORK_USERS,
@@ -687,6 +697,19 @@ CASES = [
     Case("unknown option", nothing, (UNPACK, PREPROCESS, SYNTHETIC, *CONVERTERS), "--colour", "--colour red"),
     Case("results that are not there", nothing, ABLATION, "results/TRNmultiscale/natural/metrics.json: cannot be read"),
 ]
+
+if HAS_MINDCV:
+    CASES += [
+        Case("unknown backbone", nothing, TRAIN, "backbone 'resnt50': no such", "--backbone resnt50 --width_mult 1"),
+        Case("backbone of one width", nothing, TRAIN, "width_mult 0.0625: backbone resnet18", "--backbone resnet18"),
+        Case(
+            "start from another backbone",
+            nothing,
+            TRAIN,
+            "trn.ckpt: holds the backbone bn_inception, but backbone is resnet18",
+            "--pre_trained_backbone trn.ckpt --backbone resnet18 --width_mult 1",
+        ),
+    ]
 
 if HAS_TORCH:
     CASES += [

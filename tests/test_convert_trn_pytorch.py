@@ -71,6 +71,7 @@ def test_released_multi_scale_checkpoint(multi_scale, convert):
         "num_segments": SEGMENTS,
         "img_feature_dim": FEATURES,
         "subsample_num": 3,
+        "backbone": "bn_inception",
         "width_mult": WIDTH,
         "image_size": 224,
         "flip": "plain",

@@ -23,7 +23,7 @@ from src.evaluation.scoring import ClipScorer
 from src.inference import export, exported, timeline
 from src.ops import compat
 from src.training.checkpoint import describe, save_checkpoint
-from src.transforms import cut_crops
+from src.transforms import CAFFE_PIXELS, cut_crops
 from src.trn import AverageConsensus
 from src.tsn import TSN
 from tests.helpers.colours import (
@@ -67,7 +67,7 @@ def run(model, *sources, options=(), result=None):
 def write_exported(path, content, config, names):
     """Any content as an exported network, with the JSON that belongs to it."""
     path.write_text(content)
-    about = export.usage(config, names, path.name, hashlib.sha256(content.encode()).hexdigest())
+    about = export.usage(config, names, path.name, hashlib.sha256(content.encode()).hexdigest(), CAFFE_PIXELS)
     path.with_name(f"{path.name}.json").write_text(json.dumps(about))
 
 
@@ -708,7 +708,9 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
 def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
     write_folder(tmp_path / "clip", coloured("Red", 3))
     sha256 = hashlib.sha256(b"junk").hexdigest()
-    about = export.usage(colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx", sha256)
+    about = export.usage(
+        colour_settings(file_format="ONNX", export_batch_size=0), NAMES, "trn.onnx", sha256, CAFFE_PIXELS
+    )
     for name, text in files.items():
         (tmp_path / name).write_text(json.dumps(about) if text is None else text)
     with pytest.raises(InputError, match=message):

@@ -20,7 +20,9 @@ from tests.helpers.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TR
 def default_config(path, **changes):
     """The settings of a network as they are before a checkpoint says what it is."""
     values = {"consensus_type": "TRNmultiscale", "num_segments": 8, "img_feature_dim": 256, "subsample_num": 3}
-    values.update(width_mult=1.0, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset())
+    values.update(
+        backbone="bn_inception", width_mult=1.0, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset()
+    )
     return SimpleNamespace(**{**values, "ckpt_file": str(path), **changes})
 
 

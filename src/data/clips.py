@@ -106,11 +106,7 @@ class TrainingLoader:
         """
         rng = partial(sampling.generator, self.seed, epoch, index)
 
-        indices, label = self.frame_indices(record, rng)
-        mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
-        if mirror and self.flip == "label_aware":
-            mirror = self.mirrored[label] >= 0
-            label = self.mirrored[label] if mirror else label
+        indices, label, mirror = self.draw(record, rng)
 
         def fill() -> None:
             frames = decode_frames(Path(self.images_root) / record.folder, indices, record.first, self.frame_name)
@@ -119,9 +115,21 @@ class TrainingLoader:
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
 
         problem = _fill_or_explain(fill, clip)
+        return label, *self.draw_masks(rng), problem
+
+    def draw(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, Any, bool]:
+        """The frames of a clip, int64 [T], the class that they show, and whether they are mirrored."""
+        indices, label = self.frame_indices(record, rng)
+        mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
+        if mirror and self.flip == "label_aware":
+            mirror = self.mirrored[label] >= 0
+            label = self.mirrored[label] if mirror else label
+        return indices, label, mirror
+
+    def draw_masks(self, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
+        """The relations and the dropout mask of a clip."""
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
-        mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
-        return label, relations, mask, problem
+        return relations, sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
 
     def frame_indices(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, int]:
         """The frames of a clip, int64 [T], and the class that they show, with ``rng(stream)`` as random numbers."""

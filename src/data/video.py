@@ -2,9 +2,9 @@
 
 Every source has these attributes:
     name: how messages call it; can always be printed.
-    num_frames: number of frames; None for a camera, which has no end.
-    times: float64 [num_frames], when each frame is shown, in seconds from 0; None for a camera.
-    duration: seconds, up to the end of the last frame; None for a camera.
+    num_frames: number of frames; None for a camera, as ``times`` and ``duration`` are.
+    times: float64 [num_frames], when each frame is shown, in seconds from 0.
+    duration: seconds, up to the end of the last frame.
     rate: frames a second, the mean.
     warning: what of it cannot be read, in one line; empty if nothing is known to be wrong.
 
@@ -35,8 +35,7 @@ cv2.setLogLevel(0)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
-FOLDER_RATE = 12.0  # Jester's; a folder of images does not state one
-CAMERA_RATE = 30.0  # for cameras that do not state one
+FOLDER_RATE, CAMERA_RATE = 12.0, 30.0  # where none is stated: Jester's, and a usual one
 PLAUSIBLE_RATES = (1.0, 1000.0)
 # Containers round times to milliseconds. Times this near to a constant rate are taken as constant.
 TIME_ROUNDING = 0.002  # seconds

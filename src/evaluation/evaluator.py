@@ -260,18 +260,22 @@ class Validation:
     accuracy of the whole list, so that they agree on when to stop.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
+    def __init__(self, evaluator: Evaluator, num_classes: int) -> None:
+        self.evaluator, self.num_classes = evaluator, num_classes
         self.best: Accuracy | None = None
         self.since_best = 0
+        self.one_answer: int | None = None  # the class that the last validation's clips all got, if they got one
 
     def __call__(self) -> Accuracy:
         """Scores the list. ``since_best`` is 0 afterwards if the result is the best so far: top-1, then top-5."""
         scored = self.evaluator()
-        first, five, clips = self.evaluator.ranks.sum(count_right(scored.scores, scored.labels))
+        answers = scored.scores.argmax(1) if len(scored.labels) else np.zeros(0, np.int64)
+        counts = np.bincount(answers, minlength=self.num_classes).tolist()
+        first, five, clips, *counts = self.evaluator.ranks.sum([*count_right(scored.scores, scored.labels), *counts])
         if not clips:
             root = self.evaluator.loader.images_root
             raise InputError(f"{root}: none of the clips to validate with can be read")
+        self.one_answer = int(np.argmax(counts)) if np.count_nonzero(counts) == 1 else None
         accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))
         if self.best is None or (accuracy.top1, accuracy.top5) > (self.best.top1, self.best.top5):
             self.best, self.since_best = accuracy, 0

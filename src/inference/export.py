@@ -17,12 +17,14 @@ from model_utils.errors import InputError
 from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
 from src import sampling
+from src.backbones import use_onnx_operators
 from src.evaluation.protocol import drawn_relations
-from src.inference.exported import digest, input_description, load_exported, pair_paths, prepare_pixels, usage_path
+from src.inference.exported import digest, input_description, load_exported, pair_paths, usage_path
 from src.inference.quantise import quantise
 from src.inference.samples import Samples, batches_of
 from src.ops import compat
-from src.tsn import TSN
+from src.transforms import Pixels
+from src.tsn import TSN, pixels_of
 
 CALIBRATION_BATCH = 8
 
@@ -58,18 +60,21 @@ def export_network(
     """
     _check_possible(config)
     network.set_train(False)
-    part = Part(network, _inputs(config), {}, "logits")
+    pixels = pixels_of(network)
+    part = Part(network, _inputs(config, pixels), {}, "logits")
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
-        written = _write(part, config, Path(folder) / "network", samples and _video_inputs(config, samples.calibration))
+        written = _write(
+            part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
+        )
         about: dict[str, Any] = {}
         difference: dict[str, Any] = {}
         if samples is not None:
-            inputs = _video_inputs(config, samples.compared)
+            inputs = _video_inputs(config, pixels, samples.compared)
             found = _run_in_batches(load_exported(written), inputs, config)
             difference = sample_difference(network(*map(Tensor, inputs)).asnumpy(), found)
             about = {"quantize": "int8", "calibration": samples.about, "difference": difference}
         shutil.copyfile(written, partial)
-        write_json(usage_path(path), usage(config, categories, path.name, digest(partial)) | about)
+        write_json(usage_path(path), usage(config, categories, path.name, digest(partial), pixels) | about)
     return difference
 
 
@@ -92,13 +97,13 @@ def export_pair(
     network.set_train(False)
     paths = pair_paths(path)
     side, segments, batch = config.image_size, config.num_segments, config.export_batch_size
-    pixels = np.zeros((batch or 2, 3, side, side), np.float32)
-    features = network.base_model(Tensor(pixels)).asnumpy()  # [B, D]
+    black = np.zeros((batch or 2, 3, side, side), np.float32)
+    features = network.base_model(Tensor(black)).asnumpy()  # [B, D]
     feature = {"name": "features", "dtype": "float32", "shape": [batch or "batch", segments, features.shape[-1]]}
-    frame_about = {"part": "frame", "input": input_description(segments, side, batch, "frame")}
+    frame_about = {"part": "frame", "input": input_description(segments, side, batch, pixels_of(network), "frame")}
     frame_about["output"] = f"feature float32 [batch, {features.shape[-1]}]"
     parts = (
-        Part(network.base_model, [pixels], frame_about, "feature"),
+        Part(network.base_model, [black], frame_about, "feature"),
         Part(network.consensus, [np.stack([features] * segments, 1)], {"part": "head", "input": feature}, "logits"),
     )
     calibration = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
@@ -114,14 +119,20 @@ def export_pair(
         for place, (part, name) in enumerate(zip(parts, paths)):
             shutil.copyfile(written[place], partials[place])
             other = {"other": {"file": paths[1 - place].name, "sha256": digests[1 - place]}, "difference": difference}
-            about = usage(config, categories, name.name, digests[place]) | part.about | other | quantised
+            about = (
+                usage(config, categories, name.name, digests[place], pixels_of(network))
+                | part.about
+                | other
+                | quantised
+            )
             write_json(usage_path(name), about)
     return difference
 
 
 def _pair_difference(network: TSN, config: Any, files: list[Path], samples: Samples | None) -> dict[str, Any]:
     side, segments = config.image_size, config.num_segments
-    (video, *_) = _video_inputs(config, samples.compared) if samples else _inputs(config)
+    pixels = pixels_of(network)
+    (video, *_) = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
     run_frame, run_head = map(load_exported, files)
     features = _run_in_batches(run_frame, [video.reshape(-1, 3, side, side)], config)
     scores = _run_in_batches(run_head, [features.reshape(len(video), segments, -1)], config)
@@ -131,6 +142,8 @@ def _pair_difference(network: TSN, config: Any, files: list[Path], samples: Samp
 def _write(part: Part, config: Any, path: Path, calibration: list[np.ndarray] | None) -> Path:
     """Writes a part to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
     any_batch = config.export_batch_size == 0
+    if config.file_format == "ONNX":
+        use_onnx_operators(part.cell)
     if any_batch and config.file_format == "MINDIR":
         inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in part.inputs]
     else:
@@ -166,27 +179,28 @@ def _takes_relations(config: Any) -> bool:
     return config.relations == "sampled" and config.consensus_type == "TRNmultiscale"
 
 
-def _inputs(config: Any, seed: int = 0) -> list[np.ndarray]:
+def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
     batch, side = config.export_batch_size or 2, config.image_size
-    inputs = [rng.uniform(-128, 128, (batch, config.num_segments * 3, side, side)).astype(np.float32)]
+    frames = pixels.prepare(rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8))
+    inputs = [frames.transpose(0, 1, 4, 2, 3).reshape(batch, -1, side, side)]
     if _takes_relations(config):
         draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
         inputs.append(np.stack(draws).astype(np.int32))
     return inputs
 
 
-def _frames(config: Any, clips: np.ndarray) -> np.ndarray:
+def _frames(pixels: Pixels, clips: np.ndarray) -> np.ndarray:
     """The pixels of clips uint8 [N, T, S, S, 3] as the network takes them: float32 [N*T, 3, S, S]."""
-    side = config.image_size
-    return prepare_pixels(clips.reshape(-1, side, side, 3), input_description(config.num_segments, side, 0))
+    frames = pixels.prepare(clips.reshape(-1, *clips.shape[2:]))
+    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
 
 
-def _video_inputs(config: Any, clips: np.ndarray) -> list[np.ndarray]:
+def _video_inputs(config: Any, pixels: Pixels, clips: np.ndarray) -> list[np.ndarray]:
     """The inputs of a whole network for clips uint8 [N, T, S, S, 3]."""
     side, count = config.image_size, len(clips)
-    inputs = [_frames(config, clips).reshape(count, -1, side, side)]
+    inputs = [_frames(pixels, clips).reshape(count, -1, side, side)]
     if _takes_relations(config):
         indices = np.arange(count)
         inputs.append(drawn_relations(config.num_segments, config.subsample_num, config.seed, indices))
@@ -195,7 +209,7 @@ def _video_inputs(config: Any, clips: np.ndarray) -> list[np.ndarray]:
 
 def _pair_inputs(network: TSN, config: Any, clips: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The inputs of the two parts for clips uint8 [N, T, S, S, 3]: all frames, and the features of each clip."""
-    frames = _frames(config, clips)
+    frames = _frames(pixels_of(network), clips)
     features = np.concatenate([network.base_model(Tensor(part[0])).asnumpy() for part in batches_of([frames], 8)])
     return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
 
@@ -225,7 +239,7 @@ def _name_onnx(path: Path, any_batch: bool, part: Part) -> None:
     onnx.save(model, path)
 
 
-def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> dict[str, Any]:
+def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
     """What a program that runs the exported file has to know, for its JSON."""
     side = config.image_size
     return {
@@ -235,7 +249,8 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str) -> di
         "quantize": "none",
         "categories": categories,
         "image_size": side,
-        "input": input_description(config.num_segments, side, config.export_batch_size),
+        "backbone": config.backbone,
+        "input": input_description(config.num_segments, side, config.export_batch_size, pixels),
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",
@@ -262,7 +277,7 @@ def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]
 
 def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
     """The largest absolute difference between a score of the network and of the file at ``path``; clips compared."""
-    inputs = _inputs(config)
+    inputs = _inputs(config, pixels_of(network))
     expected = network(*map(Tensor, inputs)).asnumpy()
     found = load_exported(path)(inputs)
     return float(np.abs(found - expected).max()), len(expected)

@@ -23,7 +23,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.settings import Use, is_of_type, keys_for, table
-from src.transforms import CHANNEL_MEANS_BGR
+from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -75,7 +75,7 @@ def digest(path: Path) -> str:
     return value.hexdigest()
 
 
-def input_description(num_segments: int, image_size: int, batch: int, part: str = "") -> dict[str, Any]:
+def input_description(num_segments: int, image_size: int, batch: int, pixels: Pixels, part: str = "") -> dict[str, Any]:
     """What the input of an exported file is that takes pixels: ``video``, or ``frame`` of a part "frame".
 
     ``batch`` is 0 for any.
@@ -85,10 +85,15 @@ def input_description(num_segments: int, image_size: int, batch: int, part: str 
         "name": part or "video",
         "dtype": "float32",
         "shape": [batch or "batch", frames * 3, image_size, image_size],
-        "channel_order": "BGR",
-        "channel_means": list(CHANNEL_MEANS_BGR),
-        "scale": 1.0,
+        "channel_order": pixels.order,
+        "channel_means": list(pixels.means),
+        "scale": 1.0 if pixels.unscaled else list(pixels.scales),
     }
+
+
+def described_pixels(says: dict[str, Any]) -> Pixels:
+    """What an exported file expects of pixels, by the backbone that its JSON says; without one it is BNInception."""
+    return CAFFE_PIXELS if says.get("backbone", "bn_inception") == "bn_inception" else IMAGENET_PIXELS
 
 
 def prepare_pixels(frames: np.ndarray, described: dict[str, Any]) -> np.ndarray:
@@ -176,7 +181,9 @@ def _check_input(about: Path, says: dict[str, Any]) -> None:
     if says.get("part") == "head":  # takes features
         return
     size = batch if isinstance(batch, int) else 0
-    fed = input_description(says["num_segments"], says["image_size"], size, says.get("part", ""))
+    fed = input_description(
+        says["num_segments"], says["image_size"], size, described_pixels(says), says.get("part", "")
+    )
     for key, value in fed.items():
         if given.get(key) != value or isinstance(given[key], bool):  # True equals 1.0
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")

@@ -9,11 +9,11 @@ from mindspore.communication import get_group_size
 from src.ops.compat import batch_norm_2d
 
 
-def batch_norm(channels: int, frozen: bool) -> nn.BatchNorm2d:
+def batch_norm(channels: int, frozen: bool, eps: float = 1e-5, momentum: float = 0.9) -> nn.BatchNorm2d:
     """Batch normalisation with PyTorch's defaults; ``frozen``: with stored statistics in training too."""
     distributed = ms.get_auto_parallel_context("parallel_mode") == ms.ParallelMode.DATA_PARALLEL
     cell = SyncedBatchNorm2d if distributed and not frozen else batch_norm_2d
-    return cell(channels, eps=1e-5, momentum=0.9, use_batch_statistics=False if frozen else None)
+    return cell(channels, eps=eps, momentum=momentum, use_batch_statistics=False if frozen else None)
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):

@@ -20,6 +20,17 @@ if not LEGACY:
 EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network with an open batch size
 
 
+def add_out_of_place() -> None:
+    """Makes ``a += b`` in graphs compute ``a + b``; 2.x writes into ``a``, which it does not export to ONNX.
+
+    For graphs of other people's code. Those of this project have no ``+=``.
+    """
+    if not LEGACY:
+        from mindspore.ops.composite.multitype_ops.add_impl import _tensor_add_tensor, augassign_add
+
+        augassign_add.register("Tensor", "Tensor")(_tensor_add_tensor)
+
+
 def batch_norm_2d(channels: int, **options: object) -> nn.BatchNorm2d:
     """``nn.BatchNorm2d`` with the same stored statistics in both packages."""
     cell = _LegacyCPUBatchNorm2d if LEGACY and ms.get_context("device_target") == "CPU" else nn.BatchNorm2d

@@ -24,7 +24,8 @@ from mindspore import Parameter, Tensor, nn
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
 from model_utils.util import LOGGER_NAME, write_whole
-from src.bn_inception import check_image_size
+from src.backbones import BN_INCEPTION, PRETRAINED, check_image_size, pretrained_file
+from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -81,6 +82,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
     logging.disable()  # MindSpore logs what is wrong with the file, and guesses, before it raises
     try:
+        check_tensor_sizes(path)
         entries = ms.load_checkpoint(str(path))
     except Exception as error:  # on damaged bytes MindSpore raises almost anything, KeyError included
         raise InputError(f"{path}: not a whole MindSpore checkpoint (damaged, truncated or another format)") from error
@@ -163,7 +165,6 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     parameters, about = read_checkpoint(path)
     config = _with_recorded(config, about)
     names = _class_names(parameters, about, categories, path)
-    check_image_size(config.image_size)
     try:
         network = build_network(config, len(names))
     except InputError:
@@ -171,6 +172,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its settings give no network: {_first_line(error)}") from error
     load_parameters(network, parameters, path)
+    check_image_size(network.base_model, config.image_size)
     network.set_train(False)
     return network, names, config
 
@@ -178,7 +180,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     config, path = copy.copy(config), config.ckpt_file
-    recorded = about.get("settings", {})
+    recorded = {**({"backbone": BN_INCEPTION} if about else {}), **about.get("settings", {})}
     for key in keys_for(Use.NETWORK, Use.FOLLOWED):
         if key in recorded and key not in config.given:
             setattr(config, key, recorded[key])
@@ -211,20 +213,46 @@ def _class_names(
     return categories or names or [str(i) for i in range(num_classes)]
 
 
-def load_backbone(network: nn.Cell, path: str | Path) -> None:
-    """Loads an ImageNet backbone, or that of another TRN, into ``network.base_model``.
+def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> str:
+    """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
 
-    The model zoo's own port writes the backbone alone, without ``base_model.`` before its names. The backbone's last
-    layer ``fc`` and the consensus depend on the task and keep their initial values.
+    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
+    of a TRN, or those of a backbone alone: mindcv's own, or the model zoo's, without ``base_model.`` before them.
+
+    Args:
+        network: gets the weights.
+        path: the checkpoint, or "pretrained" for the one that mindcv offers.
+        name: see ``Settings.backbone``.
+
+    Returns:
+        What was loaded and what is new, for the log.
+
+    Raises:
+        InputError: if the checkpoint cannot be read, holds another backbone, or does not fit.
     """
+    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
+    source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
+    given, about = read_checkpoint(source)
+    held = about.get("settings", {}).get("backbone", BN_INCEPTION)
+    if about and held != name:
+        raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
+    whole = any(key.startswith("base_model.") for key in given)
+    if not whole:
+        prefix = "base_model." if name == BN_INCEPTION else "base_model.model."
+        given = {f"{prefix}{key}": parameter for key, parameter in given.items()}
+    wanted = _backbone_only(network.parameters_dict())
+    given = _backbone_only(given)
+    if not whole and name != BN_INCEPTION:  # mindcv's file has a last layer of its own, whose name depends on the model
+        last = network.base_model.last_layer
+        given = {key: p for key, p in given.items() if not key.startswith(f"base_model.model.{last}.")}
+    fill(wanted, given, source)
+    new = len(network.parameters_dict()) - len(wanted)
+    kind = f"a network for {about['num_classes']} classes" if whole and "num_classes" in about else "a backbone"
+    return f"{source}: {kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
 
-    def backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-        return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}
 
-    given, _ = read_checkpoint(path)
-    if not any(name.startswith("base_model.") for name in given):
-        given = {f"base_model.{name}": parameter for name, parameter in given.items()}
-    fill(backbone_only(network.parameters_dict()), backbone_only(given), path)
+def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}
 
 
 def load_parameters(network: nn.Cell, parameters: Mapping[str, Tensor], source: str | Path) -> None:

@@ -23,6 +23,8 @@ from src.evaluation.evaluator import Accuracy, Validation
 from src.ops.ranks import Ranks
 from src.train_cell import TrainStep, learning_rate
 from src.training import checkpoint, run_folder, state
+from src.training.frozen import FeatureLoss
+from src.training.learning_check import complaint
 from src.training.state import Progress
 from src.tsn import TSN
 
@@ -41,9 +43,9 @@ class Trainer:
     Args:
         network, optimizer: what is trained, and how.
         validate: the validation after an epoch, None for none.
-        config: reads the keys that are fixed on resume, ``epochs_num max_steps train_batch_size train_output_dir
-            log_interval eval_interval patience ckpt_save_interval ckpt_save_steps ckpt_save_on_master_only
-            keep_checkpoint_max``.
+        config: reads the keys that are fixed on resume, ``freeze_backbone epochs_num max_steps train_batch_size
+            train_output_dir log_interval eval_interval patience ckpt_save_interval ckpt_save_steps
+            ckpt_save_on_master_only keep_checkpoint_max``, and what ``learning_check.complaint`` reads.
         clips: the training set.
         ranks: which rank this is.
         logger: is asked with ``extra={"plain": True}`` for lines without a prefix, in the model zoo's form.
@@ -63,11 +65,13 @@ class Trainer:
         self.clips, self.steps_per_epoch = clips, clips.steps_per_epoch
         self.ranks, self.logger = ranks, logger
         self.writes, self.saves = ranks.rank == 0, ranks.rank == 0 or not config.ckpt_save_on_master_only
-        self.train_step = TrainStep(network, optimizer, config.clip_grad_norm)
+        loss = FeatureLoss(network) if config.freeze_backbone else None
+        self.train_step = TrainStep(network, optimizer, config.clip_grad_norm, loss)
         self.output_dir = Path(config.train_output_dir)
         self.last_step = min(config.epochs_num * self.steps_per_epoch, config.max_steps or math.inf)
         self.progress = Progress()
         self.curves: list[dict[str, float | None]] = []
+        self.complained = False
         self.start_clock()
         if self.saves:
             run_folder.delete_partial(self.output_dir)
@@ -187,6 +191,7 @@ class Trainer:
             self.logger.info("stopping: no better validation for %d times", progress.since_best)
             ends_run = True
         self.write_curves(epoch, accuracy, seconds)
+        self.complain(epoch, self.validate.one_answer if self.validate and accuracy else None)
         if progress.step == self.steps_per_epoch:
             progress.epochs_done, progress.step, progress.loss_sum = epoch, 0, 0.0
         numbered = ends_run or epoch % config.ckpt_save_interval == 0
@@ -206,6 +211,14 @@ class Trainer:
             checkpoint.save_checkpoint(path, self.network.parameters_dict(), self.description())
             self.logger.info("saved %s", path)
         return accuracy
+
+    def complain(self, epoch: int, one_answer: int | None) -> None:
+        """Warns, once, of a training that does not learn."""
+        loss = self.progress.loss_sum / self.progress.step
+        warning = complaint(epoch, loss, self.clips.categories, one_answer, self.config)
+        if warning and not self.complained:
+            self.logger.warning("%s", warning)
+            self.complained = True
 
     def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float) -> None:
         row = {

@@ -21,6 +21,7 @@ def settings(**changes) -> SimpleNamespace:
         "num_segments": 3,
         "img_feature_dim": 8,
         "subsample_num": 2,
+        "backbone": "bn_inception",
         "width_mult": 0.0625,
         "freeze_bn": True,
         "image_size": SIDE,

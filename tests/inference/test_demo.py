@@ -237,6 +237,7 @@ def test_the_same_file_of_two_visitors(demo):
         return score(*arguments)
 
     demo.model = model()
+    upload_again.batch_size = score.batch_size
     object.__setattr__(demo.model, "score", upload_again)
     assert "100.0 %" in demo.on_video(str(path))[0]
     assert path.read_bytes() == content

@@ -27,9 +27,11 @@ USES = {
     "num_segments": "NETWORK EXPORTED FIXED PROTOCOL",
     "subsample_num": "NETWORK EXPORTED FIXED PROTOCOL",
     "img_feature_dim": "NETWORK FIXED",
+    "backbone": "NETWORK FIXED PROTOCOL",
     "width_mult": "NETWORK FIXED PROTOCOL",
     "dropout": "FIXED",
     "freeze_bn": "FIXED",
+    "freeze_backbone": "FIXED",
     "dataset_root": "FREE IN_DATA",
     "images_dir_name": "FREE",
     "frame_name": "FREE",
@@ -120,7 +122,10 @@ def test_keys_for_a_use(use):
 
 
 def test_what_older_checkpoints_mean():
-    assert values_before() == {"sliding_windows": 0.0, "background_class": "No gesture"}
+    assert values_before() == {
+        **{"backbone": "bn_inception", "freeze_backbone": False},
+        **{"sliding_windows": 0.0, "background_class": "No gesture"},
+    }
 
 
 def test_keys_for_two_uses():
@@ -160,7 +165,7 @@ def test_types(key, value, allowed):
 def test_a_description_holds_what_evaluation_follows():
     recorded = checkpoint.describe(settings(), ["a"])["settings"]
     assert sorted(recorded) == sorted(
-        "consensus_type num_segments subsample_num img_feature_dim width_mult image_size flip".split()
+        "consensus_type num_segments subsample_num img_feature_dim backbone width_mult image_size flip".split()
     )
 
 
@@ -169,8 +174,8 @@ def test_the_protocol_of_an_evaluation(tmp_path):
     config = load_config(["--ckpt_file", str(tmp_path / "trn.ckpt"), "--seed", "7"])
     model = Model(tmp_path / "trn.ckpt", None, ["a"], config)
     protocol = evaluation_program.protocol(model, tmp_path / "list.txt")
-    keys = "consensus_type num_segments subsample_num width_mult image_size flip ckpt_file split relations test_crops"
-    keys += " frame_order observe on_error device_target seed"
+    keys = "consensus_type num_segments subsample_num backbone width_mult image_size flip ckpt_file split relations"
+    keys += " test_crops frame_order observe on_error device_target seed"
     more = {"ckpt_sha256", "list_file", "mindspore_version", "numpy_version"}
     assert set(protocol) == {*keys.split(), *more}
     assert protocol["seed"] == 7

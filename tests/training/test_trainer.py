@@ -1,5 +1,6 @@
 """The training loop: what it saves and when, and that a resumed run ends like one that was never stopped."""
 
+import itertools
 import json
 import logging
 import re
@@ -30,6 +31,8 @@ EPOCHS, STEPS = 3, 4
 class SmallNetwork(nn.Cell):
     """One layer before a real head: it compiles in two seconds."""
 
+    base_model = SimpleNamespace(fc=None)
+
     def __init__(self):
         super().__init__()
         self.fc = nn.Dense(3, 8)
@@ -43,7 +46,7 @@ class SmallNetwork(nn.Cell):
 class InstantStep:
     """Takes the place of TrainStep, which takes seconds to compile: all of the state changes with each batch."""
 
-    def __init__(self, network, optimizer, _clip_grad_norm):
+    def __init__(self, network, optimizer, _clip_grad_norm, _loss=None):
         self.network, self.optimizer = network, optimizer
 
     def set_train(self):
@@ -72,6 +75,7 @@ class ScriptedValidation:
 
     def __init__(self, *top1):
         self.coming, self.best, self.since_best = list(top1), None, 0
+        self.one_answer = None
 
     def __call__(self):
         accuracy = Accuracy(self.coming.pop(0), 1.0, 6)
@@ -137,6 +141,10 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         ckpt_save_steps=0,
         ckpt_save_on_master_only=True,
         keep_checkpoint_max=10,
+        pre_trained_backbone="",
+        freeze_backbone=False,
+        train_list_file_name="train.txt",
+        categories_list_file_name="classes.txt",
     )
     config = SimpleNamespace(**{**vars(config), **changes})
     optimizer = build_optimizer(network, config.lr, config.update_lr_epochs, STEPS, 0.9, config.weight_decay)
@@ -279,7 +287,7 @@ def test_the_network_is_in_training_mode_in_every_step(tmp_path):
     """Validation puts it into evaluation mode; InstantStep looks."""
     validate = ScriptedValidation(0.2, 0.6, 0.4)
     trainer = make_trainer(tmp_path, lambda: (trainer.network.set_train(False), validate())[1])
-    trainer.validate.best, trainer.validate.since_best = None, 0
+    trainer.validate.best, trainer.validate.since_best, trainer.validate.one_answer = None, 0, None
     assert run(trainer)
     assert not trainer.network.training
 
@@ -410,15 +418,27 @@ def test_patience(tmp_path):
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
 
 
+def test_a_training_that_does_not_learn_says_so_once(tmp_path, caplog):
+    validation = ScriptedValidation(*[0.3] * 8)
+    validation.one_answer = 1
+    trainer = make_trainer(tmp_path, validation, epochs_num=7)
+    assert trainer.run(Stop().watch(itertools.chain.from_iterable(batches(0) for _ in range(7))), Stop())
+    warnings = [record.getMessage() for record in caplog.records if "has not learnt" in record.getMessage()]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("after 5 epochs")
+
+
 # Written out, with another value for each setting that must not change on resume.
 CHANGED = {
     "consensus_type": "TRN",
     "num_segments": 4,
     "subsample_num": 1,
     "img_feature_dim": 9,
+    "backbone": "resnet50",
     "width_mult": 0.5,
     "dropout": 0.6,
     "freeze_bn": False,
+    "freeze_backbone": True,
     "image_size": 64,
     "flip": "none",
     "sliding_windows": 0.5,

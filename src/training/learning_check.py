@@ -1,0 +1,40 @@
+"""Whether a training learns: it says so once if it does not, and what to look at."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+FIRST_EPOCH = 5  # before it also a training that learns may answer one class
+STILL = 0.95  # of ln(C), the loss of a network that knows nothing
+
+
+def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Any) -> str:
+    """What a warning says after an epoch of a training that does not learn, or "" if there is nothing to say.
+
+    Args:
+        epoch: from 1.
+        loss: its mean.
+        categories: the class names.
+        one_answer: the class that all clips of this epoch's validation got, if they got one.
+        config: reads ``pre_trained_backbone freeze_bn dropout lr epochs_num train_list_file_name
+            categories_list_file_name``.
+    """
+    untrained = math.log(len(categories))
+    if epoch < FIRST_EPOCH or len(categories) < 2:
+        return ""
+    if one_answer is not None:
+        what = f"every clip of the validation is answered {categories[one_answer]}"
+    elif loss >= STILL * untrained:
+        what = f"the loss, {loss:.3f}, is still that of guessing, ln({len(categories)}) = {untrained:.3f}"
+    else:
+        return ""
+    start = config.pre_trained_backbone or '""'
+    return (
+        f"after {epoch} epochs the network has not learnt: {what}. Usual causes:"
+        f" (1) random weights with settings for trained ones: give pre_trained_backbone (now {start}), or freeze_bn"
+        f" false (now {str(config.freeze_bn).lower()}) and dropout 0 (now {config.dropout:g});"
+        f" (2) steps too small, too large or too few: lr (now {config.lr:g}), epochs_num (now {config.epochs_num});"
+        f" (3) classes that are not those of the clips: {config.train_list_file_name} (train_list_file_name) against"
+        f" {config.categories_list_file_name} (categories_list_file_name)"
+    )

@@ -1,0 +1,71 @@
+import math
+
+import numpy as np
+import pytest
+
+from src.evaluation.evaluator import Validation
+from src.training.learning_check import complaint
+from tests.evaluation.test_evaluator import FakeEvaluator
+from tests.helpers.networks import settings
+
+NAMES = ["Left", "Right", "Thumb"]
+CONFIG = settings(
+    pre_trained_backbone="",
+    dropout=0.8,
+    lr=0.001,
+    epochs_num=8,
+    train_list_file_name="train.txt",
+    categories_list_file_name="classes.txt",
+)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "loss", "one_answer", "said"),
+    [
+        (5, math.log(3), None, "after 5 epochs the network has not learnt: the loss, 1.099, is still"),
+        (5, 0.96 * math.log(3), None, "is still that of guessing, ln(3) = 1.099"),
+        (5, 0.94 * math.log(3), None, ""),
+        (4, math.log(3), 1, ""),
+        (7, 0.1, 1, "every clip of the validation is answered Right"),
+    ],
+)
+def test_when_it_complains(epoch, loss, one_answer, said):
+    found = complaint(epoch, loss, NAMES, one_answer, CONFIG)
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_it_names_the_keys_and_their_values():
+    found = complaint(9, 2.0, NAMES, None, CONFIG)
+    for part in (
+        'pre_trained_backbone (now "")',
+        "freeze_bn false (now true)",
+        "dropout 0 (now 0.8)",
+        "lr (now 0.001)",
+        "epochs_num (now 8)",
+        "train.txt (train_list_file_name)",
+        "classes.txt (categories_list_file_name)",
+    ):
+        assert part in found
+    assert "\n" not in found
+
+
+def test_one_class_cannot_be_learnt():
+    assert complaint(9, 0.0, ["Only"], 0, CONFIG) == ""
+
+
+def test_a_validation_knows_whether_it_got_one_answer():
+    """Class 0 is the likeliest for every clip of the stand-in."""
+    validation = Validation(FakeEvaluator([0, 1, 7]), 10)
+    assert validation.one_answer is None
+    validation()
+    assert validation.one_answer == 0
+    evaluator = FakeEvaluator([0, 1, 7])
+    scored = evaluator()
+    scored.scores[1, 3] = 99
+    evaluator = FakeEvaluator()
+    validation = Validation(evaluator, 10)
+    validation.evaluator = type("Fixed", (), {"ranks": evaluator.ranks, "__call__": lambda self: scored})()
+    validation()
+    assert validation.one_answer is None
+    assert np.argmax(scored.scores[1]) == 3
