@@ -60,6 +60,8 @@ class Settings:
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     sliding_windows: Annotated[float, Use.FIXED, Before(0.0)]
+    sliding_windows_start: Annotated[int, Use.FIXED, Before(0)]
+    sliding_windows_full: Annotated[int, Use.FIXED, Before(0)]
     background_class: Annotated[str, Use.FIXED, Before("No gesture")]
 
     # Training

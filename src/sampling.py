@@ -143,6 +143,15 @@ def dropout_mask(num_segments: int, features: int, dropout: float, rng: np.rando
     return kept * np.float32(1 / (1 - dropout))
 
 
+def sliding_window_share(share: float, epoch: int, start: int, full: int) -> float:
+    """The share of sliding windows in an epoch, counted from 0: none in the first ``start``, then more each epoch, and
+    from epoch ``full`` on ``share``.
+    """
+    if epoch < start:
+        return 0.0
+    return share if epoch >= full else share * (epoch - start) / (full - start)
+
+
 def sliding_window(
     num_frames: int, num_segments: int, rng: np.random.Generator, parts: bool
 ) -> tuple[np.ndarray, bool]:

@@ -114,6 +114,8 @@ def training_loader(config: Settings, categories: list[str], features: int) -> T
         dropout=config.dropout,
         features=features,
         sliding_windows=config.sliding_windows,
+        windows_start=config.sliding_windows_start,
+        windows_full=config.sliding_windows_full,
         background=categories.index(background) if background in categories else -1,
         frame_name=config.frame_name,
     )

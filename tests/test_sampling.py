@@ -269,6 +269,13 @@ def test_sliding_windows_are_whole_as_often_as_the_rule_says(parts):
     assert 0.2 < expected < 0.4
 
 
+def test_the_share_of_sliding_windows_grows_evenly():
+    shares = [sampling.sliding_window_share(0.5, epoch, 2, 12) for epoch in range(14)]
+    assert shares == pytest.approx([0, 0, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.5])
+    assert [sampling.sliding_window_share(0.5, epoch, 0, 0) for epoch in range(3)] == [0.5] * 3
+    assert [sampling.sliding_window_share(0.5, epoch, 2, 0) for epoch in range(4)] == [0, 0, 0.5, 0.5]
+
+
 @pytest.mark.parametrize("num_frames", [1, 2, 7, 8, 9, 75])
 def test_sliding_windows_of_clips_of_any_length(num_frames):
     seen = set()

@@ -304,6 +304,15 @@ def test_training_batches(records, images_root, flip, windows):
     assert bool(changed) == (flip == "label_aware" or (windows[0] > 0 and windows[1] >= 0))
 
 
+def test_sliding_windows_grow_over_the_epochs(records, images_root):
+    """None in epoch 0, half of the share in epoch 1, all of it in epoch 2."""
+    growing = as_arrays(training(records, images_root, {**SLIDING, "windows_start": 0, "windows_full": 2}, epochs=3))
+    for epoch, share in enumerate((0.0, 0.35, 0.7)):
+        constant = {**SLIDING, "sliding_windows": share}
+        expected = as_arrays(training(records, images_root, constant, epochs=epoch + 1, first_epoch=epoch))
+        assert_same_batches(growing[5 * epoch : 5 * epoch + 5], expected)
+
+
 def test_sliding_windows_that_hold_no_whole_gesture_are_background(records, images_root, sliding_run):
     """Whatever the clip shows, mirrored or not: with share 0.7, about half of all rows."""
     labels = np.concatenate([label for _, label, _, _ in sliding_run])

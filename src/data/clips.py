@@ -60,7 +60,8 @@ class TrainingLoader:
         mirrored: int32 [C], the class that each class becomes in a mirror, from ``transforms.mirrored_classes``.
         dropout: share of the features that is dropped.
         features: D, the length of the backbone's feature vector that dropout acts on.
-        sliding_windows: share of the clips that are seen through a sliding window (``sampling.sliding_window``).
+        sliding_windows, windows_start, windows_full: share of the clips that are seen through a sliding window, and
+            how it grows (``sampling.sliding_window``, ``sampling.sliding_window_share``).
         background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
         frame_name: names of the frames, see ``names.split_frame_name``.
     """
@@ -75,6 +76,8 @@ class TrainingLoader:
     dropout: float
     features: int
     sliding_windows: float = 0.0
+    windows_start: int = 0
+    windows_full: int = 0
     background: int = -1
     frame_name: str = FRAME_NAME
 
@@ -106,7 +109,7 @@ class TrainingLoader:
         """
         rng = partial(sampling.generator, self.seed, epoch, index)
 
-        indices, label, mirror = self.draw(record, rng)
+        indices, label, mirror = self.draw(record, epoch, rng)
 
         def fill() -> None:
             frames = decode_frames(Path(self.images_root) / record.folder, indices, record.first, self.frame_name)
@@ -117,9 +120,11 @@ class TrainingLoader:
         problem = _fill_or_explain(fill, clip)
         return label, *self.draw_masks(rng), problem
 
-    def draw(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, Any, bool]:
+    def draw(
+        self, record: VideoRecord, epoch: int, rng: Callable[[str], np.random.Generator]
+    ) -> tuple[np.ndarray, Any, bool]:
         """The frames of a clip, int64 [T], the class that they show, and whether they are mirrored."""
-        indices, label = self.frame_indices(record, rng)
+        indices, label = self.frame_indices(record, epoch, rng)
         mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
@@ -131,11 +136,14 @@ class TrainingLoader:
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
         return relations, sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
 
-    def frame_indices(self, record: VideoRecord, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, int]:
+    def frame_indices(
+        self, record: VideoRecord, epoch: int, rng: Callable[[str], np.random.Generator]
+    ) -> tuple[np.ndarray, int]:
         """The frames of a clip, int64 [T], and the class that they show, with ``rng(stream)`` as random numbers."""
         if self.sliding_windows > 0:
             window = rng("window")
-            if window.random() < self.sliding_windows:
+            growth = self.windows_start, self.windows_full
+            if window.random() < sampling.sliding_window_share(self.sliding_windows, epoch, *growth):
                 parts = self.background >= 0
                 indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, window, parts)
                 return indices, record.label if whole else self.background

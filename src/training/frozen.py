@@ -83,7 +83,7 @@ class KeptFeatures:
     def __call__(self, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
         """Features [T, D], label, relations and dropout mask of a clip in an epoch."""
         rng = partial(sampling.generator, self.loader.seed, epoch, index)
-        indices, label, mirror = self.loader.draw(record, rng)
+        indices, label, mirror = self.loader.draw(record, epoch, rng)
         return self.features[index][int(mirror), indices], label, *self.loader.draw_masks(rng)
 
 

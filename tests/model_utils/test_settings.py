@@ -41,6 +41,8 @@ USES = {
     "image_size": "FOLLOWED EXPORTED FIXED PROTOCOL",
     "flip": "FOLLOWED EXPORTED FIXED PROTOCOL",
     "sliding_windows": "FIXED",
+    "sliding_windows_start": "FIXED",
+    "sliding_windows_full": "FIXED",
     "background_class": "FIXED",
     "pre_trained_backbone": "FREE IN_LOAD",
     "lr": "FIXED",
@@ -124,7 +126,8 @@ def test_keys_for_a_use(use):
 def test_what_older_checkpoints_mean():
     assert values_before() == {
         **{"backbone": "bn_inception", "freeze_backbone": False},
-        **{"sliding_windows": 0.0, "background_class": "No gesture"},
+        **{"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0},
+        **{"background_class": "No gesture"},
     }
 
 
