@@ -67,7 +67,7 @@ def train(dataset: Path, output: Path, way: str, *options: str) -> tuple[float, 
     """Trains as ``way`` says, unless it is done; returns top-1 of the last validation and seconds."""
     done = output / "seconds.txt"
     if not done.is_file():
-        paths = ["--dataset_root", str(dataset), "--train_output_dir", str(output)]
+        paths = ["--dataset_root", str(dataset), "--train_output_dir", str(output), "--resume", "auto"]
         began = time.monotonic()
         run("-m", "benchmarks.few_clips", "--child", way, "--config_path", str(CONFIG), *paths, *options)
         done.write_text(f"{time.monotonic() - began:.1f}")
