@@ -28,3 +28,10 @@ def reference(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference")
     write_reference(folder)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End-to-end tests are slow, all of them."""
+    for item in items:
+        if "e2e" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
