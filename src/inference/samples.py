@@ -29,13 +29,13 @@ class Samples(NamedTuple):
 def read_samples(config: Any, num_classes: int) -> Samples:
     """``calibration_clips`` clips of the training list and up to COMPARED others, drawn by ``seed``.
 
-    Reads besides ``dataset_root images_dir_name train_list_file_name num_segments image_size``.
+    Reads besides ``dataset_root images_dir_name frame_name train_list_file_name num_segments image_size``.
 
     Raises:
         InputError: if the list or a frame cannot be read.
     """
     path = Path(config.dataset_root) / config.train_list_file_name
-    records = tsn_dataset.read_video_list(path, num_classes)
+    records = tsn_dataset.read_clips(config, config.train_list_file_name, num_classes)
     order = sampling.epoch_order(len(records), config.seed, 0)
     count = min(config.calibration_clips, len(records))
     clips = _read(config, records, order[: count + COMPARED])
@@ -45,7 +45,9 @@ def read_samples(config: Any, num_classes: int) -> Samples:
 
 def _read(config: Any, records: list[VideoRecord], indices: np.ndarray) -> np.ndarray:
     images_root = Path(config.dataset_root) / config.images_dir_name
-    loader = EvaluationLoader(images_root, config.num_segments, config.image_size, test_crops=1)
+    loader = EvaluationLoader(
+        images_root, config.num_segments, config.image_size, test_crops=1, frame_name=config.frame_name
+    )
     frames = (loader.frames(records[index], index) for index in indices.tolist())
     return np.stack([cut_crops(clip, config.image_size, 1)[0] for clip in frames])
 
