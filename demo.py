@@ -19,6 +19,7 @@ from model_utils.config import Config, load_config
 from model_utils.errors import InputError
 from model_utils.stop_signals import Stopped, ctrl_c_at_once
 from model_utils.util import run_main
+from src.inference.options import add_model_option, seconds
 
 # MindSpore and Gradio take seconds to import, and --help and a misspelt key need neither: functions import what they
 # use.
@@ -28,15 +29,9 @@ PORT = 7860
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("Page")
+    add_model_option(options)
     options.add_argument(
-        "--model",
-        dest="ckpt_file",
-        default=argparse.SUPPRESS,
-        metavar="FILE",
-        help="trained model: .ckpt, or .mindir or .onnx with its .json beside it; another name of --ckpt_file",
-    )
-    options.add_argument(
-        "--window", type=_seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+        "--window", type=seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
     )
     options.add_argument("--port", type=_port, default=PORT, metavar="N", help=f"of the page (default {PORT})")
 
@@ -46,13 +41,6 @@ def _port(text: str) -> int:
         if 1 <= int(text) <= 65535:
             return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected a number from 1 to 65535")
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
 
 
 class DemoSettings(Config):

@@ -7,7 +7,6 @@ with it. Prints the five likeliest classes of each source, a timeline (--window)
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 from typing import cast
@@ -17,22 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import load_config
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
-from src.inference.options import InferSettings, are_several, check_files, check_options
+from src.inference.options import InferSettings, add_model_option, are_several, check_files, check_options, seconds
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
-
-LONGEST = 1e6  # seconds, of a window
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("Inference")
-    options.add_argument(
-        "--model",
-        dest="ckpt_file",
-        default=argparse.SUPPRESS,
-        metavar="FILE",
-        help="trained model: .ckpt, or .mindir or .onnx with its .json beside it; another name of --ckpt_file",
-    )
+    add_model_option(options)
     options.add_argument(
         "--source",
         required=True,
@@ -44,13 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--json", default="", metavar="FILE", help="write the results to this file as well")
     options.add_argument(
         "--window",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="look at a video in windows of this length and print a timeline; with --stream, or a camera, the seconds"
         " that one recognition looks back on (default 3); a folder of frames has 12 a second",
     )
     options.add_argument(
-        "--stride", type=_seconds, metavar="SECONDS", help="from one window to the next (default: half a window)"
+        "--stride", type=seconds, metavar="SECONDS", help="from one window to the next (default: half a window)"
     )
     options.add_argument(
         "--stream", action="store_true", help="look at the frames one by one and say when a gesture starts and ends"
@@ -66,13 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--explain", default="", metavar="PNG", help="draw which relations and frames speak for the predicted class"
     )
     options.add_argument("--explain_class", default="", metavar="NAME", help="with --explain: for this class instead")
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) <= LONGEST:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0, up to {LONGEST:.0f}")
 
 
 def infer(config: InferSettings) -> None:

@@ -23,7 +23,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.frame_counts import frame_counts
-from src.data.lists import is_blank, read_lines, write_lists
+from src.data.lists import is_blank, read_lines, require_disjoint, write_lists
 from src.data.names import (
     CATEGORIES_FILE,
     FRAME_NAME,
@@ -166,7 +166,7 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path, frame_name: s
         "validation": read_clips(_require_list(labels_path, "validation"), labelled=True),
         "test": read_test_clips(labels_path),
     }
-    _require_disjoint(clips)
+    require_disjoint([[(row.place, row.clip) for row in rows] for rows in clips.values()], "clip")
 
     class_index = {name: index for index, name in enumerate(categories)}
     files: dict[str, list[str]] = {CATEGORIES_FILE: categories}
@@ -177,15 +177,6 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path, frame_name: s
                 print(f"Prepare {split} folders list", flush=True)
                 files[LIST_FILES[split]] = list_lines(rows, counts, images_path, class_index)
     write_lists(files, save_path)
-
-
-def _require_disjoint(clips: dict[str, list[Row]]) -> None:
-    places: dict[str, str] = {}
-    for rows in clips.values():
-        for row in rows:
-            if row.clip in places:
-                raise InputError(f"{row.place}: clip {row.clip} is in another list too, {places[row.clip]}")
-        places.update((row.clip, row.place) for row in rows)
 
 
 def default_images_dir_name(dataset_root: Path) -> str:

@@ -59,6 +59,16 @@ def is_blank(path: str | os.PathLike) -> bool:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
+    """Raises InputError if a name is in two lists of (place, name); ``what`` has such a name."""
+    places: dict[str, str] = {}
+    for rows in lists:
+        for place, name in rows:
+            if name in places:
+                raise InputError(f"{place}: {what} {name} is in another list too, {places[name]}")
+        places.update((name, place) for place, name in rows)
+
+
 def write_lists(files: dict[str, list[str]], folder: Path) -> None:
     """Writes the lists of a dataset, {file name: lines}, into ``folder``, all or none.
 

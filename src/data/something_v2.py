@@ -22,7 +22,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.util import locked
 from src.data.frame_folders import FrameMaker, Wanted
-from src.data.lists import write_lists
+from src.data.lists import require_disjoint, write_lists
 from src.data.names import (
     CATEGORIES_FILE,
     LABELS_DIR_NAME,
@@ -65,7 +65,7 @@ def prepare(args: Namespace) -> None:
     test = _find_list(labels, "test")
     if test:
         entries["test"] = read_entries(test, None)
-    _require_disjoint(entries)
+    require_disjoint([[(entry.place, entry.video) for entry in rows] for rows in entries.values()], "video")
     wanted = [
         Wanted(entry.video, entry.place, videos / f"{entry.video}.webm")
         for its_entries in entries.values()
@@ -130,15 +130,6 @@ def read_entries(path: Path, categories: list[str] | None) -> list[Entry]:
             label = index[name]
         entries[video] = Entry(place, video, label)
     return list(entries.values())
-
-
-def _require_disjoint(entries: dict[str, list[Entry]]) -> None:
-    places: dict[str, str] = {}
-    for its_entries in entries.values():
-        for entry in its_entries:
-            if entry.video in places:
-                raise InputError(f"{entry.place}: video {entry.video} is in another list too, {places[entry.video]}")
-        places.update((entry.video, entry.place) for entry in its_entries)
 
 
 def _find_list(labels_path: Path, name: str) -> Path | None:

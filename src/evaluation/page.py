@@ -15,6 +15,7 @@ from src.evaluation import plots
 from src.evaluation.metrics import confused_pairs, per_class
 from src.evaluation.plots import picture_or_warning, png_bytes
 from src.evaluation.tables import Evaluation, text_bytes
+from src.evaluation.templates import page_environment
 
 TEMPLATE = "page.html.j2"
 PAIRS_SHOWN, MISTAKES_SHOWN, LEFT_OUT_SHOWN = 8, 2, 100
@@ -33,16 +34,7 @@ def render(evaluation: Evaluation, confusion_png: bytes | None, frames_of: Frame
         confusion_png: the picture of the confusion matrix; None where it could not be drawn.
         frames_of: see ``results.write_results``; a clip whose frames cannot be read gets no picture.
     """
-    # Imported here because it is needed once, at the end of an evaluation.
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     environment.filters["percent"] = _percent
     metrics, categories = evaluation.metrics, evaluation.categories
     html = environment.get_template(TEMPLATE).render(

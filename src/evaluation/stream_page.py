@@ -10,6 +10,7 @@ import numpy as np
 from src.data.names import BACKGROUND
 from src.data.video import Span
 from src.evaluation.events import WatchedVideo
+from src.evaluation.templates import page_environment
 from src.utils import softmax
 
 TEMPLATE = "stream_page.html.j2"
@@ -41,16 +42,7 @@ def render(
         scores: for each video's name (times [N], logits [N, C]).
         protocol: what is told about how the events were found.
     """
-    # Imported here because it is needed once, at the end of an evaluation.
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(Path(__file__).parent)
     colours = class_colours(categories)
     html = environment.get_template(TEMPLATE).render(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",

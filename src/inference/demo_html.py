@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from src.evaluation.stream_page import class_colours
+from src.evaluation.templates import page_environment
 from src.inference.model import TOP
 
 if TYPE_CHECKING:
+    import jinja2
+
     from src.inference.demo_camera import CameraStream
     from src.inference.demo_video import VideoAnswer
 
@@ -43,14 +44,7 @@ class Pages:
 
     @cached_property
     def template(self) -> jinja2.Template:
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        return environment.get_template(TEMPLATE)
+        return page_environment(Path(__file__).parent).get_template(TEMPLATE)
 
     def _render(self, kind: str, **values: Any) -> str:
         return self.template.render(kind=kind, colours=self.colours, **values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -27,7 +29,27 @@ class InferSettings(Settings):
     explain_class: str
 
 
+LONGEST = 1e6  # seconds, of a window
 WRITTEN = ("json", "explain", "output")  # options that name a file to write
+
+
+def add_model_option(options: argparse._ArgumentGroup) -> None:
+    """``--model``, which names the model file."""
+    options.add_argument(
+        "--model",
+        dest="ckpt_file",
+        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="trained model: .ckpt, or .mindir or .onnx with its .json beside it; another name of --ckpt_file",
+    )
+
+
+def seconds(text: str) -> float:
+    """The type of an option that takes the seconds of a window."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) <= LONGEST:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0, up to {LONGEST:.0f}")
 
 
 def check_options(config: InferSettings) -> None:
