@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from mindspore import Tensor
@@ -154,8 +156,18 @@ def dataset(tmp_path_factory):
 
 def read(dataset, **changes):
     keys = {"dataset_root": str(dataset), "images_dir_name": "20bn-jester-v1", "calibration_clips": 3}
-    keys["train_list_file_name"] = "train_videofolder.txt"
+    keys |= {"train_list_file_name": "train_videofolder.txt", "frame_name": "{:05d}.jpg"}
     return read_samples(config(**{**keys, **changes}), 3)
+
+
+def test_calibration_reads_frames_of_other_names(dataset, tmp_path):
+    expected = read(dataset)
+    own = shutil.copytree(dataset, tmp_path / "own")
+    for frame in list((own / "20bn-jester-v1").glob("*/*.jpg")):
+        frame.rename(frame.with_name(f"img_{frame.name}"))
+    found = read(own, frame_name="img_{:05d}.jpg")
+    np.testing.assert_array_equal(found.calibration, expected.calibration)
+    np.testing.assert_array_equal(found.compared, expected.compared)
 
 
 def test_calibration_clips_are_drawn_by_seed(dataset):
