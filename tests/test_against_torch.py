@@ -61,6 +61,7 @@ def relative_error(ours, theirs):
 
 
 # Sides of 63 to 70 meet odd numbers in the pools.
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [63, 64, 65, 68, 70, 96, 160, 224, 256])
 def test_backbone_features(backbones, side):
     theirs, ours = backbones
@@ -71,6 +72,7 @@ def test_backbone_features(backbones, side):
     assert relative_error(ours.features(Tensor(x)), expected) <= 1e-5
 
 
+@pytest.mark.slow
 def test_sides_that_the_papers_network_cannot_take_are_refused():
     """112 is one: after its pools the two halves of a block would be 4 and 3 pixels wide."""
     with torch.device("meta"):

@@ -26,6 +26,8 @@ from tests.helpers.networks import CLASSES, SIDE, settings
 needs_mindcv = pytest.mark.skipif(
     importlib.util.find_spec("mindcv") is None, reason="mindcv is not installed (requirements-backbones.txt)"
 )
+pytestmark = pytest.mark.slow
+
 NAMES = ("resnet50", "mobilenet_v3_large_100")
 SMALL = "mobilenet_v3_small_075"
 
@@ -268,7 +270,6 @@ def test_without_mindcv(monkeypatch):
 
 
 @needs_mindcv
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_training_is_resumed_bit_by_bit(name, tmp_path, compiled):
     """Four steps, and two, a file, two more: the same bytes of parameters and of the optimiser's state."""
@@ -294,7 +295,6 @@ def test_training_is_resumed_bit_by_bit(name, tmp_path, compiled):
 
 
 @needs_mindcv
-@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_exported_and_streamed(name, tmp_path, compiled):
     """Scores of a clip: the checkpoint's, those of both files by what their JSON says, and the stream's."""

@@ -37,6 +37,8 @@ from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 HAS_MINDCV = importlib.util.find_spec("mindcv") is not None
 HAS_TORCH = importlib.util.find_spec("torch") is not None

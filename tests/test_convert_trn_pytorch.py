@@ -91,6 +91,7 @@ def test_bare_state_dict_gives_the_same_parameters(multi_scale, convert):
         np.testing.assert_array_equal(array, expected[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "counters", "prefix", "zipped"),
     [

@@ -135,6 +135,7 @@ def test_any_length_and_any_size(models, tmp_path, count, height, width):
     assert result["top"][0]["probability"] > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 @pytest.mark.parametrize(("batch", "relations"), [(0, "all"), (2, "sampled")])
 def test_an_exported_network_gives_the_checkpoints_scores(
@@ -194,6 +195,7 @@ def sided_scores(frames: list[np.ndarray], swap: bool) -> np.ndarray:
     return scores.mean(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ckpt", ".mindir", ".onnx"])
 def test_the_classes_of_mirrored_crops(models, compiled, tmp_path, monkeypatch, suffix):
     """Swapped back for a network that was trained label_aware, and for no other, whatever file it is in.

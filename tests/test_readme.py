@@ -48,6 +48,7 @@ def stored_frames(path):
     return frames
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mindir", "onnx"])
 @pytest.mark.parametrize(("size", "degrees"), [((40, 52), 0), ((300, 200), 90), ((40, 52), 180), ((40, 52), 270)])
 def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degrees):
@@ -88,6 +89,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
         assert max(abs(found[label] - share) for label, share in percentages(stored).items()) > 1
 
 
+@pytest.mark.slow
 def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     pytest.importorskip("onnxruntime")
     (program,) = re.findall(r"```python\n(# stream_camera\.py.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)

@@ -16,6 +16,8 @@ from src.training.checkpoint import load_network, load_parameters, read_checkpoi
 from src.tsn import build_network
 from tests.helpers.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
 
+pytestmark = pytest.mark.slow
+
 
 def default_config(path, **changes):
     """The settings of a network as they are before a checkpoint says what it is."""
@@ -50,7 +52,6 @@ def test_scores_of_a_converted_checkpoint(reference, consensus):
         assert relative_error(numbers["sampled"], numbers["all"]) > 1e-2  # which tuples are drawn matters
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", TRAININGS)
 def test_twenty_steps_of_training(reference, compiled, case):
     """Same start, clips, relations and dropout: each step's loss, at the end every parameter and stored statistic."""

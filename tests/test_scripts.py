@@ -561,6 +561,7 @@ def test_two_first_runs_at_once_make_one_environment(bare):
     assert sum("is being made by another process; waiting" in stdout for stdout, _ in said) <= 2
 
 
+@pytest.mark.slow
 def test_environment_after_a_kill_or_other_requirements_or_a_python_that_is_gone(bare):
     def make():
         process = make_environment(bare)

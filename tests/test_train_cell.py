@@ -43,6 +43,7 @@ def batch(clips=2, segments=3, seed=0):
     return Tensor(pixels), Tensor(np.arange(clips, dtype=np.int32)), Tensor(relations), NOTHING_DROPPED
 
 
+@pytest.mark.slow
 def test_dropout_multiplies_the_features_of_the_backbone():
     network = seeing_network()
     clips, labels, relations, _ = batch()
@@ -121,6 +122,7 @@ def test_how_far_each_kind_of_parameter_moves():
     assert kinds == {"weight", "bias", "gamma", "beta"}
 
 
+@pytest.mark.slow
 def test_every_trainable_parameter_gets_a_gradient():
     network = seeing_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0).set_train()
@@ -129,6 +131,7 @@ def test_every_trainable_parameter_gets_a_gradient():
     assert without == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freeze_bn", [True, False])
 def test_which_batch_normalisation_follows_the_batches(freeze_bn):
     network = tiny_network(freeze_bn=freeze_bn)
@@ -138,6 +141,7 @@ def test_which_batch_normalisation_follows_the_batches(freeze_bn):
     assert moved == (["base_model.conv1_7x7_s2.bn.moving_mean"] if freeze_bn else list(means))
 
 
+@pytest.mark.slow
 def test_training_mode_reaches_every_layer_of_the_network():
     """In evaluation mode batch normalisation neither uses nor stores the statistics of a batch."""
     network = tiny_network()
@@ -203,6 +207,7 @@ def test_gradients_are_clipped_to_the_global_norm():
     assert norms[0.01] == pytest.approx(0.01, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_loss_is_the_mean_cross_entropy_and_falls():
     ms.set_seed(3)
     network = SmallNetwork()

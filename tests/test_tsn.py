@@ -23,6 +23,7 @@ def test_with_the_whole_backbone():
     check()
 
 
+@pytest.mark.slow
 def test_compiled(compiled):
     check(small=True)
 

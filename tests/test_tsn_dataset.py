@@ -372,6 +372,7 @@ def test_closing_the_batches_stops_their_workers(records, images_root, processes
     assert processes[0].returncode is not None
 
 
+@pytest.mark.slow
 def test_opening_and_closing_leaves_nothing_open(records, images_root):
     def opened():
         gc.collect()

@@ -106,6 +106,7 @@ def test_workers_are_out_of_reach_of_ctrl_c():
         assert os.getsid(0) not in sessions
 
 
+@pytest.mark.slow
 def test_workers_end_silently_when_the_program_is_killed():
     code = (
         "from itertools import repeat; from tests.data.test_clip_workers import *;"

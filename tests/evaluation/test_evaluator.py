@@ -447,6 +447,7 @@ def losses(log):
     return [line for line in log.splitlines() if "loss is" in line]
 
 
+@pytest.mark.slow
 def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch):
     """Against the running mean worked out by hand from the batches that the network was given."""
     modes, means = [], []
@@ -496,6 +497,7 @@ def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
     assert options.items() >= {"batch_size": 2, "workers": 2}.items()
 
 
+@pytest.mark.slow
 def test_validating_changes_nothing_in_the_training(train):
     log, rows, folder = train("--epochs_num", "3", "--log_interval", "1", "--eval_interval", "0")
     assert [row["top1"] for row in rows] == [""] * 3
@@ -509,6 +511,7 @@ def test_validating_changes_nothing_in_the_training(train):
         np.testing.assert_array_equal(again[name].asnumpy(), parameter.asnumpy())
 
 
+@pytest.mark.slow
 def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     options = ["--eval_interval", "2", "--update_lr_epochs", "3", "--keep_checkpoint_max", "1"]
     log, rows, folder = train("--epochs_num", "5", "--log_interval", "1", *options)
@@ -532,6 +535,7 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     assert np.mean(scored.scores.argmax(1) == scored.labels) == pytest.approx(best[0])
 
 
+@pytest.mark.slow
 def test_patience_ends_the_training(train, monkeypatch):
     monkeypatch.setattr(
         Validation, "__call__", lambda self: vars(self).update(since_best=next(turns), best=accuracy) or accuracy

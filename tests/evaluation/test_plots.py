@@ -70,6 +70,7 @@ def diagonal(count):
     return confusion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 200, 201, 1700, 5000])
 def test_a_confusion_matrix_has_a_bounded_size(count):
     names = [f"{AWKWARD[label % len(AWKWARD)]} {label}" for label in range(count)]

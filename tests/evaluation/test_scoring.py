@@ -45,6 +45,7 @@ def network_scores(network, pixels):
     return np.array(rows).reshape(*pixels.shape[:2], -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", [1, 5, 10])
 def test_scores_are_the_mean_over_crops(crops):
     network = small_network()
@@ -64,6 +65,7 @@ def test_scores_do_not_depend_on_the_batch(relations):
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relations", ["all", "sampled"])
 def test_two_evaluations_agree_to_the_last_digit(tmp_path, relations):
     """For any number of workers, and whether a batch was full or had to be padded."""

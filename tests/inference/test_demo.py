@@ -226,6 +226,7 @@ def test_a_video_that_is_too_long(demo, monkeypatch):
     assert "long.avi: 3 s, expected at most 2 s; infer.py takes longer ones" in html
 
 
+@pytest.mark.slow
 def test_the_same_file_of_two_visitors(demo):
     """Gradio gives both one path. The first answer must not take the second's file away while it is looked at."""
     path = Path(upload(demo, "red.avi", lambda path: write_video(path, coloured("Red", 30))))

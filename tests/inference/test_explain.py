@@ -66,6 +66,7 @@ def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type)
     np.testing.assert_allclose(explain.scores(scales), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_the_real_backbone():
     network = seeing_network()
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
@@ -74,6 +75,7 @@ def test_with_the_real_backbone():
     assert np.abs(expected).max() > 0.1
 
 
+@pytest.mark.slow
 def test_a_network_prepared_for_inference_is_explained_alike():
     network, features = seeing_network(), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
     plain = explain.explain_features(network.consensus, features, np.zeros(8))

@@ -23,7 +23,7 @@ from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
 
 # MindSpore 1.10 runs MINDIR files in graph mode only.
-pytestmark = [pytest.mark.usefixtures("compiled")] if compat.LEGACY else []
+pytestmark = [pytest.mark.slow, *([pytest.mark.usefixtures("compiled")] if compat.LEGACY else [])]
 
 FORMATS = ["MINDIR", "ONNX"]
 FRAMES = np.random.default_rng(0).integers(0, 256, (7, 40, 52, 3), dtype=np.uint8)

@@ -52,6 +52,7 @@ def video(clips):
     return pixels.transpose(0, 1, 4, 2, 3).reshape(-1, 9, SIDE, SIDE)
 
 
+@pytest.mark.slow
 def test_the_json_says_what_was_done_and_how_far_off_it_is(files):
     folder, network, samples, difference = files
     about = read_usage(folder / "int8.onnx")
@@ -132,6 +133,7 @@ def test_a_join_is_8_bit_only_if_all_that_it_joins_is():
     assert quantised_nodes(made) == ["a", "pool", "whole"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("relations", "batch"), [("all", 4), ("sampled", 0), ("sampled", 2)])
 def test_fixed_batches_and_drawn_relations(tmp_path, relations, batch):
     given = config(relations=relations, export_batch_size=batch)

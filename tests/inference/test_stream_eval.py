@@ -54,6 +54,7 @@ def write_truth(path, one, two):
     return path
 
 
+@pytest.mark.slow
 def test_events_of_two_videos(tmp_path, model, videos):
     one = [(4, 8, "Red"), (12, 16, "Red"), (20, 24, "Green")]  # it looks blue
     truth = write_truth(tmp_path / "truth.json", one, [])
@@ -87,6 +88,7 @@ def test_events_of_two_videos(tmp_path, model, videos):
     assert load_config(["--config_path", str(output / "config.yaml")]).ckpt_file == str(model)
 
 
+@pytest.mark.slow
 def test_scores_are_stored(tmp_path, model, videos):
     run(videos, write_truth(tmp_path / "truth.json", [], []), model, tmp_path / "out", "--window", "1.5")
     with np.load(tmp_path / "out" / "stream_scores.npz") as scores:
@@ -98,6 +100,7 @@ def test_scores_are_stored(tmp_path, model, videos):
     assert (blue.min(), blue.max()) == pytest.approx((15.5, 18.0), abs=0.6)
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_video(tmp_path, model, videos):
     pytest.importorskip("jinja2")
     truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
@@ -110,6 +113,7 @@ def test_the_page_shows_every_video(tmp_path, model, videos):
     assert "2.mp4 <span>0 gestures, 1 events, 0 right</span>" in page
 
 
+@pytest.mark.slow
 def test_thresholds_of_the_config(tmp_path, model, videos):
     truth = write_truth(tmp_path / "truth.json", [], [])
     run(videos, truth, model, tmp_path / "out", "--window", "1.5", "--event_least", "3.5", "--event_early", "9")
@@ -132,6 +136,7 @@ def test_folders_without_videos(tmp_path, model):
             run(tmp_path / name, truth, model, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_the_stored_scores_give_the_same_events(tmp_path, model, videos):
     truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
     run(videos, truth, model, tmp_path / "out", "--window", "1.5")

@@ -42,6 +42,7 @@ def test_scores_are_those_of_the_last_frames_as_a_clip(consensus_type):
     assert np.ptp(scores[2:], axis=0).min() > 0.05
 
 
+@pytest.mark.slow
 def test_the_real_backbone_sees_one_frame_as_it_sees_many():
     network = seeing_network()
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
@@ -57,6 +58,7 @@ def test_a_network_in_training_mode_is_put_into_evaluation_mode():
     assert not any(cell.training for _, cell in network.cells_and_names())
 
 
+@pytest.mark.slow
 def test_compiled(compiled):
     network = ordering_network()
     frames = changing_frames(4)
@@ -93,6 +95,7 @@ def test_reset_forgets():
     assert first[0] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [30, 12, 10, 7])
 def test_frames_go_in_at_the_pace_of_the_window(rate):
     """Three in a second, so 30 in 10 s, evenly; of 7 a second that is every second or third."""
@@ -314,6 +317,7 @@ def test_frames_of_a_file_have_their_own_times(tmp_path):
     assert [i for i, (_, count) in enumerate(moments) if count] == [0, 4, 7, 10, 11, 12, 13, 14]
 
 
+@pytest.mark.slow
 def test_times_that_are_due_but_for_rounding_go_in():
     """0.1 · 3 is less than 0.3 in binary, and so are other sums: three a second of ten are these all the same."""
     recognizer = Recognizer(colour_network(), SIDE, window=0.9)  # due every 0.3 s

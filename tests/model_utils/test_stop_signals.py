@@ -44,6 +44,7 @@ def run(body):
     return start(code)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [

@@ -14,6 +14,7 @@ ops.Conv2D(4, 3, pad_mode="pad", pad=1)(numpy.ones((1, 4, 8, 8)), numpy.ones((4,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(LEGACY, reason="the legacy package's oneDNN has no such path")
 def test_no_convolution_runs_in_reference_code():
     environment = {name: value for name, value in os.environ.items() if name != "ONEDNN_MAX_CPU_ISA"}

@@ -47,6 +47,7 @@ def test_scores_of_all_and_of_drawn_tuples(num_segments, subsample_num):
     check(num_segments, subsample_num)
 
 
+@pytest.mark.slow
 def test_compiled(compiled):
     check(8, 3)
 

@@ -46,6 +46,7 @@ def test_a_checkpoint_gives_back_every_value_and_what_it_is(saved):
     assert about["settings"]["flip"] == "label_aware"
 
 
+@pytest.mark.slow
 def test_load_network_follows_the_checkpoint(saved):
     network, path = saved
     given = settings(ckpt_file=str(path), num_segments=8, width_mult=1.0, image_size=224, flip="none")
@@ -131,6 +132,7 @@ def test_long_lists_of_parameters_are_cut_short(saved):
         checkpoint.load_parameters(saved[0], {}, "empty.ckpt")
 
 
+@pytest.mark.slow
 def test_load_backbone_leaves_the_last_layers_alone(saved):
     trained, path = saved
     network = tiny_network(consensus_type="TRN", num_segments=5, img_feature_dim=4)
@@ -207,6 +209,7 @@ def test_the_content_is_on_the_disk_before_the_checkpoint_has_its_name(saved, mo
 # ------------------------------------------------------------------------------------------------------- damaged files
 
 
+@pytest.mark.slow
 def test_eighty_flipped_bits_are_all_noticed(saved, tmp_path):
     """Anywhere in the file: in values, names, shapes, the description, the digest."""
     content = bytearray(saved[1].read_bytes())

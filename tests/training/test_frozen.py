@@ -16,6 +16,8 @@ from src.tsn import ClipInput
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import SIDE, seeing_network
 
+pytestmark = pytest.mark.slow
+
 RECORDS = [VideoRecord("a", 9, 0), VideoRecord("b", 40, 1), VideoRecord("c", 11, 2)]  # 40: more than one batch
 
 

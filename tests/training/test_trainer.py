@@ -230,6 +230,7 @@ def test_a_stopped_run_is_resumed_bit_by_bit(whole, tmp_path, after):
         assert rows(folder)[column] == rows(whole)[column]
 
 
+@pytest.mark.slow
 def test_the_real_step_is_resumed_bit_by_bit(tmp_path, compiled):
     """Momentum, the step that the learning rate follows from, parameters: all are in the file."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -420,6 +421,7 @@ def test_patience(tmp_path):
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
 
 
+@pytest.mark.slow
 def test_a_training_that_does_not_learn_says_so_once(tmp_path, caplog):
     validation = ScriptedValidation(*[0.3] * 8)
     validation.one_answer = 1
