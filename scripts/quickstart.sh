@@ -8,7 +8,7 @@ source "$REPO_ROOT/scripts/environment.sh"
 
 USAGE="usage: bash scripts/quickstart.sh [WORK_DIR]
   WORK_DIR  folder for the data and the results (default ./quickstart); what an earlier quickstart left there is replaced
-Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes about three minutes on 2 cores."
+Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes about six minutes on 2 cores."
 
 answer_help "$@"
 if [ $# -gt 1 ] || [[ "${1:-}" == -* ]]; then
@@ -18,7 +18,7 @@ work_dir="${1:-quickstart}"
 if [ -e "$work_dir" ] && [ ! -d "$work_dir" ]; then
     fail "$work_dir: is not a folder"
 fi
-archives="$work_dir/archives" dataset="$work_dir/dataset" config="$REPO_ROOT/configs/synthetic_config.yaml"
+archives="$work_dir/archives" dataset="$work_dir/dataset" config="$REPO_ROOT/configs/synthetic_streams_config.yaml"
 # MindSpore shows errors only.
 export DEVICE_TARGET=CPU GLOG_v="${GLOG_v:-3}" PYTHON="$REPO_ROOT/.venv/bin/python"
 

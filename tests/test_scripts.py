@@ -48,7 +48,7 @@ elif program == "train.py" and "--train_output_dir" in options:
     folder.mkdir(parents=True, exist_ok=True)
     if list(folder.glob("checkpoint_*")):
         sys.exit("holds a training run already")
-    (folder / "checkpoint_trn-14_60.ckpt").write_text("")
+    (folder / "checkpoint_trn-28_60.ckpt").write_text("")
 elif program == "eval.py" and "--eval_output_dir" in options:
     folder = Path(options["--eval_output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
@@ -270,7 +270,7 @@ def test_exact_commands_of_the_order_ablation(user, options, environment, common
         train = ["train.py", *fixed, "--train_output_dir", f"out/{head}/train", "--keep_checkpoint_max", "1"]
         expected.append(train)
         for order in ("natural", "reversed", "shuffled"):
-            checkpoint = ["--ckpt_file", f"out/{head}/train/checkpoint_trn-14_60.ckpt", "--frame_order", order]
+            checkpoint = ["--ckpt_file", f"out/{head}/train/checkpoint_trn-28_60.ckpt", "--frame_order", order]
             expected.append(["eval.py", *fixed, *checkpoint, "--eval_output_dir", f"out/{head}/{order}"])
     expected.append(["src/evaluation/order_ablation.py", "out"])
     expected = [[str(ROOT / program), *rest] for program, *rest in expected]
@@ -423,9 +423,9 @@ def test_exact_commands_of_the_quickstart(user, repository):
         assert "Top1: 95.00%\n" in stdout
         assert "It shows: Right\n" in stdout
         found = calls(user)
-        config = ["--config_path", f"{repository}/configs/synthetic_config.yaml"]
+        config = ["--config_path", f"{repository}/configs/synthetic_streams_config.yaml"]
         cpu, data = ["--device_target", "CPU"], ["--dataset_root", "my work/dataset"]
-        checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-14_60.ckpt"]
+        checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-28_60.ckpt"]
         counts = ["--gestures", "8", "--train", "480", "--val", "120"]
         out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("train", "eval", "export")}
         clip = ["--source", "my work/dataset/20bn-jester-v1/7", "--json", "my work/eval-logs/clip.json"]

@@ -135,15 +135,18 @@ QUICKSTART = {
     "dropout": 0.0,
     "freeze_bn": False,
     "image_size": 64,
+    "sliding_windows": 0.5,
+    "sliding_windows_start": 2,
+    "sliding_windows_full": 12,
     "lr": 0.002,
-    "update_lr_epochs": 11,
-    "epochs_num": 14,
+    "update_lr_epochs": 23,
+    "epochs_num": 28,
     "train_batch_size": 8,
     "train_workers": 1,
     "eval_batch_size": 4,
     "eval_workers": 1,
     "log_interval": 20,
-    "eval_interval": 2,
+    "eval_interval": 4,
     "keep_checkpoint_max": 2,
     "device_target": "CPU",
 }
@@ -159,7 +162,7 @@ def test_the_recipe_has_every_key():
 
 
 def test_the_recipe_of_the_quickstart():
-    config = load_config(["--config_path", str(ROOT / "configs" / "synthetic_config.yaml")])
+    config = load_config(["--config_path", str(ROOT / "configs" / "synthetic_streams_config.yaml")])
     assert {key: getattr(config, key) for key in config.given} == QUICKSTART
 
 
