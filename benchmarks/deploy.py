@@ -97,7 +97,7 @@ def infer(data: Path, checkpoint: bool) -> Callable[[], int]:
     from benchmarks.inputs import read_records
 
     (record,), images_root = read_records(data, 1)
-    path = _checkpoint(data) if checkpoint else exported(data, int8=False)
+    path = random_checkpoint(data) if checkpoint else exported(data, int8=False)
     options = ["--device_target", "CPU", "--test_crops", "1"]
     command = [sys.executable, "infer.py", "--model", str(path), "--source", str(images_root / record.folder), *options]
 
@@ -108,7 +108,7 @@ def infer(data: Path, checkpoint: bool) -> Callable[[], int]:
     return one_round
 
 
-def _checkpoint(data: Path) -> Path:
+def random_checkpoint(data: Path) -> Path:
     from benchmarks.network import our_network
     from src.training.checkpoint import describe, save_checkpoint
 
