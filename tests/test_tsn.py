@@ -77,5 +77,5 @@ def test_every_crop_of_a_clip_uses_the_clips_relations():
 
 
 def test_an_unknown_consensus():
-    with pytest.raises(ValueError, match="consensus_type 'max': expected TRNmultiscale, TRN or avg"):
-        tiny_network(consensus_type="max")
+    with pytest.raises(ValueError, match="consensus_type 'lstm': expected TRNmultiscale, TRN or avg"):
+        tiny_network(consensus_type="lstm")
