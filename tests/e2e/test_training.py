@@ -21,6 +21,7 @@ from tests.helpers.clips import write_clip
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS, STEPS = 12, 3
 SMALL = "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
+SMALL += " --sliding_windows 0.6 --sliding_windows_full 2"
 DEADLINE = 300
 KILLS = 3
 STARTED: list[subprocess.Popen] = []
@@ -29,7 +30,7 @@ STARTED: list[subprocess.Popen] = []
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("dataset")
-    (root / "categories.txt").write_text("Swiping Left\nSwiping Right\nThumb Up\n")
+    (root / "categories.txt").write_text("Swiping Left\nSwiping Right\nNo gesture\n")
     for index in range(CLIPS):
         write_clip(root / "20bn-jester-v1" / str(index), 9, 40, 52, seed=index)
     for name, count in (("train", CLIPS), ("val", 5)):
@@ -83,7 +84,7 @@ def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp
     assert reference.wait(DEADLINE) == 0, Path(f"{whole}.log").read_text()
 
     for count, (number, status) in enumerate(((2, 130), (15, 143), (9, -9)), 1):
-        process = standalone(dataset, out, *options, "--resume", "auto")
+        process = standalone(dataset, out, *options, "--resume", "auto", "--train_workers", count)
         wait_for(process, out, "compiling the training graph", count)
         wait_for(process, out, "loss is", Path(f"{out}.log").read_text().count("loss is") + 1)
         process.send_signal(signal.Signals(number))
