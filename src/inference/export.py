@@ -16,6 +16,7 @@ from mindspore import Tensor, nn
 from model_utils.errors import InputError
 from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
+from model_utils.version import VERSION
 from src import sampling
 from src.backbones import use_onnx_operators
 from src.evaluation.protocol import drawn_relations
@@ -257,6 +258,7 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
         **values_for(config, Use.NETWORK),
         "relations": "sampled" if _takes_relations(config) else "all",
         "flip": config.flip,
+        "trn_version": VERSION,
         "mindspore_version": ms.__version__,
     }
 
