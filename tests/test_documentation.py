@@ -97,6 +97,11 @@ COMMANDS = {
     ".venv-dev/bin/python -m pytest tests/test_trn.py -k scales": CHECKED,
     ".venv-dev/bin/python -m pytest -n 2 --dist loadfile tests/model_utils tests/training": CHECKED,
     '.venv-dev/bin/python -m pytest tests/test_bad_inputs.py -k "zero bytes"': CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_backbones.py": CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_scripts.py tests/test_bad_inputs.py tests/test_documentation.py"
+    ' -m "not slow"': CHECKED,
+    ".venv-dev/bin/python train.py --device_target CPU --dataset_root DATASET_ROOT --backbone three_convs"
+    " --freeze_bn false --epochs_num 1": CHECKED,
     ".venv/bin/pip install -r requirements.txt": CHECKED,
     "pip install -r requirements-backbones.txt": CHECKED,
     "pip install pre-commit": FOREIGN,
@@ -266,7 +271,7 @@ def test_a_command_names_what_exists(command):
         check_script(words)
     elif words[1:3] == ["-m", "pytest"]:
         check_pytest(words[3:])
-    elif words[:1] in (["python"], ["msrun"]):
+    elif words[0].endswith("python") or words[0] == "msrun":
         check_program(words[next(i for i, word in enumerate(words) if word.endswith(".py")) :])
     else:
         assert words[-3:-1] == ["install", "-r"]
@@ -286,6 +291,11 @@ def help_texts() -> list[str]:
     usages = [usage(f"scripts/{path.name}") for path in (ROOT / "scripts").glob("*.sh") if path.stem not in PARTS]
     programs = [*ROOT.glob("*.py"), ROOT / "src/inference/options.py", *(ROOT / "benchmarks").glob("*.py")]
     return [*usages, *(path.read_text(encoding="utf-8") for path in programs)]
+
+
+def example(name: str) -> bool:
+    """Whether it is a file that the guide for contributors has its readers write."""
+    return any(word in name for word in ("three_convs", "ucf101", "vX.Y.Z"))
 
 
 def test_the_text_names_scripts_programs_and_options_that_exist():
