@@ -169,11 +169,11 @@ def _check_possible(config: Any) -> None:
 def check_formats(config: Any) -> None:
     """Raises InputError for keys of an export that do not go together."""
     if config.quantize != "none" and config.file_format != "ONNX":
-        raise InputError(f"quantize {config.quantize}: goes with file_format ONNX, but it is {config.file_format}")
+        raise InputError(f"quantize {config.quantize}: needs file_format ONNX, but it is {config.file_format}")
     if config.streaming and config.file_format == "AIR":
-        raise InputError("streaming true: goes with file_format MINDIR or ONNX, but it is AIR")
+        raise InputError("streaming true: needs file_format MINDIR or ONNX, but it is AIR")
     if config.streaming and config.relations != "all":
-        raise InputError("streaming true: goes with relations all, the head of a stream takes no drawn ones")
+        raise InputError("streaming true: needs relations all, a stream scores all relations")
 
 
 def _takes_relations(config: Any) -> bool:
