@@ -31,7 +31,7 @@ CALIBRATION_BATCH = 8
 
 
 class Part(NamedTuple):
-    """One file of an export: what it computes, example inputs, what its JSON says of it besides, and its output."""
+    """One file of an export: what it computes, example inputs, what else its JSON says of it, and its output."""
 
     cell: nn.Cell
     inputs: list[np.ndarray]

@@ -72,7 +72,7 @@ def check_options(config: InferSettings) -> None:
 
 
 def check_files(config: InferSettings, sources: list[str]) -> None:
-    """Raises InputError for files that cannot be written, or only over what is read or written besides.
+    """Raises InputError for files that cannot be written, or only over a file that is read or also written.
 
     Args:
         sources: the sources in ``config.source``, one by one.

@@ -154,8 +154,8 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     """The network in ``config.ckpt_file``.
 
     Returns:
-        The network, its class names (numbers, if nobody gives names), and a copy of ``config`` in which the settings
-        that the checkpoint records replace those that nobody gave explicitly.
+        The network, its class names (numbers, if there are no names), and a copy of ``config`` in which the settings
+        that the checkpoint records replace those that were not given explicitly.
 
     Raises:
         InputError: if the checkpoint contradicts a setting that was given, has other classes than ``categories`` or
