@@ -390,6 +390,24 @@ def test_readme_has_the_sections_of_the_zoo_in_its_order():
     assert f"Version {VERSION}" in README.read_text(encoding="utf-8")
 
 
+def test_the_file_tree_of_readme():
+    (tree,) = [block for block in documents.blocks(README, "text") if "── configs" in block]
+    folder, missing, named = ROOT, [], 0
+    for line in tree.splitlines()[1:]:
+        branch, _, names = line.partition("── ")
+        if "│" not in branch:
+            folder = ROOT
+        for name in names.split("   ")[0].split():
+            missing += [name] if not (folder / name).exists() else []
+            named += 1
+        if names.strip() == "src":
+            folder = ROOT / "src"
+    assert missing == []
+    top = {path.name for path in (ROOT / "src").glob("*.py")} - {"__init__.py"}
+    assert top <= set(tree.split())
+    assert named > len(top)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_within_the_repository_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", documents.prose(page)):
