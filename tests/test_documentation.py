@@ -420,6 +420,13 @@ def test_links_within_the_repository_lead_somewhere(page):
             assert anchor in documents.anchors(path), f"{page.name}: {target}"
 
 
+def test_deviations_are_numbered_and_readme_says_how_many():
+    text = (ROOT / "docs/deviations.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert f"all {len(numbers)} differences" in README.read_text(encoding="utf-8")
+
+
 def test_where_truncated_frame_indices_differ():
     """docs/deviations.md names T = 7, 10, 12, 25 for floating point as in the authors' code, and not T = 8."""
 
