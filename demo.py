@@ -77,7 +77,7 @@ def prepare(config: DemoSettings) -> tuple:
     if model.network is None and model.pair is None:
         return model, None
     if model.network and config.relations != "all":
-        raise InputError("--relations: a page with a checkpoint goes with --relations all")
+        raise InputError("--relations: a page with a checkpoint needs --relations all")
     from src.inference.streaming import WINDOW, Recognizer, build_detector
 
     recognizer = Recognizer(model.parts("the camera"), model.image_size, config.window or WINDOW)

@@ -19,6 +19,7 @@ from model_utils.moxing_adapter import moxing_session
 from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
+from model_utils.version import VERSION
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def protocol(model: Model, list_file: Path) -> dict[str, Any]:
         **values_for(model.settings, Use.PROTOCOL),
         **model.measured(),
         "list_file": str(list_file),
+        "trn_version": VERSION,
         "mindspore_version": mindspore.__version__,
         "numpy_version": np.__version__,
     }

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the result drawn on the frames, as .mp4 or .webm at their mean rate",
     )
     options.add_argument(
-        "--explain", default="", metavar="PNG", help="draw which relations and frames speak for the predicted class"
+        "--explain", default="", metavar="PNG", help="draw which relations and frames support the predicted class"
     )
     options.add_argument("--explain_class", default="", metavar="NAME", help="with --explain: for this class instead")
 

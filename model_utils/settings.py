@@ -2,7 +2,7 @@
 
     seed: Annotated[int, Use.FIXED, Use.PROTOCOL]
 
-Whoever needs the keys of one use asks ``keys_for``; nobody keeps a list. A new key needs a row here and its three lines
+``keys_for`` gives the keys of one use; there is no other list of them. A new key needs a row here and its three lines
 in the YAML. A type checker reads the rows as the attributes of a config, so that it finds a misspelt key.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 
 class Use(Enum):
-    """One use of a key. Each key is FIXED or FREE, and may have other uses besides."""
+    """One use of a key. Each key is FIXED or FREE, and may have other uses."""
 
     NETWORK = "builds the network: a given value must be the checkpoint's"
     FOLLOWED = "does not build the network: evaluation takes the checkpoint's value unless one is given"

@@ -82,7 +82,7 @@ class StopSignals:
                 os._exit(128 + info.si_signo)
             if info:
                 self.received = info.si_signo
-                print("stopping after this step; once more ends it at once", file=sys.stderr, flush=True)
+                print("stopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
                 if self._at_once:
                     _thread.interrupt_main()
 

@@ -40,7 +40,7 @@ def backbone_torch_name(name: str) -> str:
 
 
 def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Tensors of a PyTorch weights file by name, and what the file says besides (epoch and such).
+    """Tensors of a PyTorch weights file by name, and what else the file says (its epoch, for example).
 
     The file holds a state dict or a dict with one under ``state_dict``. A ``module.`` before every name (left by
     ``DataParallel``) is taken off. Floating-point tensors come back as float32.

@@ -74,7 +74,7 @@ def learning_rate(lr: float, update_lr_epochs: int, epoch: int) -> float:
 def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     """The trainable parameters in TSN's optimiser groups: ``weights``, ``biases`` and ``bn``.
 
-    Scales, tokens and other parameters that mindcv's models have besides are in ``bn``: they do not decay.
+    Scales, tokens and other parameters that only mindcv's models have are in ``bn``: they do not decay.
 
     Raises:
         ValueError: if a trainable parameter belongs to no group.

@@ -85,7 +85,7 @@ def _finished(columns: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> Bat
 
 
 class Memory:
-    """Blocks of one dtype, uninitialised, in memory that is used again once nobody sees it any more.
+    """Blocks of one dtype, uninitialised, in memory that is used again once nothing refers to it.
 
     Fresh memory costs a page fault for every 4 KB, which takes longer than to fill them. It belongs to no file system:
     /dev/shm is a few megabytes in many containers.

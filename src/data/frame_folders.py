@@ -27,7 +27,7 @@ END_TOLERANCE = 0.1  # seconds
 
 
 class Wanted(NamedTuple):
-    """A clip: the name of its folder, where it is asked for (for messages), its video, start and end in seconds."""
+    """A clip: the name of its folder, where it is listed (for messages), its video, start and end in seconds."""
 
     folder: str
     place: str

@@ -113,7 +113,7 @@ class Demo:
 def _taken_out(path: Path, uploads: Path) -> Iterator[Path]:
     """Moves an upload where no other visitor's upload of the same content, which has the same path, meets it.
 
-    All that Gradio keeps of the upload is deleted at the end: the file, its folder, an empty file it makes besides.
+    All that Gradio keeps of the upload is deleted at the end: the file, its folder, and an empty file beside it.
     """
     with tempfile.TemporaryDirectory(dir=uploads) as folder:
         own = Path(folder) / f"upload{path.suffix}"

@@ -16,6 +16,7 @@ from mindspore import Tensor, nn
 from model_utils.errors import InputError
 from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
+from model_utils.version import VERSION
 from src import sampling
 from src.backbones import use_onnx_operators
 from src.evaluation.protocol import drawn_relations
@@ -30,7 +31,7 @@ CALIBRATION_BATCH = 8
 
 
 class Part(NamedTuple):
-    """One file of an export: what it computes, example inputs, what its JSON says of it besides, and its output."""
+    """One file of an export: what it computes, example inputs, what else its JSON says of it, and its output."""
 
     cell: nn.Cell
     inputs: list[np.ndarray]
@@ -168,11 +169,11 @@ def _check_possible(config: Any) -> None:
 def check_formats(config: Any) -> None:
     """Raises InputError for keys of an export that do not go together."""
     if config.quantize != "none" and config.file_format != "ONNX":
-        raise InputError(f"quantize {config.quantize}: goes with file_format ONNX, but it is {config.file_format}")
+        raise InputError(f"quantize {config.quantize}: needs file_format ONNX, but it is {config.file_format}")
     if config.streaming and config.file_format == "AIR":
-        raise InputError("streaming true: goes with file_format MINDIR or ONNX, but it is AIR")
+        raise InputError("streaming true: needs file_format MINDIR or ONNX, but it is AIR")
     if config.streaming and config.relations != "all":
-        raise InputError("streaming true: goes with relations all, the head of a stream takes no drawn ones")
+        raise InputError("streaming true: needs relations all, a stream scores all relations")
 
 
 def _takes_relations(config: Any) -> bool:
@@ -257,6 +258,7 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
         **values_for(config, Use.NETWORK),
         "relations": "sampled" if _takes_relations(config) else "all",
         "flip": config.flip,
+        "trn_version": VERSION,
         "mindspore_version": ms.__version__,
     }
 

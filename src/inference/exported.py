@@ -6,7 +6,7 @@
 A stream has a pair of files, ``trn_frame.onnx`` and ``trn_head.onnx``, whose JSONs name each other by digest.
 
 The JSON belongs to one file: name and SHA-256 digest must agree, so that no file answers with another's classes.
-Exports of before had one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
+Older exports have one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def usage_path(path: Path) -> Path:
 
 
 def usage_paths(path: Path) -> tuple[Path, Path]:
-    """The JSON of an exported file, and the one that exports of before had."""
+    """The JSON of an exported file, and the one of older exports."""
     return usage_path(path), path.with_suffix(".json")
 
 
@@ -60,7 +60,7 @@ def other_path(path: Path, usage: dict[str, Any]) -> Path:
     """
     other = path.with_name(usage["other"]["file"])
     if not other.is_file():
-        raise InputError(f"{other}: no such file; {path.name} needs it, the two are one network")
+        raise InputError(f"{other}: no such file; {path.name} needs it: the network is in both files")
     if digest(other) != usage["other"]["sha256"]:
         raise InputError(f"{other}: of another export than {path.name} (another sha256); {EXPORT_AGAIN}")
     return other

@@ -33,7 +33,7 @@ class Model:
     ``score`` maps clips uint8 [B, crops, T, S, S, 3] and their indices [B] to logits float32 [B, C]. Only a checkpoint
     has a ``network``; an exported file shows nothing but its scores, and has a ``usage``, the content of its JSON. Of
     the two files for streams ``path`` is the first, and ``pair`` runs both.
-    ``settings`` are the config's, with those that the file records in the place of those that were not given.
+    ``settings`` are the config's; what the file records replaces those that were not given.
     """
 
     path: Path
@@ -102,7 +102,7 @@ class Model:
 def load_model(config: Any, categories: list[str] | None = None, batch_size: int = 1) -> Model:
     """The model in ``config.ckpt_file``: a checkpoint, or an exported .mindir or .onnx with its JSON beside it.
 
-    Settings that the file records replace those of ``config`` that nobody gave explicitly. Reads besides
+    Settings that the file records replace those of ``config`` that were not given explicitly. Also reads
     ``test_crops relations flip seed``. ``score`` takes ``batch_size`` clips at once.
 
     Raises:
@@ -162,7 +162,7 @@ def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
     """A copy of ``config`` with the settings that an exported file records; only ``flip`` may be given otherwise."""
     config = copy.copy(config)
     for key in keys_for(Use.EXPORTED, Use.NETWORK):
-        given, recorded = getattr(config, key), usage.get(key)  # None: exports of before say less about the network
+        given, recorded = getattr(config, key), usage.get(key)  # None: older exports say less about the network
         if key not in config.given:
             setattr(config, key, recorded)
         elif key in usage and key != "flip" and given != recorded:

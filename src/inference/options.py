@@ -56,7 +56,7 @@ def check_options(config: InferSettings) -> None:
     """Raises InputError for options that do not go together, and for files that cannot be written later."""
     together = [
         ("--realtime", config.realtime, "--stream", config.stream),
-        ("--stride", config.stride, "--window and without --stream", config.window and not config.stream),
+        ("--stride", config.stride, "--window, and no --stream", config.window and not config.stream),
         ("--explain_class", config.explain_class, "--explain", config.explain),
         ("--explain", config.explain, "a whole clip", not (config.window or config.stream)),
         ("--explain", config.explain, "--relations all", config.relations == "all"),
@@ -64,7 +64,7 @@ def check_options(config: InferSettings) -> None:
     ]
     for option, given, needed, there in together:
         if given and not there:
-            raise InputError(f"{option}: goes with {needed}")
+            raise InputError(f"{option}: needs {needed}")
     if config.output:
         from src.data.video_writer import check_video_name
 
@@ -72,7 +72,7 @@ def check_options(config: InferSettings) -> None:
 
 
 def check_files(config: InferSettings, sources: list[str]) -> None:
-    """Raises InputError for files that cannot be written, or only over what is read or written besides.
+    """Raises InputError for files that cannot be written, or only over a file that is read or also written.
 
     Args:
         sources: the sources in ``config.source``, one by one.

@@ -106,7 +106,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
 def recognise_clip(config: InferSettings, model: Model, source: Source, result: dict[str, Any]) -> None:
     """One answer for a source as a whole, or for ``config.window`` seconds of a camera."""
     if isinstance(source, Camera) and config.output:
-        raise InputError(f"{source.name}: --output of a camera goes with --stream")
+        raise InputError(f"{source.name}: --output of a camera needs --stream")
     clip = timeline.read_clip(source, model.num_segments, config.window or timeline.WINDOW)
     logits = model.clip_logits(clip.frames)
     top = model.top(logits)
@@ -126,7 +126,7 @@ def recognise_clip(config: InferSettings, model: Model, source: Source, result: 
 
 
 def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: dict[str, Any]) -> None:
-    """Which relations and frames speak for a class: in numbers to ``result``, as a picture to ``path``."""
+    """Which relations and frames support a class: in numbers to ``result``, as a picture to ``path``."""
     from src.evaluation.plots import png_bytes
     from src.inference import explain
     from src.inference.explanation_picture import draw_explanation

@@ -29,7 +29,7 @@ class Samples(NamedTuple):
 def read_samples(config: Any, num_classes: int) -> Samples:
     """``calibration_clips`` clips of the training list and up to COMPARED others, drawn by ``seed``.
 
-    Reads besides ``dataset_root images_dir_name frame_name train_list_file_name num_segments image_size``.
+    Also reads ``dataset_root images_dir_name frame_name train_list_file_name num_segments image_size``.
 
     Raises:
         InputError: if the list or a frame cannot be read.

@@ -24,6 +24,7 @@ from mindspore import Parameter, Tensor, nn
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
 from model_utils.util import LOGGER_NAME, write_whole
+from model_utils.version import VERSION
 from src.backbones import BN_INCEPTION, PRETRAINED, check_image_size, pretrained_file
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
@@ -46,7 +47,8 @@ def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description
         InputError: if the file cannot be written; whatever was at ``path`` is still there.
     """
     path = Path(path)
-    about = json.dumps({"mindspore_version": ms.__version__, **description}, sort_keys=True)
+    versions = {"trn_version": VERSION, "mindspore_version": ms.__version__}
+    about = json.dumps({**versions, **description}, sort_keys=True)
     arrays = {name: _array(value) for name, value in parameters.items()}
     arrays[DESCRIPTION_NAME] = np.frombuffer(about.encode(), np.uint8)
     arrays[DIGEST_NAME] = _digest(arrays)
@@ -152,8 +154,8 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     """The network in ``config.ckpt_file``.
 
     Returns:
-        The network, its class names (numbers, if nobody gives names), and a copy of ``config`` in which the settings
-        that the checkpoint records replace those that nobody gave explicitly.
+        The network, its class names (numbers, if there are no names), and a copy of ``config`` in which the settings
+        that the checkpoint records replace those that were not given explicitly.
 
     Raises:
         InputError: if the checkpoint contradicts a setting that was given, has other classes than ``categories`` or

@@ -42,7 +42,7 @@ def freeze_backbone(network: TSN, trained: bool) -> None:
 
 
 class FeatureLoss(nn.Cell):
-    """``ClipLoss`` of features float32 [B, T, D] in the place of clips."""
+    """``ClipLoss`` of features float32 [B, T, D] instead of clips."""
 
     def __init__(self, network: TSN) -> None:
         super().__init__(auto_prefix=False)
@@ -70,7 +70,7 @@ class BackboneFeatures(nn.Cell):
 
 @dataclass(frozen=True)
 class KeptFeatures:
-    """Loads clips as ``TrainingLoader`` does, with kept features in the place of frames.
+    """Loads clips as ``TrainingLoader`` does, with kept features instead of frames.
 
     Attributes:
         loader: draws.
@@ -121,7 +121,7 @@ def feature_batches(
     first_step: int = 0,
     ranks: Ranks = ALONE,
 ) -> Generator[tuple[Tensor, ...], None, None]:
-    """``tsn_dataset.training_batches`` with kept features in the place of clips."""
+    """``tsn_dataset.training_batches`` with kept features instead of clips."""
     first = first_epoch, first_step
     tasks = tsn_dataset.training_tasks(records, kept.loader.seed, batch_size, epochs, first, ranks)
     rows = []

@@ -13,6 +13,7 @@ import pytest
 from mindspore import Tensor
 
 from model_utils.errors import InputError
+from model_utils.version import VERSION
 from src.inference import export
 from src.inference.exported import digest, read_usage
 from src.ops import compat
@@ -48,10 +49,20 @@ def test_the_json_says_what_belongs_to_the_network(tmp_path, quick, flip):
         "relations": "all",
         "subsample_num": 2,
         "flip": flip,
+        "trn_version": VERSION,
     }
     assert {key: about[key] for key in expected} == expected
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["trn.mindir", "trn.mindir.json"]
     assert read_usage(tmp_path / "out" / "trn.mindir") == about
+
+
+def test_a_json_without_a_version_is_read(tmp_path, quick):
+    """Those of before 1.0.0 have none."""
+    path = tmp_path / "trn.mindir"
+    about = written(path)
+    del about["trn_version"]
+    (tmp_path / "trn.mindir.json").write_text(json.dumps(about))
+    assert read_usage(path) == about
 
 
 def test_an_export_that_is_killed_between_its_json_and_its_file(tmp_path, quick, monkeypatch):

@@ -125,7 +125,7 @@ def test_the_other_one_is_missing_or_of_another_export(tmp_path):
     head.write_bytes(content + b"x")
     assert refusal(frame).startswith(f"{head}: of another export than trn_frame.mindir (another sha256)")
     head.unlink()
-    assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it, the two are one network"
+    assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
 
 
 @pytest.mark.parametrize(

@@ -203,9 +203,9 @@ def test_no_clips_to_calibrate_on(dataset, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"file_format": "MINDIR"}, "quantize int8: goes with file_format ONNX, but it is MINDIR"),
-        ({"quantize": "none", "streaming": True, "file_format": "AIR"}, "streaming true: goes with file_format MINDIR"),
-        ({"quantize": "none", "streaming": True, "relations": "sampled"}, "streaming true: goes with relations all"),
+        ({"file_format": "MINDIR"}, "quantize int8: needs file_format ONNX, but it is MINDIR"),
+        ({"quantize": "none", "streaming": True, "file_format": "AIR"}, "streaming true: needs file_format MINDIR"),
+        ({"quantize": "none", "streaming": True, "relations": "sampled"}, "streaming true: needs relations all"),
     ],
 )
 def test_keys_that_do_not_go_together(changes, message):

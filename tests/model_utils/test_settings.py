@@ -179,7 +179,7 @@ def test_the_protocol_of_an_evaluation(tmp_path):
     protocol = evaluation_program.protocol(model, tmp_path / "list.txt")
     keys = "consensus_type num_segments subsample_num backbone width_mult image_size flip ckpt_file split relations"
     keys += " test_crops frame_order observe on_error device_target seed"
-    more = {"ckpt_sha256", "list_file", "mindspore_version", "numpy_version"}
+    more = {"ckpt_sha256", "list_file", "trn_version", "mindspore_version", "numpy_version"}
     assert set(protocol) == {*keys.split(), *more}
     assert protocol["seed"] == 7
 

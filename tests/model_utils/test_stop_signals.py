@@ -93,7 +93,7 @@ def main():
         print("works on")
 run_main(main)
 """
-NOTICE = "stopping after this step; once more ends it at once\n"
+NOTICE = "stopping after this step; a second signal stops at once\n"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])

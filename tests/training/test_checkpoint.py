@@ -10,6 +10,7 @@ import pytest
 from mindspore import Tensor
 
 from model_utils.errors import InputError
+from model_utils.version import VERSION
 from src.training import checkpoint
 from tests.helpers.networks import CLASSES, parameter_names, settings, tiny_network
 
@@ -268,6 +269,14 @@ def test_a_file_without_a_digest_loads_as_before(saved, tmp_path):
     loaded, found = checkpoint.read_checkpoint(tmp_path / "old.ckpt")
     assert found == about
     assert loaded.keys() == values(network).keys()
+
+
+def test_the_version_stands_in_the_description(saved):
+    """That of the test before, without one, is read all the same."""
+    network, path = saved
+    checkpoint.save_checkpoint(path, network.parameters_dict(), {"epoch": 1})
+    found = checkpoint.read_checkpoint(path)[1]
+    assert found == {"epoch": 1, "trn_version": VERSION, "mindspore_version": ms.__version__}
 
 
 @pytest.mark.parametrize(

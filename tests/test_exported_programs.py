@@ -1,4 +1,4 @@
-"""The programs in the README that use an exported network, as they stand there."""
+"""The programs in docs/exported_programs.md, as they stand there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.helpers.colours import (
 from tests.helpers.containers import rotate
 from tests.helpers.networks import SIDE
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "exported_programs.md"
 
 
 class UpperHalf(ColourBackbone):
@@ -54,7 +54,7 @@ def stored_frames(path):
 def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degrees):
     if name == "onnx":
         pytest.importorskip("onnxruntime")
-    (program,) = re.findall(rf"```python\n(# {name}_clip\.py.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = re.findall(rf"```python\n(# {name}_clip\.py.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert "src" not in program
     (tmp_path / f"{name}_clip.py").write_text(program)
 
@@ -92,7 +92,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
 @pytest.mark.slow
 def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     pytest.importorskip("onnxruntime")
-    (program,) = re.findall(r"```python\n(# stream_camera\.py.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = re.findall(r"```python\n(# stream_camera\.py.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert "src" not in program
     assert program.count("\n") <= 35
     (tmp_path / "stream_camera.py").write_text(program)

@@ -1,0 +1,440 @@
+"""The documentation: its commands run or name what exists, its defaults are the config's, its links lead somewhere.
+
+Every command of a shell block stands in ``COMMANDS``. A new one fails until it has its row there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from model_utils.config import DEFAULT_CONFIG, load_config
+from model_utils.version import VERSION
+from tests.helpers import documents
+from tests.helpers.documents import PAGES, ROOT
+
+VALUES = next(iter(yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))))
+README = ROOT / "README.md"
+SMALL = "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --freeze_bn false --dropout 0"
+TRAIN = f"{SMALL} --train_batch_size 4 --epochs_num 1 --max_steps 2 --train_workers 1 --eval_workers 1"
+
+
+class Run(NamedTuple):
+    """A command that is run: with these options behind it, so that it is quick, and leaving these files."""
+
+    options: str = ""
+    leaves: tuple[str, ...] = ()
+
+
+CHECKED = "script or program, number of arguments, options and their values are looked up"
+FOREIGN = "a command of another program"
+
+# In the order in which they are run. Those up to the first training prepare the folder of all others.
+COMMANDS = {
+    "bash scripts/make_synthetic_jester.sh /path/to/JESTER": Run("--gestures 3 --train 12 --val 6 --test 0 --parts 1"),
+    "bash scripts/unpack_jester_dataset.sh /path/to/JESTER /path/to/unpacked_JESTER": Run(),
+    "bash scripts/preprocess_jester_dataset.sh /path/to/unpacked_JESTER": Run(leaves=("data/categories.txt",)),
+    "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED": Run(
+        TRAIN, ("train-logs/train.log", "train-logs/config.yaml", "train-logs/metrics.csv", "train-logs/curves.png")
+    ),
+    "bash scripts/run_eval_gpu.sh DATASET_ROOT train-logs/checkpoint_best.ckpt": Run(
+        "--test_crops 1", ("eval-logs/report.html", "eval-logs/metrics.json", "eval-logs/eval.log")
+    ),
+    "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX": Run(
+        "", ("export-logs/trn.onnx", "export-logs/trn.onnx.json")
+    ),
+    "bash scripts/run_eval_gpu.sh DATASET_ROOT export-logs/trn.onnx --test_crops 10": Run(),
+    "python infer.py --model trn.ckpt --source clip.mp4 other_clip/ --json result.json": Run("", ("result.json",)),
+    "python infer.py --model trn.ckpt --source long.mp4 --window 3 --stride 1": Run("--test_crops 1"),
+    "python infer.py --model trn.ckpt --source long.mp4 --stream --output seen.mp4": Run("", ("seen.mp4",)),
+    "python infer.py --model trn.ckpt --source clip.mp4 --explain why.png": Run("", ("why.png",)),
+    "bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT": Run(),
+    "bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT --annotations my.csv": Run(),
+    "bash scripts/preprocess_jester_dataset.sh DATASET_ROOT --images_dir_name frames"
+    " --frame_name 'img_{:05d}.jpg'": Run(),
+    # These need a GPU, a camera, the real data, weights from elsewhere, or minutes; their own tests run them.
+    "bash scripts/quickstart.sh": CHECKED,
+    "bash scripts/run_tests.sh": CHECKED,
+    "bash scripts/convert_bn_inception.sh /path/to/bn_inception-9f5701afb96c8044.pth"
+    " /path/to/bn_inception.ckpt": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh 0 /path/to/unpacked_JESTER /path/to/bn_inception.ckpt": CHECKED,
+    "bash scripts/run_eval_gpu.sh /path/to/unpacked_JESTER train-logs/checkpoint_trn-120_4940.ckpt": CHECKED,
+    "bash scripts/run_export_gpu.sh /path/to/unpacked_JESTER train-logs/checkpoint_trn-120_4940.ckpt": CHECKED,
+    "python infer.py --model train-logs/checkpoint_trn-120_4940.ckpt --source /path/to/frames_or_video": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh DEVICE_ID DATASET_ROOT PRETRAINED": CHECKED,
+    "bash scripts/run_distributed_train_gpu.sh DATASET_ROOT PRETRAINED": CHECKED,
+    "bash scripts/run_eval_gpu.sh DATASET_ROOT MODEL": CHECKED,
+    "bash scripts/run_export_gpu.sh DATASET_ROOT CKPT --file_format MINDIR": CHECKED,
+    "python infer.py --model trn.ckpt --source 0 --stream": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --freeze_backbone true": CHECKED,
+    "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --quantize int8": CHECKED,
+    "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --streaming true": CHECKED,
+    "python infer.py --model export-logs/trn_frame.onnx --source 0 --stream": CHECKED,
+    "bash scripts/run_demo.sh trn.ckpt": CHECKED,
+    "python train.py --dataset_root /path/to/dataset --backbone resnet50 --pre_trained_backbone pretrained": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --images_dir_name frames"
+    " --frame_name 'img_{:05d}.jpg'": CHECKED,
+    "bash scripts/unpack_jester_dataset.sh /path/to/SOMETHING DATASET_ROOT": CHECKED,
+    "bash scripts/preprocess_something_v2.sh DATASET_ROOT": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED"
+    " --config_path configs/something_v2_config.yaml": CHECKED,
+    "DEVICE_TARGET=CPU bash scripts/compare_exports.sh DATASET_ROOT trn.ckpt OUT_DIR --test_crops 1": CHECKED,
+    "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --resume auto": CHECKED,
+    "msrun --worker_num=8 --local_worker_num=8 --join=True train.py --is_train_distributed true --train_batch_size 8"
+    " --dataset_root /path/to/unpacked_JESTER --pre_trained_backbone /path/to/bn_inception.ckpt": CHECKED,
+    '.venv-dev/bin/python -m pytest -n 2 --dist loadfile -m "not slow"': CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_trn.py -k scales": CHECKED,
+    ".venv-dev/bin/python -m pytest -n 2 --dist loadfile tests/model_utils tests/training": CHECKED,
+    '.venv-dev/bin/python -m pytest tests/test_bad_inputs.py -k "zero bytes"': CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_backbones.py": CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_scripts.py tests/test_bad_inputs.py tests/test_documentation.py"
+    ' -m "not slow"': CHECKED,
+    ".venv-dev/bin/python train.py --device_target CPU --dataset_root DATASET_ROOT --backbone three_convs"
+    " --freeze_bn false --epochs_num 1": CHECKED,
+    ".venv/bin/pip install -r requirements.txt": CHECKED,
+    "pip install -r requirements-backbones.txt": CHECKED,
+    "pip install pre-commit": FOREIGN,
+    "pre-commit install": FOREIGN,
+    "python3.11 -m venv .venv": FOREIGN,
+    "python3.9 -m venv .venv": FOREIGN,
+    "ssh -L 7860:127.0.0.1:7860 training-machine": FOREIGN,
+    ".venv-dev/bin/ruff check .": FOREIGN,
+    ".venv-dev/bin/ruff format .": FOREIGN,
+    ".venv-dev/bin/mypy": FOREIGN,
+    ".venv-dev/bin/lint-imports": FOREIGN,
+}
+PARTS = ("common", "environment")  # sourced by scripts
+RUN = [command for command, how in COMMANDS.items() if isinstance(how, Run)]
+FIRST, LATER = RUN[:4], RUN[4:]
+# Options of other programs that the text names.
+FOREIGN_OPTIONS = {"--softmax"}
+
+
+def test_every_command_of_the_documentation_has_its_row():
+    written = {command: page.name for page in PAGES for command in documents.commands(page)}
+    assert {command: page for command, page in written.items() if command not in COMMANDS} == {}
+    assert COMMANDS.keys() - written.keys() == set()
+
+
+# ------------------------------------------------------------------------------------------------ commands that are run
+
+
+def run(command: str, folder: Path) -> None:
+    """Runs a command of ``COMMANDS`` as it stands there, but for paths that begin with /path/to."""
+    names = {"/path/to/JESTER": "archives", "/path/to/unpacked_JESTER": "data", "PRETRAINED": ""}
+    _, words = documents.split(command)
+    words = [names.get(word, word) for word in words]
+    if words[0] == "python":
+        words = [sys.executable, str(ROOT / words[1]), *words[2:], "--device_target", "CPU"]
+    else:
+        words[1] = str(ROOT / words[1])
+    how = COMMANDS[command]
+    done = subprocess.run(
+        [*words, *shlex.split(how.options)],
+        cwd=folder,
+        env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "GLOG_v": "3"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert [name for name in how.leaves if not (folder / name).is_file()] == [], command
+
+
+def write_drawn_video(path: Path, frames: int) -> None:
+    rng = np.random.default_rng(frames)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 12, (64, 48))
+    for _ in range(frames):
+        writer.write(np.full((48, 64, 3), rng.integers(256, size=3), np.uint8))
+    writer.release()
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    """A folder in which the names of the documentation exist: a dataset, a network, videos."""
+    folder = tmp_path_factory.mktemp("work")
+    for command in FIRST[:3]:
+        run(command, folder)
+    (folder / "DATASET_ROOT").symlink_to("data")
+    run(FIRST[3], folder)
+    (folder / "trn.ckpt").symlink_to("train-logs/checkpoint_best.ckpt")
+    (folder / "other_clip").symlink_to("data/20bn-jester-v1/1")
+    write_drawn_video(folder / "clip.mp4", 12)
+    write_drawn_video(folder / "long.mp4", 60)
+    return folder
+
+
+def own_folder(command: str, folder: Path) -> Path:
+    """Where a command is run: those that write DATASET_ROOT have a folder of their own."""
+    if "prepare_videos" in command:
+        folder = folder / f"own videos {len(command)}"
+        for label in ("wave", "clap"):
+            for number in range(2):
+                write_drawn_video(folder / "VIDEOS" / label / f"{number}.mp4", 14)
+        rows = [f"{label}/{number}.mp4,{label},0,1" for label in ("wave", "clap") for number in range(2)]
+        (folder / "my.csv").write_text("\n".join(["video,label,start,end", *rows]) + "\n")
+    elif "--images_dir_name frames" in command:
+        inside = folder / "own frames" / "DATASET_ROOT"
+        for clip in ("1", "2"):
+            frames = inside / "frames" / clip
+            frames.mkdir(parents=True)
+            for number in range(3):
+                cv2.imwrite(str(frames / f"img_{number:05d}.jpg"), np.zeros((48, 64, 3), np.uint8))
+        (inside / "labels").mkdir()
+        for name, text in (("labels", "wave\n"), ("train", "1;wave\n"), ("validation", "2;wave\n")):
+            (inside / "labels" / f"{name}.csv").write_text(text)
+        folder = inside.parent
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LATER)
+def test_a_command_runs(work, command):
+    if "ONNX" in command or "onnx" in command:
+        pytest.importorskip("onnxruntime")
+    run(command, own_folder(command, work))
+
+
+# -------------------------------------------------------------------------------------------- commands that are checked
+
+
+def usage(script: str) -> str:
+    done = subprocess.run(["bash", str(ROOT / script), "--help"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def options_of(words: list[str]) -> dict[str, str]:
+    """Options and their values: ``--key value``, ``--key=value`` or a switch, whose value is empty."""
+    found: dict[str, str] = {}
+    last = ""
+    for word in words:
+        if word.startswith("--"):
+            last, _, value = word.partition("=")
+            found[last] = value
+        elif last:
+            found[last], last = word, ""
+        else:
+            raise AssertionError(f"{word} belongs to no option")
+    return found
+
+
+def check_script(words: list[str]) -> None:
+    says = usage(words[1])
+    first = says.splitlines()[0].removeprefix(f"usage: bash {words[1]}").split("[")
+    required = first[0].split()
+    count = next((i for i, word in enumerate(words[2:]) if word.startswith("--")), len(words) - 2)
+    assert len(required) <= count <= len(required) + says.splitlines()[0].count("[WORK_DIR]")
+    takes_keys = "[--key value ...]" in says
+    for option, value in options_of(words[2 + count :]).items():
+        key = option.removeprefix("--")
+        if key == "config_path":
+            load_config(["--config_path", str(ROOT / value)])
+        elif takes_keys and key in VALUES:
+            load_config([option, value])
+        else:
+            assert option in says.split(), f"{option} is not in the usage of {words[1]}"
+
+
+def check_program(words: list[str]) -> None:
+    module = importlib.import_module(Path(words[0]).stem)
+    load_config(words[1:], add_arguments=getattr(module, "add_arguments", None))
+
+
+def check_pytest(words: list[str]) -> None:
+    paths = [ROOT / word for word in words if word.startswith("tests")]
+    assert all(path.exists() for path in paths)
+    if "-k" in words:
+        wanted = words[words.index("-k") + 1]
+        assert wanted in paths[0].read_text(encoding="utf-8")
+    if "-m" in words:
+        assert words[words.index("-m") + 1] == "not slow"
+
+
+@pytest.mark.parametrize("command", [command for command, how in COMMANDS.items() if how == CHECKED])
+def test_a_command_names_what_exists(command):
+    variables, words = documents.split(command)
+    if words[0] == "bash":
+        assert all(name in usage(words[1]) for name in variables)
+        check_script(words)
+    elif words[1:3] == ["-m", "pytest"]:
+        check_pytest(words[3:])
+    elif words[0].endswith("python") or words[0] == "msrun":
+        check_program(words[next(i for i, word in enumerate(words) if word.endswith(".py")) :])
+    else:
+        assert words[-3:-1] == ["install", "-r"]
+        assert (ROOT / words[-1]).is_file()
+
+
+def known_options() -> set[str]:
+    """The options of all programs and scripts, as their help texts name them."""
+    known = {f"--{key}" for key in VALUES} | {"--config_path", "--help", "--version", "--key"}
+    for text in help_texts():
+        known.update(re.findall(r"--\w+", text))
+    return known
+
+
+def help_texts() -> list[str]:
+    """The usages of all scripts, and the programs, whose help texts stand in them."""
+    usages = [usage(f"scripts/{path.name}") for path in (ROOT / "scripts").glob("*.sh") if path.stem not in PARTS]
+    programs = [*ROOT.glob("*.py"), ROOT / "src/inference/options.py", *(ROOT / "benchmarks").glob("*.py")]
+    return [*usages, *(path.read_text(encoding="utf-8") for path in programs)]
+
+
+def example(name: str) -> bool:
+    """Whether it is a file that the guide for contributors has its readers write."""
+    return any(word in name for word in ("three_convs", "ucf101", "vX.Y.Z"))
+
+
+def test_the_text_names_scripts_programs_and_options_that_exist():
+    known = known_options()
+    wrong = []
+    for page in PAGES:
+        for code in documents.inline_code(page):
+            for option in re.findall(r"(?<![\w-])--\w+", code):
+                if option not in known | FOREIGN_OPTIONS:
+                    wrong.append(f"{page.name}: {option}")
+            for name in re.findall(
+                r"(?<![\w/])(?:scripts|src|model_utils|configs|tests|benchmarks)/[\w./]+\.\w+", code
+            ):
+                if not (ROOT / name).exists() and not (ROOT / name).parent.glob(Path(name).name):
+                    wrong.append(f"{page.name}: {name}")
+            for name in re.findall(r"^(?:python |bash )([\w/]+\.(?:py|sh))", code):
+                if not (ROOT / name).exists():
+                    wrong.append(f"{page.name}: {name}")
+    assert wrong == []
+
+
+def test_the_table_of_scripts_has_all_of_them_with_their_arguments():
+    rows = re.findall(r"^\| `(scripts/\w+\.sh)([^`]*)` \|", (ROOT / "docs/scripts.md").read_text(), re.MULTILINE)
+    scripts = {f"scripts/{path.name}" for path in (ROOT / "scripts").glob("*.sh") if path.stem not in PARTS}
+    assert {name for name, _ in rows} == scripts
+    for name, arguments in rows:
+        first = usage(name).splitlines()[0].removeprefix(f"usage: bash {name}")
+        assert arguments.split("[")[0].split() == first.split("[")[0].split(), name
+        assert set(re.findall(r"--\w+", arguments)) <= set(re.findall(r"--\w+", usage(name))), name
+
+
+# -------------------------------------------------------------------------------------------------------- its defaults
+
+
+def stated_defaults(page: Path) -> list[tuple[str, str]]:
+    """(key, value) wherever a page says a default of the config: a YAML excerpt, or one of these forms in the text.
+
+    `key: value` (the default) · `key` (value) · `--key` (value) · `key` (default value) · `key` is `value` by default
+    """
+    found = []
+    for block in documents.blocks(page, "yaml"):
+        found += [(key, str(value)) for key, value in yaml.safe_load(block).items()]
+    text = " ".join(documents.prose(page).split())
+    found += re.findall(r"`(?:--)?(\w+): ([^`]+)` \((?:the )?default\)", text)
+    found += re.findall(r"`(?:--)?(\w+)` \((?:default |by default )?`?(-?[\d.]*\d|true|false)`?\)", text)
+    found += re.findall(r"`(?:--)?(\w+)` is `?([\w.]+?)`? by default", text)
+    return [(key, value) for key, value in found if key in VALUES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_stated_defaults_are_those_of_the_config(page):
+    for key, value in stated_defaults(page):
+        assert load_config([f"--{key}", value]).__dict__[key] == VALUES[key], f"{page.name}: {key} {value}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_other_stated_defaults_are_those_of_the_help_texts(page):
+    """`NAME` (default value) of an environment variable or of an option that is no key."""
+    helps, text = "\n".join(help_texts()), " ".join(documents.prose(page).split())
+    for name, value in re.findall(r"`(?:--)?(\w+)`[\w ]* \(default `?([\w.]+)`?\)", text):
+        if name not in VALUES:
+            said = re.search(rf"{name}\b[^;]{{0,250}}\(default {re.escape(value)}\b", helps)
+            assert said, f"{page.name}: {name} {value}"
+
+
+def test_defaults_are_found_where_they_are_stated():
+    """The test above sees the forms that the pages have."""
+    excerpt = "num_segments subsample_num img_feature_dim dropout image_size lr update_lr_epochs epochs_num"
+    excerpt += " train_batch_size momentum weight_decay clip_grad_norm"
+    assert {key for key, _ in stated_defaults(README)} >= set(excerpt.split())
+    assert {"relations", "flip"} <= {key for key, _ in stated_defaults(ROOT / "docs/deviations.md")}
+    assert ("calibration_clips", "64") in stated_defaults(ROOT / "docs/shipping.md")
+    assert ("device_target", "GPU") in stated_defaults(ROOT / "docs/platforms.md")
+
+
+# ------------------------------------------------------------------------------------------------ sections and links
+
+
+# The sections of the model zoo's README for this model, in its order.
+SECTIONS = """Contents, TRN Description, Model Architecture, Dataset, Environment Requirements, Quick Start,
+Script Description, Script and Sample Code, Script Parameters, Parameter configuration, Training Process,
+Evaluation Process, Model Export, Model Description, Performance, Training Performance, Evaluation Performance,
+Description of Random Situation, ModelZoo Homepage"""
+
+
+def test_readme_has_the_sections_of_the_zoo_in_its_order():
+    titles = re.findall(r"^#+ \[?([^\]\n]+)", documents.prose(README), re.MULTILINE)
+    wanted = [title.strip() for title in SECTIONS.replace("\n", " ").split(",")]
+    assert [title for title in titles if title in wanted] == wanted
+    contents = documents.prose(README).split("# Contents")[1].split("\n## ")[0]
+    assert [title for title, _ in re.findall(r"^ *- \[(.*?)\]\(#(.*?)\)", contents, re.MULTILINE)] == wanted[1:]
+    assert f"Version {VERSION}" in README.read_text(encoding="utf-8")
+
+
+def test_the_file_tree_of_readme():
+    (tree,) = [block for block in documents.blocks(README, "text") if "── configs" in block]
+    folder, missing, named = ROOT, [], 0
+    for line in tree.splitlines()[1:]:
+        branch, _, names = line.partition("── ")
+        if "│" not in branch:
+            folder = ROOT
+        for name in names.split("   ")[0].split():
+            missing += [name] if not (folder / name).exists() else []
+            named += 1
+        if names.strip() == "src":
+            folder = ROOT / "src"
+    assert missing == []
+    top = {path.name for path in (ROOT / "src").glob("*.py")} - {"__init__.py"}
+    assert top <= set(tree.split())
+    assert named > len(top)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", documents.prose(page)):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in documents.anchors(path), f"{page.name}: {target}"
+
+
+def test_deviations_are_numbered_and_readme_says_how_many():
+    text = (ROOT / "docs/deviations.md").read_text(encoding="utf-8")
+    numbers = [int(number) for number in re.findall(r"^(\d+)\. \*\*", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert f"all {len(numbers)} differences" in README.read_text(encoding="utf-8")
+
+
+def test_where_truncated_frame_indices_differ():
+    """docs/deviations.md names T = 7, 10, 12, 25 for floating point as in the authors' code, and not T = 8."""
+
+    def differs(segments):
+        return any(
+            int(frames / segments / 2.0 + frames / segments * i) != (2 * i + 1) * frames // (2 * segments)
+            for frames in range(1, 200)
+            for i in range(segments)
+        )
+
+    assert [segments for segments in (7, 8, 10, 12, 25) if differs(segments)] == [7, 10, 12, 25]
