@@ -350,7 +350,7 @@ CASES = [
     Case(
         "Latin-1 row", write(VAL_LIST, b"left 3 0\nd\xe9j\xe0 3 0\n"), (TRAIN, EVAL), "(line 2 is not UTF-8: byte 0xe9)"
     ),
-    Case("row with a fraction", write(VAL_LIST, "left 2.5 0\n"), (TRAIN, EVAL), "val_videofolder.txt:1: row 'left 2.5 0'"),
+    Case("row with a fraction", write(VAL_LIST, "left 2.5 0\n"), (TRAIN, EVAL), "txt:1: row 'left 2.5 0'"),
     Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
     Case(
         "class too high",

@@ -98,8 +98,8 @@ COMMANDS = {
     ".venv-dev/bin/python -m pytest -n 2 --dist loadfile tests/model_utils tests/training": CHECKED,
     '.venv-dev/bin/python -m pytest tests/test_bad_inputs.py -k "zero bytes"': CHECKED,
     ".venv-dev/bin/python -m pytest tests/test_backbones.py": CHECKED,
-    ".venv-dev/bin/python -m pytest tests/test_scripts.py tests/test_bad_inputs.py tests/test_documentation.py"
-    ' -m "not slow"': CHECKED,
+    ".venv-dev/bin/python -m pytest tests/test_scripts.py tests/test_bad_inputs.py"
+    " tests/test_documentation.py": CHECKED,
     ".venv-dev/bin/python train.py --device_target CPU --dataset_root DATASET_ROOT --backbone three_convs"
     " --freeze_bn false --epochs_num 1": CHECKED,
     ".venv/bin/pip install -r requirements.txt": CHECKED,
