@@ -18,7 +18,7 @@ from src.inference.model import load_model
 from src.inference.streaming import Recognizer
 from src.ops.compat import EXPORTS_ANY_BATCH
 from src.train_cell import TrainStep, build_optimizer, parameter_groups
-from src.training import checkpoint, state
+from src.training import checkpoint, start, state
 from src.transforms import IMAGENET_PIXELS
 from src.tsn import ClipLogits, FrameFeatures, build_network
 from tests.helpers.networks import CLASSES, SIDE, settings
@@ -161,9 +161,9 @@ def test_a_checkpoint_knows_its_backbone(tmp_path):
     with pytest.raises(InputError, match=f"trained with backbone {SMALL}, but backbone resnet50 was asked for"):
         checkpoint.load_network(settings(ckpt_file=str(path), backbone="resnet50", given=frozenset({"backbone"})))
     with pytest.raises(InputError, match=f"holds the backbone {SMALL}, but backbone is bn_inception"):
-        checkpoint.load_backbone(build_network(settings(), 3), path)
+        start.load_backbone(build_network(settings(), 3), path)
     other = network_of(SMALL)
-    said = checkpoint.load_backbone(other, path, SMALL)
+    said = start.load_backbone(other, path, SMALL)
     taken = sum(name.startswith("base_model.model.") for name in network.parameters_dict())
     assert f"a network for 3 classes; {taken} parameters of its backbone {SMALL} taken, 10 behind it are new" in said
     for name, parameter in other.parameters_dict().items():
@@ -215,7 +215,7 @@ def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
         monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{served(tmp_path)}/mindcv.ckpt"})
         source = "pretrained"
     network = network_of(SMALL)
-    said = checkpoint.load_backbone(network, source, SMALL)
+    said = start.load_backbone(network, source, SMALL)
     assert "mindcv.ckpt: a backbone; " in said
     own = network.parameters_dict()
     for parameter in theirs.get_parameters():
