@@ -9,7 +9,7 @@ import threading
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src import backbones
@@ -19,6 +19,7 @@ from src.inference.streaming import Recognizer
 from src.ops.compat import EXPORTS_ANY_BATCH
 from src.train_cell import TrainStep, build_optimizer, parameter_groups
 from src.training import checkpoint, start, state
+from src.training.frozen import FeatureLoss
 from src.transforms import IMAGENET_PIXELS
 from src.tsn import ClipLogits, FrameFeatures, build_network
 from tests.helpers.networks import CLASSES, SIDE, settings
@@ -143,6 +144,26 @@ def test_gradients_reach_every_trainable_parameter():
     TrainStep(network, optimizer, 1e9).set_train()(*batch(network))
     still = [p.name for p in optimizer.parameters if np.array_equal(p.asnumpy(), before[p.name])]
     assert not still
+
+
+@needs_mindcv
+def test_random_weights_can_learn(compiled):
+    """A ReLU follows the last layer: few of its outputs are negative for all frames after 120 steps of training.
+
+    The features are those of random weights, which the first steps hardly change; the labels say nothing.
+    """
+    ms.set_seed(1)
+    network = network_of("mobilenet_v1_025", img_feature_dim=64, freeze_bn=False).set_train()
+    rng = np.random.default_rng(0)
+    frames = Tensor(rng.normal(size=(24, 3, SIDE, SIDE)).astype(np.float32))
+    features = network.base_model.features(frames).reshape((8, 3, -1))
+    step = TrainStep(network, build_optimizer(network, 0.002, 9, 999, 0.9, 0.0), 20.0, FeatureLoss(network))
+    relations = Tensor(np.tile(np.array([[0, -1], [0, 2]], np.int32), (8, 1, 1)))
+    for _ in range(120):
+        labels = Tensor(rng.integers(0, len(CLASSES), 8).astype(np.int32))
+        step(features, labels, relations, ops.ones_like(features))
+    outputs = network.base_model.fc(features.reshape((24, -1))).asnumpy()
+    assert np.mean((outputs <= 0).all(0)) < 0.2
 
 
 # ------------------------------------------------------------------------------------------------------- checkpoints
