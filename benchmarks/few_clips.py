@@ -39,7 +39,7 @@ def ways(trained: Path) -> dict[str, list[str]]:
     return {
         "from scratch": [],
         "backbone": backbone,
-        "backbone and relations": ["--pre_trained", str(trained)],
+        "whole network": ["--pre_trained", str(trained)],
         "frozen backbone": frozen,
         "frozen, ten times the epochs": frozen,
     }
