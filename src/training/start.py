@@ -50,7 +50,7 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
     given, about = read_checkpoint(path)
     if "base_model.fc.weight" not in given:
         raise InputError(f"{path}: holds no whole network; give a backbone alone as pre_trained_backbone")
-    recorded = {**({"backbone": BN_INCEPTION} if about else {}), **about.get("settings", {})}
+    recorded = about.get("settings", {})
     changed = [
         f"{key} {recorded[key]} (now {getattr(config, key)})"
         for key in keys_for(Use.NETWORK)

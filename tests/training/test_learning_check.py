@@ -51,6 +51,11 @@ def test_it_names_the_keys_and_their_values():
     assert "\n" not in found
 
 
+def test_it_names_the_network_that_was_started_from():
+    config = settings(**{**vars(CONFIG), "pre_trained": "trn.ckpt"})
+    assert "pre_trained_backbone or pre_trained (now trn.ckpt)" in complaint(9, 2.0, NAMES, None, config)
+
+
 def test_one_class_cannot_be_learnt():
     assert complaint(9, 0.0, ["Only"], 0, CONFIG) == ""
 

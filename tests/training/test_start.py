@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
+from model_utils.logging import get_logger
+from src.ops.ranks import ALONE
 from src.training import checkpoint
 from src.training.start import load_backbone, load_start
 from src.tsn import build_network
-from tests.helpers.networks import CLASSES, settings, tiny_network
+from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
+from train import build_trainer
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +109,26 @@ def test_a_whole_network_that_does_not_fit(tmp_path, changes, said):
         started(CLASSES, pre_trained=str(path), **changes)
 
 
-def test_random_weights(tmp_path):
+def test_training_starts_once(tmp_path):
+    """A frozen backbone is one that was loaded; a resumed run does not need the file any more."""
+    path, out = tmp_path / "trn.ckpt", tmp_path / "out"
+    trained = save(path)
+    options = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE} --subsample_num 2"
+    options += f" --freeze_backbone true --eval_interval 0 --train_output_dir {out} --pre_trained {path}"
+    config = load_config(options.split())
+    trainer = build_trainer(config, CLASSES, 24, ALONE, None)
+    for name, value in values(trainer.network).items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    assert f"{path}: a network for 3 classes; " in (out / "train.log").read_text()
+    trainer.save("checkpoint_last.ckpt")
+    path.unlink()
+    resumed = build_trainer(config, CLASSES, 24, ALONE, out / "checkpoint_last.ckpt")
+    for name, value in values(resumed.network).items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    get_logger(rank=1)  # closes the log file
+
+
+def test_random_weights():
     before, after, said = started(CLASSES)
     assert said == ""
     for name in before:
