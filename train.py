@@ -52,8 +52,8 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     from src import tsn_dataset
     from src.backbones import check_image_size
     from src.train_cell import build_optimizer
-    from src.training.checkpoint import load_backbone
     from src.training.frozen import freeze_backbone
+    from src.training.start import load_start
     from src.training.trainer import Trainer, TrainingSet
     from src.tsn import build_network
 
@@ -61,10 +61,11 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     network = build_network(config, len(categories))
     check_image_size(network.base_model, config.image_size)
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
-    if config.pre_trained_backbone and not resumed:
-        logger.info("%s", load_backbone(network, config.pre_trained_backbone, config.backbone))
+    loaded = "" if resumed else load_start(network, config, categories)
+    if loaded:
+        logger.info("%s", loaded)
     if config.freeze_backbone:
-        freeze_backbone(network, trained=bool(config.pre_trained_backbone or resumed))
+        freeze_backbone(network, trained=bool(loaded or resumed))
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None

@@ -29,7 +29,6 @@ NEW_GESTURES = (
     "Stop Sign",
 )
 CLIPS_A_GESTURE, TEST_CLIPS = 10, 120
-LAST_LAYERS = (".3.weight", ".3.bias")  # of a relation: one output a class
 FASTER = {"frozen, ten times the epochs": 10}
 
 
@@ -40,7 +39,7 @@ def ways(trained: Path) -> dict[str, list[str]]:
     return {
         "from scratch": [],
         "backbone": backbone,
-        "backbone and relations": backbone,
+        "whole network": ["--pre_trained", str(trained)],
         "frozen backbone": frozen,
         "frozen, ten times the epochs": frozen,
     }
@@ -63,38 +62,17 @@ def make_dataset(folder: Path, labels: list[str], train: int, val: int, seed: in
     return dataset
 
 
-def train(dataset: Path, output: Path, way: str, *options: str) -> tuple[float, float]:
-    """Trains as ``way`` says, unless it is done; returns top-1 of the last validation and seconds."""
+def train(dataset: Path, output: Path, *options: str) -> tuple[float, float]:
+    """Trains, unless it is done; returns top-1 of the last validation and seconds."""
     done = output / "seconds.txt"
     if not done.is_file():
         paths = ["--dataset_root", str(dataset), "--train_output_dir", str(output), "--resume", "auto"]
         began = time.monotonic()
-        run("-m", "benchmarks.few_clips", "--child", way, "--config_path", str(CONFIG), *paths, *options)
+        run(str(REPO / "train.py"), "--config_path", str(CONFIG), *paths, *options)
         done.write_text(f"{time.monotonic() - began:.1f}")
     with open(output / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return float(rows[-1]["top1"]), float(done.read_text())
-
-
-def train_here(way: str, options: list[str]) -> None:
-    """train.py in this process; ``backbone and relations`` takes all layers of the other network that fit."""
-    import train as program
-    from src.training import checkpoint
-
-    if way == "backbone and relations":
-        checkpoint.load_backbone = load_all_that_fits
-    sys.argv = ["train.py", *options]
-    program.main()
-
-
-def load_all_that_fits(network, path: str, name: str) -> str:
-    from src.training.checkpoint import fill, read_checkpoint
-
-    given, _ = read_checkpoint(path)
-    taken = {key: p for key, p in given.items() if not key.endswith(LAST_LAYERS) or key.startswith("base_model")}
-    wanted = {key: p for key, p in network.parameters_dict().items() if key in taken}
-    fill(wanted, taken, path)
-    return f"{path}: {len(taken)} parameters of {name} and the relations taken"
 
 
 def measure(work: Path, seeds: int, epochs: int) -> None:
@@ -103,7 +81,7 @@ def measure(work: Path, seeds: int, epochs: int) -> None:
     known = list(GESTURES)[:KNOWN]
     assert not set(known) & set(NEW_GESTURES)
     dataset = make_dataset(work / "known", known, 480, 120, seed=1)
-    top1, seconds = train(dataset, work / "known/train", "from scratch")
+    top1, seconds = train(dataset, work / "known/train")
     print(f"network to start from: {100 * top1:.1f} % of its own {KNOWN} gestures, {seconds:.0f} s", flush=True)
     trained = max((work / "known/train").glob("checkpoint_trn-*.ckpt"), key=lambda path: path.stat().st_mtime)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -116,7 +94,7 @@ def measure(work: Path, seeds: int, epochs: int) -> None:
             plan["ckpt_save_interval"] = length
             more = [part for key, value in plan.items() for part in (f"--{key}", str(value))]
             output = work / f"new{seed}/{way.replace(' ', '_').replace(',', '')}_{epochs}"
-            result = train(dataset, output, way, *options, *more)
+            result = train(dataset, output, *options, *more)
             found.setdefault(way, []).append(result)
             print(f"seed {seed}, {way}, {length} epochs: {100 * result[0]:.1f} %, {result[1]:.0f} s", flush=True)
     print_table(found, epochs)
@@ -132,9 +110,6 @@ def print_table(found: dict[str, list[tuple[float, float]]], epochs: int) -> Non
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--child"]:
-        train_here(sys.argv[2], sys.argv[3:])
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=3)

@@ -66,6 +66,7 @@ class Settings:
 
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
+    pre_trained: Annotated[str, Use.FREE, Use.IN_LOAD]
     lr: Annotated[float, Use.FIXED]
     update_lr_epochs: Annotated[int, Use.FIXED]
     epochs_num: Annotated[int, Use.FREE]

@@ -6,8 +6,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_distributed_train_gpu.sh DATASET_ROOT PRETRAINED [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
-  PRETRAINED    checkpoint of a backbone or a whole network, \"pretrained\" for what mindcv offers, or \"\" to train from
-                scratch
+  PRETRAINED    checkpoint of a backbone, or of a whole network to take its backbone; \"pretrained\" for what mindcv
+                offers; \"\" to train from scratch or, with --pre_trained FILE, from all of a whole network
   --key value   any key of the configuration; python train.py --help lists them. Without --config_path a device gets
                 8 clips a step, which is the published recipe on 8 devices; with it, as many as that config says
 environment: DEVICE_NUM (default 8), HOSTFILE (mpirun's, none by default), DEVICE_TARGET (GPU, CPU or Ascend; the

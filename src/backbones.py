@@ -19,13 +19,13 @@ from typing import Any
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
-from mindspore.common.initializer import Normal, Zero
 
 from model_utils.errors import InputError
 from src import bn_inception
 from src.ops import compat
 from src.ops.batch_norm import batch_norm
 from src.transforms import IMAGENET_PIXELS
+from src.trn import dense
 
 BN_INCEPTION = "bn_inception"
 MARKER = 7919  # classes of a new mindcv model: no other layer has as many outputs, so this finds the last one
@@ -95,7 +95,9 @@ class MindcvBackbone(nn.Cell):
         _remove_random_layers(model)
         _replace_batch_norms(model, freeze_bn)
         self.model = model
-        self.fc = nn.Dense(self.feature_channels, out_channels, weight_init=Normal(0.001), bias_init=Zero())
+        # A ReLU follows. From weights as small as those of BNInception's last layer, its outputs would soon be negative
+        # for all frames and never change: the features of these models are large, and much alike for all frames.
+        self.fc = dense(self.feature_channels, out_channels)
 
     def features(self, frames: Tensor) -> Tensor:
         """[N, 3, S, S] -> [N, feature_channels]: what mindcv's own last layer would get."""

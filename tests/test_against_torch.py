@@ -17,7 +17,7 @@ from benchmarks import torch_reference  # noqa: E402
 from model_utils.errors import InputError  # noqa: E402
 from src.bn_inception import BNInception, check_image_size  # noqa: E402
 from src.convert_bn_inception import backbone_torch_name, convert_bn_inception  # noqa: E402
-from src.training.checkpoint import load_backbone  # noqa: E402
+from src.training.start import load_backbone  # noqa: E402
 from src.trn import MultiScaleTRN  # noqa: E402
 from src.tsn import build_network  # noqa: E402
 

@@ -9,7 +9,7 @@ import threading
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src import backbones
@@ -18,7 +18,8 @@ from src.inference.model import load_model
 from src.inference.streaming import Recognizer
 from src.ops.compat import EXPORTS_ANY_BATCH
 from src.train_cell import TrainStep, build_optimizer, parameter_groups
-from src.training import checkpoint, state
+from src.training import checkpoint, start, state
+from src.training.frozen import FeatureLoss
 from src.transforms import IMAGENET_PIXELS
 from src.tsn import ClipLogits, FrameFeatures, build_network
 from tests.helpers.networks import CLASSES, SIDE, settings
@@ -145,6 +146,26 @@ def test_gradients_reach_every_trainable_parameter():
     assert not still
 
 
+@needs_mindcv
+def test_random_weights_can_learn(compiled):
+    """A ReLU follows the last layer: few of its outputs are negative for all frames after 120 steps of training.
+
+    The features are those of random weights, which the first steps hardly change; the labels say nothing.
+    """
+    ms.set_seed(1)
+    network = network_of("mobilenet_v1_025", img_feature_dim=64, freeze_bn=False).set_train()
+    rng = np.random.default_rng(0)
+    frames = Tensor(rng.normal(size=(24, 3, SIDE, SIDE)).astype(np.float32))
+    features = network.base_model.features(frames).reshape((8, 3, -1))
+    step = TrainStep(network, build_optimizer(network, 0.002, 9, 999, 0.9, 0.0), 20.0, FeatureLoss(network))
+    relations = Tensor(np.tile(np.array([[0, -1], [0, 2]], np.int32), (8, 1, 1)))
+    for _ in range(120):
+        labels = Tensor(rng.integers(0, len(CLASSES), 8).astype(np.int32))
+        step(features, labels, relations, ops.ones_like(features))
+    outputs = network.base_model.fc(features.reshape((24, -1))).asnumpy()
+    assert np.mean((outputs <= 0).all(0)) < 0.2
+
+
 # ------------------------------------------------------------------------------------------------------- checkpoints
 
 
@@ -161,9 +182,9 @@ def test_a_checkpoint_knows_its_backbone(tmp_path):
     with pytest.raises(InputError, match=f"trained with backbone {SMALL}, but backbone resnet50 was asked for"):
         checkpoint.load_network(settings(ckpt_file=str(path), backbone="resnet50", given=frozenset({"backbone"})))
     with pytest.raises(InputError, match=f"holds the backbone {SMALL}, but backbone is bn_inception"):
-        checkpoint.load_backbone(build_network(settings(), 3), path)
+        start.load_backbone(build_network(settings(), 3), path)
     other = network_of(SMALL)
-    said = checkpoint.load_backbone(other, path, SMALL)
+    said = start.load_backbone(other, path, SMALL)
     taken = sum(name.startswith("base_model.model.") for name in network.parameters_dict())
     assert f"a network for 3 classes; {taken} parameters of its backbone {SMALL} taken, 10 behind it are new" in said
     for name, parameter in other.parameters_dict().items():
@@ -215,7 +236,7 @@ def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
         monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{served(tmp_path)}/mindcv.ckpt"})
         source = "pretrained"
     network = network_of(SMALL)
-    said = checkpoint.load_backbone(network, source, SMALL)
+    said = start.load_backbone(network, source, SMALL)
     assert "mindcv.ckpt: a backbone; " in said
     own = network.parameters_dict()
     for parameter in theirs.get_parameters():

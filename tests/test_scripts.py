@@ -186,6 +186,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
         ),
         (
             "run_standalone_train_gpu.sh",
+            ["0", "my data", "", "--pre_trained", "net.ckpt"],
+            {},
+            ["train.py", "--device_id", "0", *DATA, *SCRATCH, "--pre_trained", "net.ckpt"],
+        ),
+        (
+            "run_standalone_train_gpu.sh",
             ["0", "my data", ""],
             {"DEVICE_TARGET": "Ascend"},
             ["train.py", "--device_target", "Ascend", "--device_id", "0", *DATA, *SCRATCH],

@@ -25,7 +25,7 @@ from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
-from src.backbones import BN_INCEPTION, PRETRAINED, check_image_size, pretrained_file
+from src.backbones import BN_INCEPTION, check_image_size
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
 
@@ -213,48 +213,6 @@ def _class_names(
         if theirs != ours:
             raise InputError(f"{path}: class {i} is {theirs!r} in the checkpoint, but {ours!r} in the dataset")
     return categories or names or [str(i) for i in range(num_classes)]
-
-
-def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> str:
-    """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
-
-    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
-    of a TRN, or those of a backbone alone: mindcv's own, or the model zoo's, without ``base_model.`` before them.
-
-    Args:
-        network: gets the weights.
-        path: the checkpoint, or "pretrained" for the one that mindcv offers.
-        name: see ``Settings.backbone``.
-
-    Returns:
-        What was loaded and what is new, for the log.
-
-    Raises:
-        InputError: if the checkpoint cannot be read, holds another backbone, or does not fit.
-    """
-    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
-    source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
-    given, about = read_checkpoint(source)
-    held = about.get("settings", {}).get("backbone", BN_INCEPTION)
-    if about and held != name:
-        raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
-    whole = any(key.startswith("base_model.") for key in given)
-    if not whole:
-        prefix = "base_model." if name == BN_INCEPTION else "base_model.model."
-        given = {f"{prefix}{key}": parameter for key, parameter in given.items()}
-    wanted = _backbone_only(network.parameters_dict())
-    given = _backbone_only(given)
-    if not whole and name != BN_INCEPTION:  # mindcv's file has a last layer of its own, whose name depends on the model
-        last = network.base_model.last_layer
-        given = {key: p for key, p in given.items() if not key.startswith(f"base_model.model.{last}.")}
-    fill(wanted, given, source)
-    new = len(network.parameters_dict()) - len(wanted)
-    kind = f"a network for {about['num_classes']} classes" if whole and "num_classes" in about else "a backbone"
-    return f"{source}: {kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
-
-
-def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}
 
 
 def load_parameters(network: nn.Cell, parameters: Mapping[str, Tensor], source: str | Path) -> None:

@@ -34,7 +34,9 @@ def freeze_backbone(network: TSN, trained: bool) -> None:
         InputError: unless the backbone is ``trained``.
     """
     if not trained:
-        raise InputError("freeze_backbone true: random weights would stay; expected pre_trained_backbone with it")
+        raise InputError(
+            "freeze_backbone true: random weights would stay; expected pre_trained_backbone or pre_trained with it"
+        )
     for parameter in network.base_model.get_parameters():
         parameter.requires_grad = False
     for parameter in network.base_model.fc.get_parameters():

@@ -17,7 +17,7 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
         loss: its mean.
         categories: the class names.
         one_answer: the class that all clips of this epoch's validation got, if they got one.
-        config: reads ``pre_trained_backbone freeze_bn dropout lr epochs_num train_list_file_name
+        config: reads ``pre_trained_backbone pre_trained freeze_bn dropout lr epochs_num train_list_file_name
             categories_list_file_name``.
     """
     untrained = math.log(len(categories))
@@ -29,11 +29,11 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
         what = f"the loss, {loss:.3f}, is still that of guessing, ln({len(categories)}) = {untrained:.3f}"
     else:
         return ""
-    start = config.pre_trained_backbone or '""'
+    start = config.pre_trained_backbone or config.pre_trained or '""'
     return (
         f"after {epoch} epochs the network has not learnt: {what}. Usual causes:"
-        f" (1) random weights with settings for trained ones: give pre_trained_backbone (now {start}), or freeze_bn"
-        f" false (now {str(config.freeze_bn).lower()}) and dropout 0 (now {config.dropout:g});"
+        f" (1) random weights with settings for trained ones: give pre_trained_backbone or pre_trained (now {start}),"
+        f" or freeze_bn false (now {str(config.freeze_bn).lower()}) and dropout 0 (now {config.dropout:g});"
         f" (2) steps too small, too large or too few: lr (now {config.lr:g}), epochs_num (now {config.epochs_num});"
         f" (3) classes that are not those of the clips: {config.train_list_file_name} (train_list_file_name) against"
         f" {config.categories_list_file_name} (categories_list_file_name)"

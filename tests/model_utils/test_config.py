@@ -77,6 +77,7 @@ RECIPE = {
     "sliding_windows_full": 0,
     "background_class": "No gesture",
     "pre_trained_backbone": "",
+    "pre_trained": "",
     "lr": 0.001,
     "update_lr_epochs": 50,
     "epochs_num": 120,

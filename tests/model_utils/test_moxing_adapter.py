@@ -218,7 +218,7 @@ def test_missing_remote_folder(config, copies):
     ("keys", "folder"),
     [
         (["dataset_root"], "data"),
-        (["pre_trained_backbone", "ckpt_file", "resume"], "load"),
+        (["pre_trained_backbone", "pre_trained", "ckpt_file", "resume"], "load"),
         (["train_output_dir", "eval_output_dir", "export_output_dir"], "train"),
     ],
 )
@@ -230,7 +230,7 @@ def test_where_relative_paths_start(config, copies, tmp_path, keys, folder):
             assert getattr(config, key) == str(tmp_path / "cache" / folder / "my" / key)
 
 
-@pytest.mark.parametrize("key", ["pre_trained_backbone", "ckpt_file", "resume"])
+@pytest.mark.parametrize("key", ["pre_trained_backbone", "pre_trained", "ckpt_file", "resume"])
 @pytest.mark.parametrize("value", ["", "auto"])
 def test_what_is_no_path_stays(config, copies, key, value):
     setattr(config, key, value)

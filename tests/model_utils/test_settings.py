@@ -45,6 +45,7 @@ USES = {
     "sliding_windows_full": "FIXED",
     "background_class": "FIXED",
     "pre_trained_backbone": "FREE IN_LOAD",
+    "pre_trained": "FREE IN_LOAD",
     "lr": "FIXED",
     "update_lr_epochs": "FIXED",
     "epochs_num": "FREE",
@@ -132,7 +133,8 @@ def test_what_older_checkpoints_mean():
 
 
 def test_keys_for_two_uses():
-    assert set(keys_for(Use.IN_DATA, Use.IN_LOAD)) == {"dataset_root", "pre_trained_backbone", "resume", "ckpt_file"}
+    loaded = {"pre_trained_backbone", "pre_trained", "resume", "ckpt_file"}
+    assert set(keys_for(Use.IN_DATA, Use.IN_LOAD)) == {"dataset_root", *loaded}
 
 
 def test_unknown_keys_fail():

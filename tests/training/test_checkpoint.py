@@ -133,18 +133,6 @@ def test_long_lists_of_parameters_are_cut_short(saved):
         checkpoint.load_parameters(saved[0], {}, "empty.ckpt")
 
 
-@pytest.mark.slow
-def test_load_backbone_leaves_the_last_layers_alone(saved):
-    trained, path = saved
-    network = tiny_network(consensus_type="TRN", num_segments=5, img_feature_dim=4)
-    before = values(network)
-    checkpoint.load_backbone(network, path)
-    after = values(network)
-    for name, value in after.items():
-        is_backbone = name.startswith("base_model.") and not name.startswith("base_model.fc.")
-        np.testing.assert_array_equal(value, values(trained)[name] if is_backbone else before[name])
-
-
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "foreign", "name"])
 def test_files_that_are_no_whole_checkpoint(saved, tmp_path, damage):
     path = tmp_path / ("other.pth" if damage == "name" else "other.ckpt")
@@ -312,19 +300,3 @@ def test_a_description_that_is_no_json_object(saved, tmp_path, encoded):
     ms.save_checkpoint(entries, str(tmp_path / "edited.ckpt"))
     with pytest.raises(InputError, match="edited.ckpt: .*(not JSON|expected a JSON object)"):
         checkpoint.read_checkpoint(tmp_path / "edited.ckpt")
-
-
-def test_a_backbone_of_the_model_zoo_port(tmp_path):
-    """Converted from ImageNet: no ``base_model.`` before the names, and a last layer for 1000 classes."""
-    rng = np.random.default_rng(2)
-    network = tiny_network()
-    before = values(network)
-    backbone = {name for name in before if name.startswith("base_model.") and not name.startswith("base_model.fc.")}
-    arrays = {name: rng.uniform(size=before[name].shape).astype(np.float32) for name in backbone}
-    port = {name[len("base_model.") :]: array for name, array in arrays.items()}
-    port.update({"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000, np.float32)})
-    entries = [{"name": name, "data": Tensor(array)} for name, array in port.items()]
-    ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
-    checkpoint.load_backbone(network, tmp_path / "port.ckpt")
-    for name, value in values(network).items():
-        np.testing.assert_array_equal(value, arrays.get(name, before[name]), err_msg=name)

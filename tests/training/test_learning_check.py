@@ -11,6 +11,7 @@ from tests.helpers.networks import settings
 NAMES = ["Left", "Right", "Thumb"]
 CONFIG = settings(
     pre_trained_backbone="",
+    pre_trained="",
     dropout=0.8,
     lr=0.001,
     epochs_num=8,
@@ -38,7 +39,7 @@ def test_when_it_complains(epoch, loss, one_answer, said):
 def test_it_names_the_keys_and_their_values():
     found = complaint(9, 2.0, NAMES, None, CONFIG)
     for part in (
-        'pre_trained_backbone (now "")',
+        'pre_trained_backbone or pre_trained (now "")',
         "freeze_bn false (now true)",
         "dropout 0 (now 0.8)",
         "lr (now 0.001)",
@@ -48,6 +49,11 @@ def test_it_names_the_keys_and_their_values():
     ):
         assert part in found
     assert "\n" not in found
+
+
+def test_it_names_the_network_that_was_started_from():
+    config = settings(**{**vars(CONFIG), "pre_trained": "trn.ckpt"})
+    assert "pre_trained_backbone or pre_trained (now trn.ckpt)" in complaint(9, 2.0, NAMES, None, config)
 
 
 def test_one_class_cannot_be_learnt():

@@ -144,6 +144,7 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         ckpt_save_on_master_only=True,
         keep_checkpoint_max=10,
         pre_trained_backbone="",
+        pre_trained="",
         freeze_backbone=False,
         train_list_file_name="train.txt",
         categories_list_file_name="classes.txt",

@@ -1,0 +1,125 @@
+"""The weights that a training starts from: random ones, those of a backbone, or those of a whole network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mindspore import Parameter
+
+from model_utils.errors import InputError
+from model_utils.settings import Settings, Use, keys_for
+from src.backbones import BN_INCEPTION, PRETRAINED, pretrained_file
+from src.training.checkpoint import fill, read_checkpoint
+from src.tsn import TSN
+
+LAST_OF_CONSENSUS = r"consensus\.(fc_fusion_scales\.\d+|classifier)\.3\."
+
+
+def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
+    """Loads what ``pre_trained_backbone`` or ``pre_trained`` names into a new network.
+
+    Returns:
+        What was loaded and what is new, for the log; "" if neither key is given.
+
+    Raises:
+        InputError: if both are given; see ``load_backbone`` and ``load_whole``.
+    """
+    backbone, whole = config.pre_trained_backbone, config.pre_trained
+    if backbone and whole:
+        raise InputError(f"pre_trained {whole} and pre_trained_backbone {backbone}: expected one of them, not both")
+    if backbone:
+        return load_backbone(network, backbone, config.backbone)
+    return load_whole(network, config, categories) if whole else ""
+
+
+def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
+    """Loads another TRN, ``config.pre_trained``, into ``network``, which ``config`` describes.
+
+    The layer that gives class scores is taken if the other network's classes are ``categories``, in this order.
+
+    Returns:
+        What was loaded and what is new, for the log.
+
+    Raises:
+        InputError: if the checkpoint cannot be read, holds a backbone only, or does not fit.
+    """
+    path = config.pre_trained
+    given, about = read_checkpoint(path)
+    if "base_model.fc.weight" not in given:
+        raise InputError(f"{path}: holds no whole network; give a backbone alone as pre_trained_backbone")
+    recorded = about.get("settings", {})
+    changed = [
+        f"{key} {recorded[key]} (now {getattr(config, key)})"
+        for key in keys_for(Use.NETWORK)
+        # The number of drawn tuples is no size of a layer.
+        if key != "subsample_num" and key in recorded and recorded[key] != getattr(config, key)
+    ]
+    if changed:
+        raise InputError(f"{path}: pre_trained must fit the network, but was trained with {', '.join(changed)}")
+    wanted, same = network.parameters_dict(), about.get("categories") == categories
+    if not same:
+        wanted, given = _without_last_layer(wanted), _without_last_layer(given)
+    fill(wanted, given, path)
+    parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
+    new = len(network.parameters_dict()) - len(wanted)
+    last = "the last layer's too: the classes are the same" if same else f"{new} of the last layer are new"
+    return f"{path}: {_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}"
+
+
+def _without_last_layer(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the layer, one for each scale, whose size is the number of classes."""
+    last = LAST_OF_CONSENSUS if _has_consensus(parameters) else r"base_model\.fc\."
+    return {name: parameter for name, parameter in parameters.items() if not re.match(last, name)}
+
+
+def _has_consensus(parameters: Mapping[str, Any]) -> bool:
+    return any(name.startswith("consensus.") for name in parameters)
+
+
+def _network_of(about: Mapping[str, Any]) -> str:
+    return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
+
+
+def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> str:
+    """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
+
+    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
+    of a TRN, or those of a backbone alone: mindcv's own, or the model zoo's, without ``base_model.`` before them.
+
+    Args:
+        network: gets the weights.
+        path: the checkpoint, or "pretrained" for the one that mindcv offers.
+        name: see ``Settings.backbone``.
+
+    Returns:
+        What was loaded and what is new, for the log.
+
+    Raises:
+        InputError: if the checkpoint cannot be read, holds another backbone, or does not fit.
+    """
+    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
+    source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
+    given, about = read_checkpoint(source)
+    held = about.get("settings", {}).get("backbone", BN_INCEPTION)
+    if about and held != name:
+        raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
+    whole = any(key.startswith("base_model.") for key in given)
+    if not whole:
+        prefix = "base_model." if name == BN_INCEPTION else "base_model.model."
+        given = {f"{prefix}{key}": parameter for key, parameter in given.items()}
+    wanted = _backbone_only(network.parameters_dict())
+    given = _backbone_only(given)
+    if not whole and name != BN_INCEPTION:  # mindcv's file has a last layer of its own, whose name depends on the model
+        last = network.base_model.last_layer
+        given = {key: p for key, p in given.items() if not key.startswith(f"base_model.model.{last}.")}
+    fill(wanted, given, source)
+    new = len(network.parameters_dict()) - len(wanted)
+    kind = _network_of(about) if whole else "a backbone"
+    return f"{source}: {kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
+
+
+def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}

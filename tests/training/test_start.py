@@ -1,0 +1,161 @@
+"""What a training starts from: which values come from a checkpoint, which stay new, what is refused."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from model_utils.logging import get_logger
+from src.ops.ranks import ALONE
+from src.training import checkpoint
+from src.training.start import load_backbone, load_start
+from src.tsn import build_network
+from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
+from train import build_trainer
+
+pytestmark = pytest.mark.slow
+
+FOUR_CLASSES = ["Stop Sign", "Thumb Down", "Thumb Up", "Drumming Fingers"]
+# Written out: the layers whose size is the number of classes.
+LAST = {
+    "TRNmultiscale": ("consensus.fc_fusion_scales.0.3.", "consensus.fc_fusion_scales.1.3."),
+    "TRN": ("consensus.classifier.3.",),
+    "avg": ("base_model.fc.",),
+}
+
+
+def values(network):
+    return {parameter.name: parameter.asnumpy().copy() for parameter in network.get_parameters()}
+
+
+def save(path, described=True, **changes):
+    """Saves a network with values that no new network has, and gives them."""
+    rng = np.random.default_rng(1)
+    network = tiny_network(**changes)
+    for parameter in network.get_parameters():
+        parameter.set_data(Tensor(rng.uniform(2, 3, parameter.shape).astype(np.float32)))
+    if described:
+        checkpoint.save_checkpoint(path, network.parameters_dict(), checkpoint.describe(settings(**changes), CLASSES))
+    else:
+        ms.save_checkpoint(network, str(path))
+    return values(network)
+
+
+def started(categories, **changes):
+    """The values of a new network before and after its start, and what the log says."""
+    config = settings(**{"pre_trained": "", "pre_trained_backbone": "", **changes})
+    network = build_network(config, len(categories))
+    before = values(network)
+    said = load_start(network, config, categories)
+    return before, values(network), said
+
+
+@pytest.mark.parametrize("consensus", LAST)
+@pytest.mark.parametrize("described", [True, False])
+def test_a_whole_network_for_other_classes(tmp_path, consensus, described):
+    """All is taken but what gives the scores; how many tuples are drawn may differ."""
+    path = tmp_path / "trn.ckpt"
+    trained = save(path, described, consensus_type=consensus)
+    changes = {"pre_trained": str(path), "consensus_type": consensus, "subsample_num": 1}
+    before, after, said = started(FOUR_CLASSES, **changes)
+    for name, value in after.items():
+        expected = before[name] if name.startswith(LAST[consensus]) else trained[name]
+        np.testing.assert_array_equal(value, expected, err_msg=name)
+    new = 2 * len(LAST[consensus])
+    kind = "a network for 3 classes" if described else "a network"
+    parts = "backbone bn_inception" + ("" if consensus == "avg" else ", projection and relations")
+    taken = f"{len(before) - new} parameters of its {parts} taken"
+    assert said == f"{path}: {kind}; {taken}, {new} of the last layer are new"
+
+
+def test_a_whole_network_for_the_same_classes(tmp_path):
+    path = tmp_path / "trn.ckpt"
+    trained = save(path)
+    _, after, said = started(CLASSES, pre_trained=str(path))
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    assert f"; {len(trained)} parameters of its backbone bn_inception, projection and relations taken, " in said
+    assert said.endswith(", the last layer's too: the classes are the same")
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_as_many_classes_are_not_the_same_classes(tmp_path, described):
+    """Nor are they in another order, or if nobody knows the names."""
+    path = tmp_path / "trn.ckpt"
+    save(path, described)
+    before, after, _ = started(CLASSES[::-1], pre_trained=str(path))
+    for name in before:
+        assert np.array_equal(before[name], after[name]) == name.startswith(LAST["TRNmultiscale"]), name
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"num_segments": 4}, "num_segments 3 (now 4)"),
+        ({"img_feature_dim": 9, "width_mult": 0.125}, "img_feature_dim 8 (now 9), width_mult 0.0625 (now 0.125)"),
+        ({"consensus_type": "avg"}, "consensus_type TRNmultiscale (now avg)"),
+    ],
+)
+def test_a_whole_network_that_does_not_fit(tmp_path, changes, said):
+    path = tmp_path / "trn.ckpt"
+    save(path)
+    with pytest.raises(InputError) as error:
+        started(CLASSES, pre_trained=str(path), **changes)
+    assert str(error.value) == f"{path}: pre_trained must fit the network, but was trained with {said}"
+    save(path, described=False)
+    with pytest.raises(InputError, match="parameters do not fit the network: "):
+        started(CLASSES, pre_trained=str(path), **changes)
+
+
+def test_training_starts_once(tmp_path):
+    """A frozen backbone is one that was loaded; a resumed run does not need the file any more."""
+    path, out = tmp_path / "trn.ckpt", tmp_path / "out"
+    trained = save(path)
+    options = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE} --subsample_num 2"
+    options += f" --freeze_backbone true --eval_interval 0 --train_output_dir {out} --pre_trained {path}"
+    config = load_config(options.split())
+    trainer = build_trainer(config, CLASSES, 24, ALONE, None)
+    for name, value in values(trainer.network).items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    assert f"{path}: a network for 3 classes; " in (out / "train.log").read_text()
+    trainer.save("checkpoint_last.ckpt")
+    path.unlink()
+    resumed = build_trainer(config, CLASSES, 24, ALONE, out / "checkpoint_last.ckpt")
+    for name, value in values(resumed.network).items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    get_logger(rank=1)  # closes the log file
+
+
+def test_random_weights():
+    before, after, said = started(CLASSES)
+    assert said == ""
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+
+
+def test_a_backbone_leaves_the_last_layers_alone(tmp_path):
+    trained = save(tmp_path / "trn.ckpt")
+    changes = {"consensus_type": "TRN", "num_segments": 5, "img_feature_dim": 4}
+    before, after, said = started(FOUR_CLASSES, pre_trained_backbone=str(tmp_path / "trn.ckpt"), **changes)
+    for name, value in after.items():
+        is_backbone = name.startswith("base_model.") and not name.startswith("base_model.fc.")
+        np.testing.assert_array_equal(value, trained[name] if is_backbone else before[name])
+    assert ": a network for 3 classes; 414 parameters of its backbone bn_inception taken, 6 behind it are new" in said
+
+
+def test_a_backbone_of_the_model_zoo_port(tmp_path):
+    """Converted from ImageNet: no ``base_model.`` before the names, and a last layer for 1000 classes."""
+    rng = np.random.default_rng(2)
+    network = tiny_network()
+    before = values(network)
+    backbone = {name for name in before if name.startswith("base_model.") and not name.startswith("base_model.fc.")}
+    arrays = {name: rng.uniform(size=before[name].shape).astype(np.float32) for name in backbone}
+    port = {name[len("base_model.") :]: array for name, array in arrays.items()}
+    port.update({"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000, np.float32)})
+    entries = [{"name": name, "data": Tensor(array)} for name, array in port.items()]
+    ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
+    load_backbone(network, tmp_path / "port.ckpt")
+    for name, value in values(network).items():
+        np.testing.assert_array_equal(value, arrays.get(name, before[name]), err_msg=name)
