@@ -80,6 +80,8 @@ COMMANDS = {
     "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --freeze_backbone true": CHECKED,
     'bash scripts/run_standalone_train_gpu.sh 0 /path/to/dataset "" --pre_trained trn.ckpt': CHECKED,
     "python train.py --dataset_root /path/to/dataset --pre_trained trn.ckpt": CHECKED,
+    "python train.py --config_path configs/synthetic_config.yaml --dataset_root quickstart/dataset"
+    " --backbone mobilenet_v1_025 --width_mult 1 --epochs_num 30 --update_lr_epochs 24": CHECKED,
     "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --quantize int8": CHECKED,
     "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --streaming true": CHECKED,
     "python infer.py --model export-logs/trn_frame.onnx --source 0 --stream": CHECKED,
