@@ -45,8 +45,9 @@ class Watched(Recognizer):
 
 def play(recognizer: Watched, video: Path) -> tuple[int, list[float]]:
     """Number of frames, and the seconds from each scored frame to its scores."""
-    frames, delays, began = 0, [], time.monotonic()
-    for moment in stream(recognizer, EventDetector(NAMES), open_source(str(video)), realtime=True):
+    source, frames, delays = open_source(str(video)), 0, []
+    began = time.monotonic()
+    for moment in stream(recognizer, EventDetector(NAMES), source, realtime=True):
         frames += 1
         if moment.logits is not None:
             delays.append(time.monotonic() - began - moment.seconds)
