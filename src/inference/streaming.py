@@ -115,7 +115,7 @@ class EventRules:
 
     on: float = 0.6
     off: float = 0.5
-    share: float = 0.45
+    share: float = 0.46
     least: float = 0.5
     early: float = 0.9
 

@@ -115,7 +115,7 @@ RECIPE = {
     "streaming": False,
     "event_on": 0.6,
     "event_off": 0.5,
-    "event_share": 0.45,
+    "event_share": 0.46,
     "event_least": 0.5,
     "event_early": 0.9,
     "device_target": "GPU",
