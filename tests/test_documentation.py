@@ -313,7 +313,7 @@ def test_the_text_names_scripts_programs_and_options_that_exist():
             for name in re.findall(
                 r"(?<![\w/])(?:scripts|src|model_utils|configs|tests|benchmarks)/[\w./]+\.\w+", code
             ):
-                if not (ROOT / name).exists() and not (ROOT / name).parent.glob(Path(name).name):
+                if not (ROOT / name).exists() and not example(name):
                     wrong.append(f"{page.name}: {name}")
             for name in re.findall(r"^(?:python |bash )([\w/]+\.(?:py|sh))", code):
                 if not (ROOT / name).exists():
