@@ -19,14 +19,14 @@ find_interpreter() {
 # before. Of two that begin at once the second waits, and then finds it. FOLDER.lock stays behind: another process may
 # wait for it.
 make_environment() {
-    if is_made "$1" "$2"; then
+    if is_made "$1"; then
         echo "Environment: $1 (there already)"
         return
     fi
     # With `set -e`, what fails in the parentheses ends them and, with the same status, the script.
     (
         flock --nonblock 9 || { echo "Environment: $1 is being made by another process; waiting" && flock 9; }
-        if is_made "$1" "$2"; then
+        if is_made "$1"; then
             echo "Environment: $1 (there by now)"
         else
             install_environment "$@" # what is started here holds the lock, too
@@ -34,10 +34,10 @@ make_environment() {
     ) 9> "$1.lock"
 }
 
-# is_made FOLDER REQUIREMENTS: whether the environment is complete, which is when the copy of the requirements lies in
-# it, and its Python still runs.
+# is_made FOLDER: whether the environment is complete, which is when a copy of all requirements lies in it (they include
+# one another), and its Python still runs.
 is_made() {
-    [ "$(cat requirements.txt "$2")" = "$(cat "$1/requirements" 2> /dev/null)" ] && "$1/bin/python" -c "" 2> /dev/null
+    [ "$(cat requirements*.txt)" = "$(cat "$1/requirements" 2> /dev/null)" ] && "$1/bin/python" -c "" 2> /dev/null
 }
 
 install_environment() {
@@ -51,5 +51,5 @@ install_environment() {
     rm -rf "$folder"
     "$interpreter" -m venv "$folder"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
-    cat requirements.txt "$requirements" > "$folder/requirements"
+    cat requirements*.txt > "$folder/requirements"
 }
