@@ -425,7 +425,7 @@ CASES = [
         "backbone of another width",
         nothing,
         TRAIN,
-        ("trn.ckpt", "of another shape", "base_model.conv1_7x7_s2.conv.weight (4, 3, 7, 7) instead of (8, 3, 7, 7)"),
+        "trn.ckpt: its backbone was trained with width_mult 0.0625, but width_mult is 0.125",
         "--pre_trained_backbone trn.ckpt --width_mult 0.125",
     ),
     Case(

@@ -240,7 +240,7 @@ def fill(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: s
         parameter.set_data(Tensor(given[name].asnumpy()))
 
 
-def _listed(what: str, names: Iterable[str], at_most: int = 20) -> list[str]:
+def _listed(what: str, names: Iterable[str], at_most: int = 3) -> list[str]:
     names = sorted(names)
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return [f"{len(names)} {what} ({', '.join(names[:at_most])}{more})"] if names else []

@@ -31,7 +31,7 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
     if backbone and whole:
         raise InputError(f"pre_trained {whole} and pre_trained_backbone {backbone}: expected one of them, not both")
     if backbone:
-        return load_backbone(network, backbone, config.backbone)
+        return load_backbone(network, backbone, config.backbone, config.width_mult)
     return load_whole(network, config, categories) if whole else ""
 
 
@@ -83,7 +83,7 @@ def _network_of(about: Mapping[str, Any]) -> str:
     return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
 
 
-def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> str:
+def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION, width_mult: float | None = None) -> str:
     """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
@@ -93,6 +93,7 @@ def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> s
         network: gets the weights.
         path: the checkpoint, or "pretrained" for the one that mindcv offers.
         name: see ``Settings.backbone``.
+        width_mult: the network's, compared with that of a checkpoint that records it.
 
     Returns:
         What was loaded and what is new, for the log.
@@ -103,9 +104,12 @@ def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION) -> s
     # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
     source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
     given, about = read_checkpoint(source)
-    held = about.get("settings", {}).get("backbone", BN_INCEPTION)
+    recorded = about.get("settings", {})
+    held, width = recorded.get("backbone", BN_INCEPTION), recorded.get("width_mult")
     if about and held != name:
         raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
+    if None not in (width, width_mult) and width != width_mult:
+        raise InputError(f"{source}: its backbone was trained with width_mult {width}, but width_mult is {width_mult}")
     whole = any(key.startswith("base_model.") for key in given)
     if not whole:
         prefix = "base_model." if name == BN_INCEPTION else "base_model.model."
