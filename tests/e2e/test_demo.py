@@ -28,7 +28,6 @@ RATE, HEIGHT, WIDTH = 10, 120, 160
 TIMEOUT = 90  # seconds
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-demo with Gradio; scripts/run_tests.sh makes it"),
     pytest.mark.skipif(not (BROWSER and DRIVER), reason="no chromium and chromedriver"),
 ]

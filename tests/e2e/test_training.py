@@ -20,8 +20,10 @@ from tests.helpers.clips import write_clip
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS, STEPS = 12, 3
-SMALL = "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
-SMALL += " --sliding_windows 0.6 --sliding_windows_full 2"
+SMALL = (
+    "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
+    " --sliding_windows 0.6 --sliding_windows_full 2"
+)
 DEADLINE = 300
 KILLS = 3
 STARTED: list[subprocess.Popen] = []
@@ -97,7 +99,6 @@ def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
 
 
-@pytest.mark.slow
 def test_kills_while_a_second_training_is_started_in_the_folder(dataset, tmp_path):
     """The second one is refused, whether it asks to resume or not, and nothing of the first is lost."""
     options = ["--eval_interval", "0", "--ckpt_save_steps", "1"]
@@ -140,7 +141,6 @@ needs_two_ranks = pytest.mark.skipif(
 
 
 @needs_two_ranks
-@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["0.5", "1e9"])
 def test_two_ranks_compute_what_one_does(dataset, tmp_path, limit):
     """A limit that every step exceeds shows gradients that are clipped before the ranks' average; a limit that none
