@@ -21,7 +21,7 @@ BETWEEN = ("Relu", "Concat", "MaxPool", "Clip")  # 8-bit only between 8-bit laye
 PRODUCTS = ("MatMul", "Gemm")
 
 
-def quantise(path: Path, batches: Iterable[list[np.ndarray]]) -> None:
+def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] | None = None) -> None:
     """Replaces an ONNX file by its quantised form.
 
     Weights have 7 bits: on a processor without VNNI products of 8 bits overflow where two of them are added.
@@ -29,6 +29,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]]) -> None:
     Args:
         path: the file; is written over.
         batches: inputs that the ranges of the activations are taken from.
+        nodes: names of the nodes that become 8-bit; by default ``quantised_nodes``.
     """
     import onnx
     from onnx import version_converter
@@ -36,7 +37,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]]) -> None:
 
     model = version_converter.convert_version(onnx.load(path), OPSET)
     names = [value.name for value in model.graph.input]
-    chosen = quantised_nodes(model.graph)
+    chosen = quantised_nodes(model.graph) if nodes is None else nodes
     with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         plain = Path(folder) / "plain.onnx"
@@ -51,7 +52,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]]) -> None:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_quantize=chosen,
-            op_types_to_quantize=["Conv", *BETWEEN, *PRODUCTS],
+            op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
         )
 
 

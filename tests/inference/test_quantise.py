@@ -11,7 +11,7 @@ from mindspore import Tensor
 from model_utils.errors import InputError
 from src.inference import export
 from src.inference.exported import load_exported, read_usage
-from src.inference.quantise import quantised_nodes
+from src.inference.quantise import quantise, quantised_nodes
 from src.inference.samples import COMPARED, Samples, batches_of, read_samples
 from src.tsn import prepare_for_inference
 from tests.helpers.clips import write_clip
@@ -211,3 +211,14 @@ def test_no_clips_to_calibrate_on(dataset, changes, message):
 def test_keys_that_do_not_go_together(changes, message):
     with pytest.raises(InputError, match=message):
         export.check_formats(config(**{"streaming": False, **changes}))
+
+
+@pytest.mark.slow
+def test_only_the_nodes_that_were_named(files, tmp_path):
+    folder, _, samples, _ = files
+    path = shutil.copyfile(folder / "fp32.onnx", tmp_path / "one.onnx")
+    first = next(node.name for node in onnx.load(path).graph.node if node.op_type == "Conv")
+    quantise(path, batches_of([video(samples.calibration)], 4), [first])
+    nodes = onnx.load(path).graph.node
+    eight_bit = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
+    assert [node.name for node in nodes if len(node.input) > 1 and node.input[1] in eight_bit] == [first]

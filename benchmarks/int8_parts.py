@@ -1,0 +1,82 @@
+"""What each part of a network costs in accuracy, and saves in size, when it alone has 8 bits.
+
+    python -m benchmarks.int8_parts DATASET_ROOT ONNX
+
+ONNX is a 32-bit file of export.py. Ranges come from 64 clips of the training list, errors from 32 others: the root mean
+square of the scores' error over that of the scores less each clip's mean. Prints a table.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from model_utils.config import load_config
+from src.inference.exported import read_usage
+from src.inference.quantise import PRODUCTS, quantise, quantised_nodes
+from src.inference.samples import batches_of, read_samples
+from src.transforms import CAFFE_PIXELS
+
+BLOCK = re.compile(r"base_model\.(inception_\w\w)\.")
+
+
+def parts(graph: Any) -> dict[str, list[str]]:
+    """The names of the nodes of each part."""
+    constants = {tensor.name for tensor in graph.initializer}
+    kept = quantised_nodes(graph)
+    products = [node for node in graph.node if node.op_type in PRODUCTS]
+    weighted = [node.name for node in products if node.input[1] in constants]
+    groups: dict[str, list[str]] = {}
+    for node in graph.node:
+        if node.op_type == "Conv" and (block := BLOCK.match(node.input[1])):
+            groups.setdefault(f"block {block[1]}", []).append(node.name)
+    last_of_backbone, first_of_head, last_of_head = weighted
+    groups |= {
+        "all convolutions, pools and joins": [name for name in kept if name not in weighted],
+        "last layer of the backbone": [last_of_backbone],
+        "first product of the head": [first_of_head],
+        "sums over frames, means over tuples": [node.name for node in products if node.name not in weighted],
+        "last product of the head": [last_of_head],
+        "additions of the head's biases": [node.name for node in graph.node if node.op_type == "Add"],
+        "what export.py keeps in 8 bits": kept,
+    }
+    groups["all of these"] = sorted({name for names in groups.values() for name in names})
+    return groups
+
+
+def scores(path: Path, video: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path)
+    return np.concatenate([session.run(["logits"], {"video": clip[None]})[0] for clip in video])
+
+
+def main() -> None:
+    dataset_root, file = sys.argv[1], Path(sys.argv[2])
+    usage = read_usage(file)
+    shape = [f"--{key}={usage[key]}" for key in ("num_segments", "image_size")]
+    samples = read_samples(load_config(["--dataset_root", dataset_root, *shape]), len(usage["categories"]))
+    calibration, compared = (
+        CAFFE_PIXELS.prepare(clips).transpose(0, 1, 4, 2, 3).reshape(len(clips), -1, *clips.shape[2:4])
+        for clips in (samples.calibration, samples.compared)
+    )
+    right = scores(file, compared)
+    spread = np.square(right - right.mean(axis=1, keepdims=True)).mean()
+    print("| part | error | size of the file |\n|---|---:|---:|")
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / file.name
+        for part, nodes in parts(onnx.load(file).graph).items():
+            shutil.copyfile(file, copy)
+            quantise(copy, batches_of([calibration], 8), nodes)
+            error = np.sqrt(np.square(scores(copy, compared) - right).mean() / spread)
+            print(f"| {part} | {100 * error:.2f} % | {copy.stat().st_size / file.stat().st_size:.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
