@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
 from src.evaluation.evaluator import Accuracy
@@ -127,29 +128,18 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         momentum=0.9,
         weight_decay=0.01,
         clip_grad_norm=20.0,
-        sliding_windows=0.0,
-        sliding_windows_start=0,
-        sliding_windows_full=0,
-        background_class="No gesture",
         dropout=0.5,
         epochs_num=EPOCHS,
-        max_steps=0,
         train_batch_size=2,
         train_output_dir=str(folder),
         log_interval=1,
         eval_interval=1,
-        patience=0,
         ckpt_save_interval=1,
-        ckpt_save_steps=0,
-        ckpt_save_on_master_only=True,
         keep_checkpoint_max=10,
-        pre_trained_backbone="",
-        pre_trained="",
-        freeze_backbone=False,
         train_list_file_name="train.txt",
         categories_list_file_name="classes.txt",
     )
-    config = SimpleNamespace(**{**vars(config), **changes})
+    config = SimpleNamespace(**{**vars(load_config([])), **vars(config), **changes})
     optimizer = build_optimizer(network, config.lr, config.update_lr_epochs, STEPS, 0.9, config.weight_decay)
     return Trainer(
         network,
