@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import NoReturn
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-CLOSING_SECONDS = 0.2
+POLL_SECONDS = 0.05
 PATIENCE_SECONDS = 3
 
 
@@ -45,7 +45,8 @@ class StopSignals:
         self._signals = set(SIGNALS)
         if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
             self._signals.remove(signal.SIGHUP)
-        self._at_once = self._closed = False
+        self._at_once = False
+        self._closed = Event()
 
     def __enter__(self) -> StopSignals:
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
@@ -54,7 +55,7 @@ class StopSignals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True
+        self._closed.set()
         self._thread.join()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
@@ -76,15 +77,24 @@ class StopSignals:
         raise Stopped(self.received or signal.SIGTERM, self.message)
 
     def _wait(self) -> None:
-        while not self._closed:
-            info = signal.sigtimedwait(self._signals, CLOSING_SECONDS)
-            if info and self.received:
-                os._exit(128 + info.si_signo)
-            if info:
-                self.received = info.si_signo
+        while not self._closed.wait(POLL_SECONDS):
+            number = pending(self._signals)
+            if number and self.received:
+                os._exit(128 + number)
+            if number:
+                self.received = number
                 print("stopping after this step; a second signal stops at once", file=sys.stderr, flush=True)
                 if self._at_once:
                     _thread.interrupt_main()
+
+
+def pending(signals: set[signal.Signals]) -> int:
+    """Takes one of these blocked signals that has come, and returns its number; 0 if none has.
+
+    With a time to wait Python's ``sigtimedwait`` returns a random number once the process was stopped (Ctrl-Z) meanwhile.
+    """
+    info = signal.sigtimedwait(signals, 0)
+    return info.si_signo if info else 0
 
 
 @contextmanager
@@ -99,8 +109,8 @@ def ctrl_c_at_once() -> Iterator[None]:
     left, terminal = Event(), os.dup(2)
 
     def wait() -> None:
-        while not left.is_set():
-            if signal.sigtimedwait({signal.SIGINT}, CLOSING_SECONDS):
+        while not left.wait(POLL_SECONDS):
+            if pending({signal.SIGINT}):
                 with open(os.devnull, "wb") as nowhere:
                     os.dup2(nowhere.fileno(), 2)
                 _thread.interrupt_main()

@@ -104,6 +104,22 @@ def test_work_saves_before_it_ends(name):
     assert (done.returncode, done.stdout, done.stderr) == (128 + number, "saves\n", f"{NOTICE}stopped; saved\n")
 
 
+@pytest.mark.parametrize("context", ["StopSignals('stopped')", "ctrl_c_at_once()"])
+def test_what_was_suspended_works_on(context):
+    """Ctrl-Z and, a second later, fg."""
+    done = start(f"""
+import os, signal, subprocess, time
+from model_utils.stop_signals import StopSignals, ctrl_c_at_once
+with {context} as stop:
+    time.sleep(0.3)
+    subprocess.Popen(["sh", "-c", f"sleep 1; kill -CONT {{os.getpid()}}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.5)
+    print("works on", stop.received if stop else 0)
+""")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "works on 0\n", "")
+
+
 def test_under_nohup_a_closed_terminal_changes_nothing():
     def nohup():
         interruptible()
