@@ -431,6 +431,14 @@ def test_deviations_are_numbered_and_readme_says_how_many():
     assert f"all {len(numbers)} differences" in README.read_text(encoding="utf-8")
 
 
+def test_every_step_that_measures_has_its_row_in_the_table_of_figures():
+    written = (ROOT / "benchmarks/figures.sh").read_text(encoding="utf-8")
+    steps = re.search(r"^STEPS=\((.+)\)$", written, re.MULTILINE)[1].split()
+    assert all(f"\n{step}() {{" in written for step in steps)
+    table = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"step `(\w+)`", table)) == sorted(steps)
+
+
 def test_where_truncated_frame_indices_differ():
     """docs/deviations.md names T = 7, 10, 12, 25 for floating point as in the authors' code, and not T = 8."""
 
