@@ -91,7 +91,7 @@ class StopSignals:
 def pending(signals: set[signal.Signals]) -> int:
     """Takes one of these blocked signals that has come, and returns its number; 0 if none has.
 
-    With a time to wait Python's ``sigtimedwait`` returns a random number once the process was stopped (Ctrl-Z) meanwhile.
+    With a time to wait, Python's ``sigtimedwait`` returns a random number after the process was stopped (Ctrl-Z).
     """
     info = signal.sigtimedwait(signals, 0)
     return info.si_signo if info else 0
