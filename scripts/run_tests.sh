@@ -38,8 +38,9 @@ legacy() {
         .venv-legacy/bin/python "$@"
 }
 
-# The tests of a file stay together: they share what it builds.
-BOTH_CORES=(-n 2 --dist loadfile)
+# The tests of a file stay together: they share what it builds. The files come in pytest's order: pytest-xdist would begin
+# with those of many tests, and one core would idle while the other runs the last of the end-to-end tests, which are few.
+BOTH_CORES=(-n 2 --dist loadfile --no-loadscope-reorder)
 
 # What one package writes here the other reads in its tests.
 TRN_EXCHANGE="$(mktemp -d)"
