@@ -7,8 +7,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 STEPS=(quickstart streams rules order crops longer few_clips mobilenet forms parts resize timeline gestures27 real_time)
 USAGE="usage: bash benchmarks/figures.sh WORK_DIR [STEP ...]
   WORK_DIR  folder for all that is made, and STEP.txt with what a step measured; a step that has one is not repeated
-  STEP      one of: ${STEPS[*]} (default: all)
-Runs on the CPU and takes two hours on 2 idle cores. PYTHON has the packages of requirements-dev.txt."
+  STEP      default: all of ${STEPS[*]}; later ones use what earlier ones made
+Runs on the CPU and takes an hour and a half on 2 idle cores. PYTHON has the packages of requirements-dev.txt."
 
 answer_help "$@"
 [ $# -ge 1 ] || usage_error "a folder expected"
