@@ -15,12 +15,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 
 from model_utils.config import load_config
-from src.inference.exported import read_usage
+from src.inference.export import sample_difference
+from src.inference.exported import load_exported, read_usage
 from src.inference.quantise import PRODUCTS, quantise, quantised_nodes
 from src.inference.samples import batches_of, read_samples
 from src.transforms import CAFFE_PIXELS
@@ -52,11 +51,6 @@ def parts(graph: Any) -> dict[str, list[str]]:
     return groups
 
 
-def scores(path: Path, video: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(path)
-    return np.concatenate([session.run(["logits"], {"video": clip[None]})[0] for clip in video])
-
-
 def main() -> None:
     dataset_root, file = sys.argv[1], Path(sys.argv[2])
     usage = read_usage(file)
@@ -66,15 +60,14 @@ def main() -> None:
         CAFFE_PIXELS.prepare(clips).transpose(0, 1, 4, 2, 3).reshape(len(clips), -1, *clips.shape[2:4])
         for clips in (samples.calibration, samples.compared)
     )
-    right = scores(file, compared)
-    spread = np.square(right - right.mean(axis=1, keepdims=True)).mean()
+    right = load_exported(file)([compared])
     print("| part | error | size of the file |\n|---|---:|---:|")
     with TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         for part, nodes in parts(onnx.load(file).graph).items():
             shutil.copyfile(file, copy)
             quantise(copy, batches_of([calibration], 8), nodes)
-            error = np.sqrt(np.square(scores(copy, compared) - right).mean() / spread)
+            error = sample_difference(right, load_exported(copy)([compared]))["relative"]
             print(f"| {part} | {100 * error:.2f} % | {copy.stat().st_size / file.stat().st_size:.3f} |", flush=True)
 
 
