@@ -22,9 +22,9 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger
     from src import tsn_dataset
-    from src.inference.export import check_formats, export_network, export_pair, largest_difference
-    from src.inference.exported import pair_paths, usage_path
-    from src.inference.samples import read_samples
+    from src.shipping.export import check_formats, export_network, export_pair, largest_difference
+    from src.shipping.exported import pair_paths, usage_path
+    from src.shipping.samples import read_samples
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 

@@ -23,7 +23,7 @@ def make_data(folder: Path) -> None:
     archives = folder / "archives"
     clips = ["--train", str(TRAIN_CLIPS), "--val", str(VAL_CLIPS), "--test", "0"]
     for command in (
-        ["src.data.synthetic_jester", str(archives), *clips],
+        ["src.synthetic.jester", str(archives), *clips],
         ["src.data.unpack_jester_dataset", str(archives), str(dataset)],
         ["src.preprocess_jester_dataset", str(dataset)],
     ):

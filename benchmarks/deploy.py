@@ -26,9 +26,9 @@ def export_settings(batch: int = 0) -> SimpleNamespace:
 
 def exported(data: Path, int8: bool, pair: bool = False) -> Path:
     """The ONNX file of a network with random weights; of a pair its first file. Written anew for each side."""
-    from src.inference import export
-    from src.inference.exported import pair_paths
-    from src.inference.samples import Samples
+    from src.shipping import export
+    from src.shipping.exported import pair_paths
+    from src.shipping.samples import Samples
 
     samples = None
     if int8:
@@ -53,7 +53,7 @@ def load(path: Path, test_crops: int = 1) -> Any:
 
 def onnx_forward(data: Path, clips: int, int8: bool) -> Callable[[], int]:
     """The exported file under onnxruntime, loaded as the programs load it."""
-    from src.inference.exported import load_exported
+    from src.shipping.exported import load_exported
 
     run, video = load_exported(exported(data, int8)), random_video(clips)
 

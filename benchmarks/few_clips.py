@@ -52,7 +52,7 @@ def run(*command: str) -> None:
 
 def make_dataset(folder: Path, labels: list[str], train: int, val: int, seed: int) -> Path:
     """Draws, unpacks and lists clips in ``folder``, unless they are there."""
-    from src.data.synthetic_jester import make_archives
+    from src.synthetic.jester import make_archives
 
     dataset = folder / "dataset"
     if not (dataset / "val_videofolder.txt").is_file():
@@ -76,7 +76,7 @@ def train(dataset: Path, output: Path, *options: str) -> tuple[float, float]:
 
 
 def measure(work: Path, seeds: int, epochs: int) -> None:
-    from src.data.synthetic_gestures import GESTURES
+    from src.synthetic.gestures import GESTURES
 
     known = list(GESTURES)[:KNOWN]
     assert not set(known) & set(NEW_GESTURES)

@@ -24,7 +24,7 @@ STARTS = 3
 PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
     f"-m src.{name}"
     for name in (
-        *("data.synthetic_jester", "data.unpack_jester_dataset", "preprocess_jester_dataset"),
+        *("synthetic.jester", "data.unpack_jester_dataset", "preprocess_jester_dataset"),
         *("convert_bn_inception", "convert_trn_pytorch"),
     )
 ]

@@ -18,10 +18,10 @@ from typing import Any
 import onnx
 
 from model_utils.config import load_config
-from src.inference.export import sample_difference
-from src.inference.exported import load_exported, read_usage
-from src.inference.quantise import PRODUCTS, quantise, quantised_nodes
-from src.inference.samples import batches_of, read_samples
+from src.shipping.export import sample_difference
+from src.shipping.exported import load_exported, read_usage
+from src.shipping.quantise import PRODUCTS, quantise, quantised_nodes
+from src.shipping.samples import batches_of, read_samples
 from src.transforms import CAFFE_PIXELS
 
 BLOCK = re.compile(r"base_model\.(inception_\w\w)\.")

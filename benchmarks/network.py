@@ -159,7 +159,7 @@ def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
     """The exported file under onnxruntime."""
     import onnxruntime
 
-    from src.inference.export import export_network
+    from src.shipping.export import export_network
 
     config = SimpleNamespace(
         **SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE, flip="plain"

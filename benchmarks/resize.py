@@ -16,7 +16,7 @@ from model_utils.config import load_config
 from model_utils.device_adapter import start_device
 from src import transforms
 from src.inference.model import load_model
-from src.inference.samples import read_samples
+from src.shipping.samples import read_samples
 
 OPTIONS = ("--image_size", "224", "--test_crops", "1", "--device_target", "CPU")
 

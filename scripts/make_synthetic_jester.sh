@@ -13,4 +13,4 @@ USAGE="usage: bash scripts/make_synthetic_jester.sh TARGET [--option value ...]
   --contact_sheet PNG       also write a picture with six frames of every gesture"
 
 require_arguments 1 "$@"
-run_python src/data/synthetic_jester.py "$@"
+run_python src/synthetic/jester.py "$@"

@@ -11,4 +11,4 @@ USAGE="usage: bash scripts/make_synthetic_streams.sh TARGET [--option value ...]
   --seed N      another seed draws other videos (default 1)"
 
 require_arguments 1 "$@"
-run_python src/data/synthetic_streams.py "$@"
+run_python src/synthetic/streams.py "$@"

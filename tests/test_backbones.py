@@ -13,10 +13,10 @@ from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src import backbones
-from src.inference.export import export_network, largest_difference
 from src.inference.model import load_model
 from src.inference.streaming import Recognizer
 from src.ops.compat import EXPORTS_ANY_BATCH
+from src.shipping.export import export_network, largest_difference
 from src.train_cell import TrainStep, build_optimizer, parameter_groups
 from src.training import checkpoint, start, state
 from src.training.frozen import FeatureLoss

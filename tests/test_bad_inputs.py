@@ -75,7 +75,7 @@ CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
 OWN = "src.data.prepare_videos videos target"
 SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
-SYNTHETIC = "src.data.synthetic_jester target --gestures 1 --train 1 --val 1 --test 0"
+SYNTHETIC = "src.synthetic.jester target --gestures 1 --train 1 --val 1 --test 0"
 ABLATION = "src.evaluation.order_ablation results"
 YAML = "--config_path c.yaml"
 

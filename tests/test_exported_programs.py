@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from src.evaluation.scoring import ClipScorer
-from src.inference import export
 from src.inference.streaming import Recognizer
 from src.ops import compat
+from src.shipping import export
 from src.transforms import cut_crops
 from src.tsn import TSN
 from src.utils import softmax

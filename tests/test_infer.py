@@ -20,8 +20,9 @@ from src.data import video
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Evaluator
 from src.evaluation.scoring import ClipScorer
-from src.inference import export, exported, timeline
+from src.inference import timeline
 from src.ops import compat
+from src.shipping import export, exported
 from src.training.checkpoint import describe, save_checkpoint
 from src.transforms import CAFFE_PIXELS, cut_crops
 from src.trn import AverageConsensus

@@ -115,13 +115,13 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             "make_synthetic_jester.sh",
             ["x y", "--seed", "2"],
             {},
-            ["src/data/synthetic_jester.py", "x y", "--seed", "2"],
+            ["src/synthetic/jester.py", "x y", "--seed", "2"],
         ),
         (
             "make_synthetic_streams.sh",
             ["x y", "--videos", "3"],
             {},
-            ["src/data/synthetic_streams.py", "x y", "--videos", "3"],
+            ["src/synthetic/streams.py", "x y", "--videos", "3"],
         ),
         (
             "run_stream_eval.sh",
@@ -321,8 +321,8 @@ WORKING = {
 PROGRAM = {
     "convert_bn_inception.sh": "convert_bn_inception.py",
     "convert_trn_pytorch.sh": "convert_trn_pytorch.py",
-    "make_synthetic_jester.sh": "synthetic_jester.py",
-    "make_synthetic_streams.sh": "synthetic_streams.py",
+    "make_synthetic_jester.sh": "jester.py",
+    "make_synthetic_streams.sh": "streams.py",
     "prepare_videos.sh": "prepare_videos.py",
     "preprocess_jester_dataset.sh": "preprocess_jester_dataset.py",
     "preprocess_something_v2.sh": "something_v2.py",
@@ -344,7 +344,7 @@ PROGRAM = {
         *(("compare_exports.sh", program) for program in ("export.py", "eval.py", "compare.py")),
         *(
             ("quickstart.sh", program)
-            for program in ("synthetic_jester.py", "unpack_jester_dataset.py", "preprocess_jester_dataset.py")
+            for program in ("jester.py", "unpack_jester_dataset.py", "preprocess_jester_dataset.py")
             + ("train.py", "eval.py", "export.py", "infer.py")
         ),
     ],
@@ -436,7 +436,7 @@ def test_exact_commands_of_the_quickstart(user, repository):
         out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("train", "eval", "export")}
         clip = ["--source", "my work/dataset/20bn-jester-v1/7", "--json", "my work/eval-logs/clip.json"]
         expected = [
-            ["src/data/synthetic_jester.py", "my work/archives", *counts],
+            ["src/synthetic/jester.py", "my work/archives", *counts],
             ["src/data/unpack_jester_dataset.py", "my work/archives", "my work/dataset"],
             ["src/preprocess_jester_dataset.py", "my work/dataset"],
             ["train.py", *cpu, "--device_id", "0", *data, *SCRATCH, *config, *out["train"]],

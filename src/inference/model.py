@@ -12,9 +12,9 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, keys_for
 from src.evaluation.protocol import Scorer
-from src.inference.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
-from src.inference.parts import Parts, network_parts
 from src.inference.scorers import ExportedScorer, PairScorer
+from src.shipping.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
+from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops, mirrored_classes
 from src.utils import softmax
 

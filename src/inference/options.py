@@ -107,7 +107,7 @@ def check_writable(path: str) -> None:
 
 
 def _model_files(config: InferSettings) -> list[Path]:
-    from src.inference.exported import EXPORTED_SUFFIXES, PARTS, usage_paths
+    from src.shipping.exported import EXPORTED_SUFFIXES, PARTS, usage_paths
 
     path = Path(config.ckpt_file)
     if path.suffix not in EXPORTED_SUFFIXES:

@@ -9,9 +9,9 @@ import numpy as np
 
 from model_utils.errors import InputError
 from src.evaluation.protocol import average_crops, drawn_relations
-from src.inference import exported
-from src.inference.exported import EXPORT_AGAIN
-from src.inference.parts import Parts
+from src.shipping import exported
+from src.shipping.exported import EXPORT_AGAIN
+from src.shipping.parts import Parts
 from src.utils import pad_batch
 
 

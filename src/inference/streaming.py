@@ -25,8 +25,8 @@ import numpy as np
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND
 from src.data.video import Source, Span, frames_of_one_size
-from src.inference.parts import Parts, network_parts
 from src.inference.timeline import TOLERANCE, WINDOW
+from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
 from src.utils import softmax
 

@@ -12,9 +12,9 @@ import pytest
 import eval as program
 from model_utils.config import load_config
 from model_utils.errors import InputError
-from src.inference.export import export_network
-from src.inference.exported import read_usage, usage_path
 from src.ops import compat
+from src.shipping.export import export_network
+from src.shipping.exported import read_usage, usage_path
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, seeing_network, settings

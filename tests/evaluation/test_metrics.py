@@ -3,7 +3,6 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from src.data.synthetic_jester import GESTURES
 from src.evaluation.metrics import (
     confused_pairs,
     confusion_matrix,
@@ -15,6 +14,7 @@ from src.evaluation.metrics import (
     topk_accuracy,
     true_class_rank,
 )
+from src.synthetic.jester import GESTURES
 
 JESTER = sorted(GESTURES)
 

@@ -12,12 +12,12 @@ from mindspore import Tensor
 
 from model_utils.config import load_config
 from model_utils.errors import InputError
-from src.inference import export
-from src.inference.exported import pair_paths, read_usage, usage_path
 from src.inference.model import load_model
-from src.inference.samples import Samples
 from src.inference.streaming import Recognizer
 from src.ops import compat
+from src.shipping import export
+from src.shipping.exported import pair_paths, read_usage, usage_path
+from src.shipping.samples import Samples
 from src.tsn import prepare_for_inference
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings

@@ -14,9 +14,9 @@ from mindspore import Tensor
 
 from model_utils.errors import InputError
 from model_utils.version import VERSION
-from src.inference import export
-from src.inference.exported import digest, read_usage
 from src.ops import compat
+from src.shipping import export
+from src.shipping.exported import digest, read_usage
 from tests.helpers.networks import CLASSES, settings, tiny_network
 
 

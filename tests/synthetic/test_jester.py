@@ -16,10 +16,10 @@ import pytest
 
 from model_utils.errors import InputError
 from model_utils.util import locked
-from src.data import synthetic_jester
-from src.data.synthetic_clips import draw_clip, draw_frame, draw_scene
-from src.data.synthetic_gestures import GESTURES, POSE, clip_poses
-from src.data.synthetic_jester import main, plan_clips
+from src.synthetic import jester as synthetic_jester
+from src.synthetic.clips import draw_clip, draw_frame, draw_scene
+from src.synthetic.gestures import GESTURES, POSE, clip_poses
+from src.synthetic.jester import main, plan_clips
 
 # Written out from the list of Jester's labels, not from the module.
 OPPOSITES = [

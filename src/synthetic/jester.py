@@ -7,8 +7,8 @@ The real data needs a login and 23 GB; this set needs a minute, and everything d
 Two properties hold by construction, not by luck:
 
 * *Time.* Opposite gestures (left/right, in/out, ...) are the same clip played forwards and backwards, so no single
-  frame tells them apart (``synthetic_gestures``).
-* *Mirror.* The mirrored picture of a gesture to the right is that of the gesture to the left (``synthetic_clips``).
+  frame tells them apart (``gestures``).
+* *Mirror.* The mirrored picture of a gesture to the right is that of the gesture to the left (``clips``).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import locked, write_bytes
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
-from src.data.synthetic_clips import contact_sheet, draw_clip
-from src.data.synthetic_gestures import GESTURES
+from src.synthetic.clips import contact_sheet, draw_clip
+from src.synthetic.gestures import GESTURES
 
 
 def plan_clips(labels: list[str], split_sizes: dict[str, int], seed: int) -> dict[str, list[tuple[int, str]]]:

@@ -9,10 +9,10 @@ import pytest
 from mindspore import Tensor
 
 from model_utils.errors import InputError
-from src.inference import export
-from src.inference.exported import load_exported, read_usage
-from src.inference.quantise import quantise, quantised_nodes
-from src.inference.samples import COMPARED, Samples, batches_of, read_samples
+from src.shipping import export
+from src.shipping.exported import load_exported, read_usage
+from src.shipping.quantise import quantise, quantised_nodes
+from src.shipping.samples import COMPARED, Samples, batches_of, read_samples
 from src.tsn import prepare_for_inference
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings

@@ -1,6 +1,6 @@
 """Synthetic streams: videos in which a drawn performer makes gestures one after the other, with the truth about them.
 
-Performer, room and gestures are those of ``synthetic_jester``. Of every three videos one shows no gesture, only rest
+Performer, room and gestures are those of ``jester``. Of every three videos one shows no gesture, only rest
 and fidgeting. The others show five gestures with pauses of 1 to 3 seconds, some of them twice in a row. The hand moves
 without a cut: in a pause it goes from the last pose of one gesture to the first of the next, both at rest.
 
@@ -20,10 +20,10 @@ from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import write_json
 from src.data.names import BACKGROUND
-from src.data.synthetic_clips import FRAME_HEIGHT, MAX_FRAMES, MIN_FRAMES, Scene, draw_frame, draw_scene
-from src.data.synthetic_gestures import GESTURES, MIRROR_TWINS, POSE, RESTING_HAND, clip_poses
 from src.data.video import FOLDER_RATE
 from src.data.video_writer import VideoWriter
+from src.synthetic.clips import FRAME_HEIGHT, MAX_FRAMES, MIN_FRAMES, Scene, draw_frame, draw_scene
+from src.synthetic.gestures import GESTURES, MIRROR_TWINS, POSE, RESTING_HAND, clip_poses
 
 TRUTH_FILE = "truth.json"
 RATE = FOLDER_RATE  # frames a second

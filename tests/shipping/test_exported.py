@@ -9,7 +9,7 @@ import math
 import pytest
 
 from model_utils.errors import InputError
-from src.inference.exported import read_usage
+from src.shipping.exported import read_usage
 
 GONE = object()
 

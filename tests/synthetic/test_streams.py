@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
-from src.data.synthetic_gestures import GESTURES, POSE, RESTING_HAND
-from src.data.synthetic_streams import RATE, draw_stream, main, stream_labels, stream_poses
+from src.synthetic.gestures import GESTURES, POSE, RESTING_HAND
+from src.synthetic.streams import RATE, draw_stream, main, stream_labels, stream_poses
 
 LABELS = ["Swiping Left", "Swiping Left", "Thumb Up", "Zooming In With Full Hand"]
 HAND = POSE.index("y")

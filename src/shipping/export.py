@@ -20,10 +20,10 @@ from model_utils.version import VERSION
 from src import sampling
 from src.backbones import use_onnx_operators
 from src.evaluation.protocol import drawn_relations
-from src.inference.exported import digest, input_description, load_exported, pair_paths, usage_path
-from src.inference.quantise import quantise
-from src.inference.samples import Samples, batches_of
 from src.ops import compat
+from src.shipping.exported import digest, input_description, load_exported, pair_paths, usage_path
+from src.shipping.quantise import quantise
+from src.shipping.samples import Samples, batches_of
 from src.transforms import Pixels
 from src.tsn import TSN, pixels_of
 

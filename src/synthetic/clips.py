@@ -13,7 +13,7 @@ from typing import Callable
 import cv2
 import numpy as np
 
-from src.data.synthetic_gestures import FINGERS, GESTURES, MIRROR_TWINS, POSE, Columns, clip_poses
+from src.synthetic.gestures import FINGERS, GESTURES, MIRROR_TWINS, POSE, Columns, clip_poses
 
 FRAME_HEIGHT = 100
 MIN_WIDTH, MAX_WIDTH = 120, 180
