@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -238,7 +239,9 @@ def test_evaluation_leaves_log_and_results(evaluate):
     assert steps[-1] == f"Steps: 6; top1: {metrics['top1']:f}; top5: 1.000000"
     assert messages[-2:] == [f"Top1: {100 * metrics['top1']:.2f}%", "Top5: 100.00%"]
     assert "with 3 classes every answer is among the best 5" in messages
-    assert any(line.startswith("epoch time: ") for line in log)
+    (times,) = [line for line in log if line.startswith("epoch time: ")]
+    whole, step = map(float, re.fullmatch(r"epoch time: (\S+) ms, per step time: (\S+) ms", times).groups())
+    assert whole / step == pytest.approx(6 * 2, rel=0.01)  # each of 6 clips was scored at 2 fractions
 
     names = "config.yaml confusion_matrix.png eval.log metrics.json per_class.csv predictions.csv report.html"
     assert sorted(path.name for path in folder.iterdir()) == names.split()
@@ -255,15 +258,16 @@ def test_evaluation_leaves_log_and_results(evaluate):
     assert len(metrics["protocol"]["ckpt_sha256"]) == 64
 
 
-def test_mistakes_are_shown_as_the_network_saw_them_last(evaluate, dataset, monkeypatch):
-    """Frames of the whole clip, played backwards, although the network first saw half of it."""
+@pytest.mark.parametrize(("observe", "last"), [("0.5,1.0", 1.0), ("0.25,0.5", 0.5)])
+def test_mistakes_are_shown_as_the_network_saw_them_last(evaluate, dataset, monkeypatch, observe, last):
+    """Frames of the largest part of the clip, played backwards."""
     shown = []
     monkeypatch.setattr("src.evaluation.page._strip", lambda frames: shown.append(frames) or b"")
-    _, _, folder = evaluate("--observe", "0.5,1.0", "--frame_order", "reversed")
+    _, _, folder = evaluate("--observe", observe, "--frame_order", "reversed")
     wrong = [row["clip"] for row in read_csv(folder / "predictions.csv") if row["true"] != row["predicted"]]
     expected = []
     for clip in wrong:
-        length = len(list((dataset / "20bn-jester-v1" / clip).iterdir()))
+        length = -int(-len(list((dataset / "20bn-jester-v1" / clip).iterdir())) * last // 1)
         numbers = [int(length / 3 * (i + 0.5)) + 1 for i in (2, 1, 0)]
         expected.append([cv2.imread(str(dataset / f"20bn-jester-v1/{clip}/{number:05d}.jpg")) for number in numbers])
     assert shown
@@ -287,6 +291,19 @@ def test_a_clip_that_cannot_be_read_is_left_out_if_asked(evaluate, broken):
     assert f"WARNING:left out clip2: {frame}: frame is truncated" in said
     assert "WARNING:1 of 6 clips left out" in said
     assert "INFO:accuracy over 5 of 6 clips" in said
+
+
+def test_a_clip_left_out_at_any_fraction_is_reported(evaluate, broken):
+    """A quarter of 13 frames is frames 1, 3 and 4; the whole is frames 3, 7 and 11."""
+    root, _ = broken
+    (root / "20bn-jester-v1/clip4/00001.jpg").write_bytes(b"")
+    metrics, log, _ = evaluate("--on_error", "skip", "--observe", "0.25,1.0", root=root)
+    assert [row["clip"] for row in metrics["left_out"]] == ["clip2", "clip4"]
+    assert [(point["observe"], point["clips"]) for point in metrics["observed"]] == [(0.25, 5), (1.0, 5)]
+    assert metrics["clips"] == 5
+    said = "\n".join(log)
+    assert said.count("WARNING:left out clip") == 2
+    assert "WARNING:2 of 6 clips left out" in said
 
 
 def test_nothing_left_to_score(evaluate, broken):

@@ -119,6 +119,20 @@ def test_one_of_each_mistake():
     assert metrics["confused"] == [["B", "A", 1]]
 
 
+@pytest.mark.parametrize(
+    ("gestures", "event", "confused"),
+    [
+        pytest.param([(0, 2, "A")], (3.4, 4, "B"), [["A", "B", 1]], id="late, but not too late"),
+        pytest.param([(0, 2, "A")], (3.5, 4, "B"), [], id="too late"),
+        pytest.param([(3, 5, "A")], (1, 3, "B"), [], id="over before the gesture starts"),
+        pytest.param([(0, 2, "A"), (4, 8, "C")], (2, 7, "B"), [["C", "B", 1]], id="the gesture it overlaps most"),
+        pytest.param([(0, 2, "A"), (0, 2, "B")], (0, 2, "B"), [], id="a right event"),
+    ],
+)
+def test_what_a_missed_gesture_is_taken_for(gestures, event, confused):
+    assert measure([watched(spans(*gestures), spans(event))])["confused"] == confused
+
+
 def test_nothing_recognised_and_nothing_to_recognise():
     metrics = measure([watched(TWICE, [])])
     assert (metrics["precision"], metrics["recall"], metrics["f1"], metrics["levenshtein_accuracy"]) == (None, 0, 0, 0)

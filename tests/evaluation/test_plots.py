@@ -126,6 +126,7 @@ def test_accuracy_against_the_part_seen():
     }
     assert [(note.get_text(), note.xy) for note in axes.texts] == [("30.0", (25, 30)), ("60.0", (100, 60))]
     assert axes.get_xlabel() == "part of each clip that was seen (%)"
+    assert axes.get_xlim() == axes.get_ylim() == (0, 105)
 
 
 def test_training_curves():
@@ -138,6 +139,8 @@ def test_training_curves():
     lines = {line.get_label(): (line.get_xydata().tolist(), line.get_color()) for line in accuracy.lines}
     assert lines == {"top-1": ([[2, 50]], plots.BLUE), "top-5": ([[2, 75]], plots.ORANGE)}
     assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "learning rate", "validation (%)"]
+    assert (loss.get_ylim()[0], accuracy.get_ylim()) == (0, (0, 105))
+    assert rate.get_yscale() == "log"
     plots.png_bytes(figure)
     assert "0.001" in names_of(rate.yaxis)
     assert not any("$" in name for axes in figure.axes for name in names_of(axes.yaxis))

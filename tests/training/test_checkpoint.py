@@ -47,6 +47,10 @@ def test_a_checkpoint_gives_back_every_value_and_what_it_is(saved):
     assert about["settings"]["flip"] == "label_aware"
 
 
+def test_a_checkpoint_can_be_read_by_others(saved):
+    assert saved[1].stat().st_mode & 0o777 == 0o644
+
+
 @pytest.mark.slow
 def test_load_network_follows_the_checkpoint(saved):
     network, path = saved

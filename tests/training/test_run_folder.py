@@ -114,6 +114,23 @@ def test_positions(tmp_path):
     assert said("c.ckpt") == (0, 0, 0)
 
 
+@pytest.mark.parametrize("how", ["in place", "renamed"])
+def test_a_file_that_is_written_again_is_read_again(folder, tmp_path, how):
+    """It is as large as before and, if another was renamed to it, as old."""
+    path, other = folder / "checkpoint_trn-9_4.ckpt", tmp_path / "other.ckpt"
+    assert run_folder.position(path) == (0, 9, math.inf)
+    before = path.stat()
+    write(other, 3, rewinds=1)
+    assert other.stat().st_size == before.st_size
+    if how == "in place":
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    else:
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        other.rename(path)
+    assert run_folder.position(path) == (1, 3, math.inf)
+
+
 def test_damaged_files(folder):
     """A numbered one is known by its name; the other is asked for, and cannot answer."""
     (folder / "checkpoint_trn-9_4.ckpt").write_bytes(b"damaged")

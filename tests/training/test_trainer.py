@@ -277,6 +277,24 @@ def test_the_loss_of_a_part_of_an_epoch(tmp_path, caplog):
     assert [float(loss) for loss in rows(tmp_path)["loss"]] == pytest.approx(expected, rel=1e-5)
 
 
+def test_each_epoch_is_timed_on_its_own(tmp_path, monkeypatch, caplog):
+    """A step takes 10 s, a validation 100 s, which do not count; a resumed epoch counts the steps that it makes."""
+    seconds = [0.0]
+    monkeypatch.setattr("src.training.trainer.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(InstantStep, "__call__", lambda self, *_: seconds.append(seconds.pop() + 10) or Tensor(1.0))
+    monkeypatch.setattr(ScriptedValidation, "__call__", lambda self: seconds.append(seconds.pop() + 100) or accuracy)
+    accuracy = Accuracy(0.5, 1.0, 6)
+    caplog.set_level(logging.INFO, "test")
+    assert not run(make_trainer(tmp_path, ScriptedValidation()), Stop(2 * STEPS + 1))
+    resumed = make_trainer(tmp_path, ScriptedValidation())
+    resumed.resume(find_checkpoint("auto", tmp_path))
+    assert run(resumed)
+    times = [line for line in caplog.messages if line.startswith("epoch time")]
+    whole = "epoch time: 40000.000 ms, per step time: 10000.000 ms"
+    assert times == [whole, whole, "epoch time: 30000.000 ms, per step time: 10000.000 ms"]
+    assert [float(value) for value in rows(tmp_path)["seconds"]] == [40, 40, 30]
+
+
 def test_the_network_is_in_training_mode_in_every_step(tmp_path):
     """Validation puts it into evaluation mode; InstantStep looks."""
     validate = ScriptedValidation(0.2, 0.6, 0.4)
