@@ -30,7 +30,7 @@ def evaluate(config: Config) -> None:
     fractions = observed_fractions(config.observe)
     # MindSpore takes seconds to import, which --help and a misspelt key do not need.
     from model_utils.device_adapter import start_device
-    from model_utils.logging import get_logger, log_plain
+    from model_utils.logging import get_logger, log_plain, log_settings
     from src import tsn_dataset
     from src.evaluation.evaluator import Evaluator, build_loader, log_accuracy, score_fractions
     from src.evaluation.results import write_results
@@ -50,7 +50,7 @@ def evaluate(config: Config) -> None:
     loader = build_loader(config, config.test_crops)
     evaluator = Evaluator(model.score, loader, records, workers=workers, on_error=config.on_error)
 
-    logger.info("settings: %s", config.save_in(output_dir, "eval"))
+    log_settings(logger, config, output_dir, "eval")
     if evaluator.workers < config.eval_workers:
         logger.info("eval_workers: %d asked for, %d used (CPU cores)", config.eval_workers, evaluator.workers)
     logger.info("start evaluation of %s, sha256 %s", config.ckpt_file, measured["ckpt_sha256"])

@@ -52,7 +52,7 @@ class StreamSettings(Config):
 
 def evaluate(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
-    from model_utils.logging import get_logger
+    from model_utils.logging import get_logger, log_settings
     from src.data.stream_truth import read_truth
     from src.data.video import find_sources
     from src.evaluation.events import measure
@@ -73,7 +73,7 @@ def evaluate(config: StreamSettings) -> None:
     truth = read_truth(config.truth, model.categories, list(paths))
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
-    logger.info("settings: %s", config.save_in(output_dir, "eval_streams"))
+    log_settings(logger, config, output_dir, "eval_streams")
     recognizer = Recognizer(model.parts("stream evaluation"), model.image_size, window)
     detector = build_detector(config, model.categories)
 

@@ -20,7 +20,7 @@ from model_utils.util import check_outputs, run_main
 def export(config: Config) -> None:
     # MindSpore takes seconds to import, and --help and a misspelt key need none of it.
     from model_utils.device_adapter import start_device
-    from model_utils.logging import get_logger
+    from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
     from src.shipping.export import check_formats, export_network, export_pair, largest_difference
     from src.shipping.exported import pair_paths, usage_path
@@ -44,7 +44,7 @@ def export(config: Config) -> None:
     network, categories, config = load_network(config, known)
     prepare_for_inference(network)
 
-    logger.info("settings: %s", config.save_in(output_dir, "export"))
+    log_settings(logger, config, output_dir, "export")
     samples = read_samples(config, len(categories)) if config.quantize == "int8" else None
     write = export_pair if config.streaming else export_network
     about = write(network, config, categories, path, samples)

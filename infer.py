@@ -83,6 +83,8 @@ def read_names(path: str) -> list[str] | None:
 
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
+    for note in config.notes:
+        print(note, file=sys.stderr)
     with ctrl_c_at_once():
         infer(cast("InferSettings", config))
 

@@ -48,7 +48,7 @@ def train(config: Config, stop: StopSignals) -> None:
 
 def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: Ranks, resumed: Path | None) -> Trainer:
     """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint."""
-    from model_utils.logging import get_logger
+    from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
     from src.backbones import check_image_size
     from src.train_cell import build_optimizer
@@ -75,7 +75,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
         trainer.resume(resumed)
     elif config.resume:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
-    logger.info("settings: %s", config.save_in(config.train_output_dir, "train"))
+    log_settings(logger, config, config.train_output_dir, "train")
     logger.info("%d clips, %d classes, %d steps an epoch", num_clips, len(categories), steps)
     return trainer
 

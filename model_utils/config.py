@@ -6,6 +6,9 @@ A value is read from its text by the type its key accepts, in a file as on the c
 
     config = load_config(description="Train TRN.")
     config.lr, config.given, config.save("train-logs/config.yaml")
+
+The model zoo's files are read too: their help texts stand in no groups, and their ``dropout`` is the rate that is kept.
+``config`` of this module, the zoo's name, is the configuration of this process, parsed when it is first asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import yaml
 
@@ -34,12 +37,15 @@ class Config(Settings):
     Attributes:
         keys: the YAML's keys, in its order.
         given: those that were set on the command line or in a file other than the default one.
+        notes: what the log has to say about the values.
     """
 
     config_path: str
 
-    def __init__(self, keys: Iterable[str], given: Iterable[str], values: Mapping[str, Any]) -> None:
-        self.keys, self.given = tuple(keys), frozenset(given)
+    def __init__(
+        self, keys: Iterable[str], given: Iterable[str], values: Mapping[str, Any], notes: Iterable[str] = ()
+    ) -> None:
+        self.keys, self.given, self.notes = tuple(keys), frozenset(given), tuple(notes)
         vars(self).update(values)
 
     def save(self, path: str | Path) -> None:
@@ -149,13 +155,49 @@ def load_config(
     if rest:
         raise _unknown_key("command line", rest[0].lstrip("-").split("=")[0], {*rules, *arguments})
 
-    given, path = {}, arguments["config_path"]
-    if Path(path).resolve() != DEFAULT_CONFIG:
-        documents = _read_documents(path)
-        _check_keys(path, documents, rules)
-        given.update(_parse_values(path, documents[0], rules))
+    path = arguments["config_path"]
+    given, notes = ({}, []) if Path(path).resolve() == DEFAULT_CONFIG else _read_values(path, rules)
     given.update((key, rules[key].parse(f"--{key}", arguments[key])) for key in rules if key in arguments)
-    return Config(defaults, given, {**defaults, **arguments, **given})
+    values = {**defaults, **arguments, **given}
+    if not notes and 0 < given.get("dropout", 0) < 0.5 and values["freeze_bn"]:
+        notes = [
+            f"dropout {given['dropout']:g}: is the probability of dropping, in the published recipe"
+            f" {defaults['dropout']:g}; the model zoo's files hold the rate that is kept"
+        ]
+    return Config(defaults, given, values, notes)
+
+
+def get_config() -> Config:
+    """The configuration of this process, from its command line; the model zoo's name."""
+    return load_config()
+
+
+if TYPE_CHECKING:
+    config: Config
+else:
+
+    def __getattr__(name: str) -> Config:
+        if name != "config":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals().setdefault(name, get_config())
+
+
+def _read_values(path: str, rules: dict[str, Rule]) -> tuple[dict[str, Any], list[str]]:
+    """The values of a file, of our form or the zoo's, and what the log has to say about them."""
+    values, helps, _ = documents = _read_documents(path)
+    if not helps or any(isinstance(node, yaml.MappingNode) for _, node in helps.values()):
+        _check_keys(path, documents, rules)
+        return _parse_values(path, values, rules), []
+    notes = [f"{path}: read as a file of the model zoo, because its help texts stand in no groups"]
+    kept_rate = Rule(float, (), "(0, 1]", 0, 1)
+    known = {key: entry for key, entry in values.items() if key in rules}
+    given = _parse_values(path, known, {**rules, "dropout": kept_rate})
+    if "dropout" in given:
+        kept, given["dropout"] = given["dropout"], round(1 - given["dropout"], 12)
+        notes.append(f"dropout {kept:g} in it is the rate that is kept: {given['dropout']:g} is dropped")
+    if unknown := [key for key in values if key not in rules]:
+        notes.append(f"keys in it that are not used: {', '.join(unknown)}")
+    return given, notes
 
 
 def _read_schema() -> tuple[dict, dict[str, Rule], dict]:
@@ -206,6 +248,9 @@ def _entries(path: str | Path, node: yaml.Node) -> dict:
 
 def _check_keys(path: str | Path, documents: list[dict], known: Iterable[str]) -> None:
     values, groups, allowed = documents
+    for title, (line, node) in groups.items():
+        if not isinstance(node, yaml.MappingNode):
+            raise InputError(f"{path}:{line}: {title}: expected a group of help texts, as others here are")
     for entries in (values, *(_entries(path, node) for _, node in groups.values()), allowed):
         for key, (line, _) in entries.items():
             if key not in known:

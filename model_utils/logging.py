@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from model_utils.config import Config
 from model_utils.errors import InputError
 from model_utils.util import LOGGER_NAME
 
@@ -49,7 +52,26 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(_Formatter("[%(asctime)s]:%(levelname)s:%(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(handler)
+    vars(logger).update(save_args=partial(_save_args, logger), important_info=partial(_important_info, logger))
     return logger
+
+
+def log_settings(logger: logging.Logger, config: Config, output_dir: str | Path, program: str) -> None:
+    """Log what there is to say about the settings, and the file in ``output_dir`` that they are saved in."""
+    for note in config.notes:
+        logger.warning("%s", note)
+    logger.info("settings: %s", config.save_in(output_dir, program))
+
+
+def _save_args(logger: logging.Logger, config: Any) -> None:
+    """The model zoo's way to log settings, ``logger.save_args(config)``."""
+    for key in getattr(config, "keys", vars(config)):
+        logger.info("--> %s: %s", key, getattr(config, key))
+
+
+def _important_info(logger: logging.Logger, text: str, *args: Any) -> None:
+    """The model zoo's way to log a line that must not be missed, ``logger.important_info(text)``."""
+    logger.warning(text, *args)
 
 
 def log_plain(logger: logging.Logger, message: str) -> None:

@@ -4,18 +4,23 @@
         train(config)
 
 Without ``enable_modelarts`` this does nothing, and ``moxing``, which only ModelArts has, is not imported.
+
+``moxing_wrapper`` and ``config`` are the model zoo's names.
 """
 
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from model_utils import config as config_module
 from model_utils.config import Config
 from model_utils.errors import InputError
 from model_utils.local_adapter import (
@@ -28,7 +33,17 @@ from model_utils.local_adapter import (
 from model_utils.settings import Use, keys_for
 from model_utils.util import log_failure
 
-__all__ = ["get_device_id", "get_device_num", "get_job_id", "get_rank_id", "local_rank_count", "moxing_session"]
+Step = Optional[Callable[[], object]]
+
+__all__ = [
+    "get_device_id",
+    "get_device_num",
+    "get_job_id",
+    "get_rank_id",
+    "local_rank_count",
+    "moxing_session",
+    "moxing_wrapper",
+]
 
 
 def get_job_id() -> str:
@@ -67,6 +82,41 @@ def moxing_session(config: Config) -> Iterator[None]:
             print(f"error: {error}", file=sys.stderr)  # besides the failure, which ends the run
         raise
     _send_results(moxing, config)
+
+
+def moxing_wrapper(pre_process: Step = None, post_process: Step = None) -> Callable[[Callable], Callable]:
+    """A decorator: the function runs inside ``moxing_session`` of the ``Config`` that it gets, or else of ``config``.
+
+    ``pre_process`` and ``post_process`` run before and after it, on ModelArts only.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def run(*args: Any, **options: Any) -> Any:
+            settings = next((value for value in (*args, *options.values()) if isinstance(value, Config)), None)
+            settings = settings or config_module.config
+            before, after = (pre_process, post_process) if settings.enable_modelarts else (None, None)
+            with moxing_session(settings):
+                if before:
+                    before()
+                result = function(*args, **options)
+                if after:
+                    after()
+            return result
+
+        return run
+
+    return decorate
+
+
+if TYPE_CHECKING:
+    config: Config
+else:
+
+    def __getattr__(name: str) -> Config:
+        if name != "config":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return config_module.config
 
 
 def _use_local_copies(config: Config) -> None:

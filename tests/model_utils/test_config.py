@@ -372,6 +372,76 @@ def test_the_resolved_config_of_a_run_may_be_given_to_its_next_part(tmp_path):
     assert [load_config(["--config_path", str(path)]).seed for path in (first, again)] == [1, 2]
 
 
+ZOO_FILE = ROOT / "tests" / "helpers" / "zoo_config.yaml"
+
+
+def test_a_file_of_the_model_zoo_is_read_as_it_is():
+    """Its values are taken; its dropout is the rate that is kept, and the log says so."""
+    written, helps, _ = yaml.safe_load_all(ZOO_FILE.read_text(encoding="utf-8"))
+    assert {type(text) for text in helps.values()} == {str}
+    config = load_config(["--config_path", str(ZOO_FILE)])
+    expected = {**written, "dropout": 0.8, "weight_decay": 0.0005}
+    assert {key: getattr(config, key) for key in written} == expected
+    assert config.given == set(written)
+    assert config.notes == (
+        f"{ZOO_FILE}: read as a file of the model zoo, because its help texts stand in no groups",
+        "dropout 0.2 in it is the rate that is kept: 0.8 is dropped",
+    )
+
+
+def test_the_command_line_over_a_file_of_the_model_zoo():
+    assert load_config(["--config_path", str(ZOO_FILE), "--dropout", "0.5", "--seed", "3"]).dropout == 0.5
+
+
+def test_keys_of_the_model_zoo_that_are_not_known_are_named_once(config_file):
+    path = config_file("mine: [1]\ndropout: 1.0\nlr: 0.5\nother:\n---\nlr: rate\nfile_name: name\n---\nlr: [0.5]\n")
+    config = load_config(["--config_path", path])
+    assert (config.lr, config.dropout, config.given) == (0.5, 0.0, {"lr", "dropout"})
+    assert config.notes[-1] == "keys in it that are not used: mine, other"
+    assert " ".join(config.notes).count("mine") == 2  # the other one is in the file's name
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("dropout: 0\n---\nlr: rate\n", "1: dropout: '0' is not allowed, expected float in (0, 1]"),
+        ("lr: fast\n---\nlr: rate\n", "1: lr: 'fast' is not allowed, expected float in (0, inf)"),
+        ("lr: 1\n---\nlr: rate\nTraining:\n  lr: rate\n", "3: lr: expected a group of help texts, as others here are"),
+    ],
+)
+def test_files_of_the_model_zoo_that_are_refused(text, reason, config_file):
+    path = config_file(text)
+    assert refused("--config_path", path) == f"{path}:{reason}"
+
+
+def test_a_rate_in_our_form_that_looks_like_one_of_the_model_zoo(config_file):
+    config = load_config(["--config_path", config_file("dropout: 0.2\n")])
+    assert config.dropout == 0.2  # said, not changed
+    assert config.notes == (
+        "dropout 0.2: is the probability of dropping, in the published recipe 0.8; the model zoo's files hold the rate"
+        " that is kept",
+    )
+
+
+@pytest.mark.parametrize("text", ["", "dropout: 0\n", "dropout: 0.8\n", "dropout: 0.2\nfreeze_bn: false\n"])
+def test_rates_that_are_not_remarkable(text, config_file):
+    assert load_config(["--config_path", config_file(text)]).notes == ()
+
+
+def test_the_configuration_is_parsed_when_it_is_first_asked_for(tmp_path):
+    code = (
+        "import model_utils.config, model_utils.moxing_adapter, sys\n"
+        "sys.argv = ['mine.py', '--lr', '0.25']\n"  # with what was there before, --qqq, parsing would fail
+        "from model_utils.config import config, get_config\n"
+        "from model_utils import moxing_adapter\n"
+        "assert config is moxing_adapter.config is model_utils.config.config\n"
+        "assert (config.lr, get_config().lr) == (0.25, 0.25)\n"
+        "assert not hasattr(model_utils.config, 'other') and not hasattr(moxing_adapter, 'other')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, "--qqq"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def add_source(parser):
     parser.add_argument("--source", required=True)
     parser.add_argument("--json")

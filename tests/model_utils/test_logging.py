@@ -8,8 +8,9 @@ import sys
 import pytest
 from tqdm import tqdm
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
-from model_utils.logging import get_logger, log_plain
+from model_utils.logging import get_logger, log_plain, log_settings
 
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\]"
 
@@ -83,3 +84,24 @@ def test_names_that_are_not_utf8_are_logged(tmp_path):
     get_logger(tmp_path).info("left out %s", os.fsdecode(b"caf\xe9"))
     get_logger(rank=1)  # closes the file
     assert (tmp_path / "train.log").read_text(encoding="utf-8").endswith("left out caf\\udce9\n")
+
+
+def test_settings_and_what_there_is_to_say_about_them(tmp_path, capsys):
+    config = load_config(["--dropout", "0.2"])
+    log_settings(get_logger(tmp_path), config, tmp_path, "train")
+    warned, saved = capsys.readouterr().out.splitlines()
+    assert warned.split("]:")[1].startswith("WARNING:dropout 0.2: is the probability of dropping")
+    assert saved.endswith(f":INFO:settings: {tmp_path / 'config.yaml'}")
+    assert load_config(["--config_path", str(tmp_path / "config.yaml")]).dropout == 0.2
+
+
+def test_the_names_of_the_model_zoo(tmp_path, capsys):
+    logger = get_logger(tmp_path, 0)
+    config = load_config(["--seed", "5"])
+    logger.save_args(config)
+    logger.important_info("start evaluation")
+    *arguments, last = capsys.readouterr().out.splitlines()
+    assert [line.split(":INFO:")[1] for line in arguments] == [
+        f"--> {key}: {getattr(config, key)}" for key in config.keys
+    ]
+    assert re.fullmatch(STAMP + ":WARNING:start evaluation", last)

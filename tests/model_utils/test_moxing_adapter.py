@@ -11,11 +11,12 @@ from types import ModuleType
 import pytest
 
 import train as training_program
-from model_utils import device_adapter, local_adapter
+from model_utils import config as config_module
+from model_utils import device_adapter, local_adapter, moxing_adapter
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.logging import get_logger
-from model_utils.moxing_adapter import moxing_session
+from model_utils.moxing_adapter import moxing_session, moxing_wrapper
 from model_utils.stop_signals import Stopped
 from model_utils.util import run_main
 from tests.helpers.clips import write_clip
@@ -99,6 +100,33 @@ def test_a_run(config, copies, remote, tmp_path):
         assert not (remote / "out").exists()
     assert (remote / "out" / "train-logs" / "train.log").read_text() == "epoch: 1"
     assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_the_decorator_of_the_model_zoo(passed, config, copies, remote, monkeypatch):
+    """It works on the configuration that the function gets, or on that of the process."""
+    monkeypatch.setitem(vars(config_module), "config", config)
+    order = []
+
+    @moxing_wrapper(pre_process=lambda: order.append("before"), post_process=lambda: order.append("after"))
+    def run(*settings):
+        order.append(moxing_adapter.config.dataset_root == os.path.join(config.data_path, "."))
+        write_result(config)
+        return settings
+
+    assert run(*[config] * passed) == (config,) * passed
+    assert order == ["before", True, "after"]
+    assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
+
+
+def test_the_decorator_elsewhere():
+    @moxing_wrapper(pre_process=pytest.fail, post_process=pytest.fail)
+    def run(first, settings):
+        """What it does."""
+        return first, settings.lr
+
+    assert run(1, settings=load_config(["--lr", "2"])) == (1, 2.0)
+    assert run.__doc__ == "What it does."
 
 
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
