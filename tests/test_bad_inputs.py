@@ -498,6 +498,21 @@ CASES = [
     # What is written where nothing can be.
     Case("file as output folder", write("out", ""), (TRAIN, EVAL, EXPORT), "out/"),
     Case("file as folder of the output", nothing, INFER, "in.pth/out.json: cannot write", "--json in.pth/out.json"),
+    *(
+        Case("export over the list of classes", nothing, EXPORT, (f"{name} would be written over", "is read"), options)
+        for name, options in (
+            ("data/trn.mindir", "--export_output_dir data --categories_list_file_name trn.mindir"),
+            ("data/trn.mindir.json", "--export_output_dir data --categories_list_file_name trn.mindir.json"),
+            ("data/export.log", "--export_output_dir data --categories_list_file_name export.log"),
+        )
+    ),
+    Case(
+        "export over the config",
+        write("out/export.log", "seed: 1\n"),
+        EXPORT,
+        "log: out/export.log would be written over: out/export.log is read",
+        "--config_path out/export.log",
+    ),
     # Configuration.
     Case(
         "unknown key",
@@ -617,6 +632,16 @@ CASES = [
         something_v2(entry_of("1")),
         SOMETHING,
         "v2/1.webm: not a video",
+    ),
+    Case(
+        "video of two lists",
+        something_v2(entry_of("3")),
+        SOMETHING,
+        "labels/validation.json: entry 1: video 3 is in another list too, data/labels/train.json: entry 1",
+    ),
+    *(
+        Case("path instead of an id", something_v2(entry_of(name)), SOMETHING, f'train.json: entry 1: {{"id": "{name}"')
+        for name in ("1/../../1", "../1", "1.webm", "1 ", "")
     ),
     Case(
         "two datasets",

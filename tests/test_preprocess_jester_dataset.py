@@ -77,6 +77,19 @@ def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
         main([str(root)])
 
 
+def test_several_processes_count_in_the_order_of_the_folders(tmp_path, monkeypatch):
+    """A process that counts large folders is overtaken by one that counts small ones."""
+    monkeypatch.setattr(frame_counts, "FOLDERS_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for name, count in (("large", 2000), ("small", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(1, count + 1):
+            (tmp_path / name / f"{number:05d}.jpg").touch()
+    folders = [str(tmp_path / name) for name in ["large"] * 256 + ["small"] * 256]
+    with frame_counts.frame_counts(folders, "{:05d}.jpg") as counts:
+        assert list(counts) == [2000] * 256 + [1] * 256
+
+
 def test_what_is_printed(root, capsys):
     main([str(root)])
     lines = capsys.readouterr().out.splitlines()

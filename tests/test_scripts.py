@@ -286,6 +286,34 @@ def test_exact_commands_of_the_order_ablation(user, options, environment, common
         assert [call["arguments"] for call in calls(user)] == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "environment", "given"),
+    [([], {}, []), (["--seed", "1"], {"DEVICE_TARGET": "CPU"}, ["--device_target", "CPU", "--seed", "1"])],
+)
+def test_exact_commands_of_the_comparison_of_exports(user, options, environment, given):
+    """Each form is exported in its own way, and evaluated from its own file."""
+    onnx = ["--file_format", "ONNX"]
+    forms = {
+        "mindir": ("trn.mindir", []),
+        "onnx": ("trn.onnx", onnx),
+        "int8": ("trn.onnx", [*onnx, "--quantize", "int8"]),
+        "stream": ("trn_frame.onnx", [*onnx, "--streaming", "true"]),
+        "stream-int8": ("trn_frame.onnx", [*onnx, "--streaming", "true", "--quantize", "int8"]),
+    }
+    expected = []
+    for form, (_, how) in forms.items():
+        fixed = [*CKPT, "--export_output_dir", f"out/{form}/export", "--model_name", "trn"]
+        expected.append(["export.py", *given, *DATA, *fixed, *how])
+    models = {"checkpoint": "net.ckpt", **{form: f"out/{form}/export/{file}" for form, (file, _) in forms.items()}}
+    for form, model in models.items():
+        expected.append(["eval.py", *given, *DATA, "--ckpt_file", model, "--eval_output_dir", f"out/{form}/eval"])
+    expected.append(["src/evaluation/compare.py", "out"])
+    expected = [[str(ROOT / program), *rest] for program, *rest in expected]
+    status, stdout, stderr = run(user, "compare_exports.sh", "my data", "net.ckpt", "out", *options, **environment)
+    assert (status, stderr) == (0, ""), stdout
+    assert [call["arguments"] for call in calls(user)] == expected
+
+
 # --------------------------------------------------------------------------------------------------------- all scripts
 
 

@@ -355,6 +355,20 @@ def test_bad_annotations_are_named(videos, tmp_path, text, message):
     assert not (tmp_path / "data").exists()
 
 
+def test_a_loop_of_links_gives_a_video_once(tmp_path):
+    folder = tmp_path / "videos/wave/day one"
+    folder.mkdir(parents=True)
+    for path in (tmp_path / "videos/wave/a.mp4", folder / "b.mp4"):
+        path.write_bytes(b"")
+    (folder / "again").symlink_to(tmp_path / "videos/wave", target_is_directory=True)
+    (tmp_path / "videos/wave/c.mp4").symlink_to(folder / "b.mp4")  # a file of its own name counts
+    assert [clip.video for clip in find_clips(tmp_path / "videos")] == [
+        "wave/a.mp4",
+        "wave/c.mp4",
+        "wave/day one/b.mp4",
+    ]
+
+
 def test_videos_in_no_class_folder_and_none_at_all(tmp_path):
     (tmp_path / "videos/empty").mkdir(parents=True)
     with pytest.raises(InputError, match=r"videos: no videos .* in folders <class>/"):

@@ -129,6 +129,26 @@ def test_labels_wherever_they_lie_in_the_archive(data, tmp_path, prefix):
     assert contents(tmp_path / "target" / "labels") == LABELS
 
 
+def test_what_a_mac_adds_to_an_archive_is_no_label_list(data, tmp_path):
+    lists = {f"labels/{name}": content for name, content in LABELS.items()}
+    write_labels(data, "", {**lists, "__MACOSX/labels/._train.csv": b"junk", "__MACOSX/labels/train.csv": b"junk"})
+    unpack(data, tmp_path / "target")
+    assert contents(tmp_path / "target" / "labels") == LABELS
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_an_md5_in_capitals(data, tmp_path, zipped):
+    for path in data.glob(f"{IMAGES}-*"):
+        path.unlink()
+    parts = cut(tar_of(frame_members()), 2)
+    write_data(data, parts, zipped, md5=False)
+    for number, part in enumerate(parts):
+        name = f"{IMAGES}-{number:02d}"
+        (data / f"{name}.md5").write_text(md5_line(part, name).upper())
+    unpack(data, tmp_path / "target")
+    assert contents(tmp_path / "target") == unpacked()
+
+
 def test_raw_labels_folder_and_older_names(data, tmp_path):
     (data / "20bn-jester-download-package-labels.zip").unlink()
     (data / "labels").mkdir()

@@ -392,6 +392,7 @@ def test_environment_that_is_no_number(monkeypatch):
         ({"OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_SIZE": "8"}, 8),
         ({"OMPI_COMM_WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "4"}, 4),
         ({"MS_WORKER_NUM": "16", "MS_SCHED_HOST": "127.0.0.1"}, 16),
+        ({"MS_WORKER_NUM": "16", "MS_SCHED_HOST": "localhost"}, 16),
         ({"MS_WORKER_NUM": "16", "MS_SCHED_HOST": "10.0.0.7"}, 8),
         ({"RANK_SIZE": "32"}, 8),
         ({"RANK_SIZE": "2"}, 2),

@@ -1,10 +1,23 @@
 import os
+import runpy
 import subprocess
 import sys
 
 import pytest
 
+from src.ops import compat
 from src.ops.compat import LEGACY
+
+
+@pytest.mark.skipif(LEGACY, reason="the legacy package needs no variable")
+@pytest.mark.parametrize(("given", "used"), [("", "AVX2"), ("SSE41", "SSE41")])
+def test_the_user_s_own_choice_of_instructions_counts(given, used, monkeypatch):
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    if given:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", given)
+    runpy.run_path(compat.__file__)
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == used
+
 
 CONVOLUTION = """
 from src.ops.compat import LEGACY
