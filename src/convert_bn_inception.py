@@ -5,17 +5,25 @@
 The published file was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C].
 Every tensor in it becomes a parameter, but for the ImageNet classifier, which is left out and reported. Any other
 tensor is an error that names it.
+
+The model zoo's command writes the model zoo's file, with the classifier and without ``base_model.`` before each name:
+
+    python src/convert_bn_inception.py --torch_ckpt_path bn_inception.pth --ms_ckpt_out_path bn_inception.ckpt
 """
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
@@ -34,6 +42,8 @@ def backbone_torch_name(name: str) -> str:
 
     ``inception_3a.branch_3x3_reduce.bn.gamma`` -> ``inception_3a_3x3_reduce_bn.weight``.
     """
+    if name.startswith("fc."):
+        return name
     layer, kind, tensor = name.rsplit(".", 2)
     layer = layer.replace(".branch_", "_")
     return f"{layer}_bn.{BATCH_NORM_NAMES[tensor]}" if kind == "bn" else f"{layer}.{tensor}"
@@ -130,27 +140,53 @@ def match_parameters(
     return arrays
 
 
-def convert_bn_inception(source: str | Path, target: str | Path, width_mult: float = 1.0) -> dict[str, np.ndarray]:
+def convert_bn_inception(
+    source: str | Path, target: str | Path, width_mult: float = 1.0, zoo_names: bool = False
+) -> dict[str, np.ndarray]:
     """Writes the backbone in ``source`` (.pth) to ``target`` (.ckpt), all but its last layer; returns what was written.
+
+    ``zoo_names``: writes the model zoo's file instead, see ``convert_torch_checkpoint_to_mindspore``.
 
     Raises:
         InputError: if ``source`` is not BNInception of this width or ``target`` cannot be written.
     """
     check_target(target, source)
     weights, _ = read_torch_file(source)
-    from src.bn_inception import BNInception
     from src.training.checkpoint import save_checkpoint
 
-    body = [p for p in BNInception(width_mult=width_mult).get_parameters() if not p.name.startswith("fc.")]
-    arrays = match_parameters(weights, body, backbone_torch_name, source, left_out=IMAGENET_CLASSIFIER)
-    arrays = {f"base_model.{name}": array for name, array in arrays.items()}
+    arrays = _backbone_arrays(weights, source, width_mult, with_classifier=zoo_names)
+    if not zoo_names:
+        arrays = {f"base_model.{name}": array for name, array in arrays.items()}
     save_checkpoint(target, arrays, {"source": Path(source).name, "settings": {"width_mult": width_mult}})
 
     print(f"{target}: {count(arrays)} from {source}")
     classifier = [name for name in IMAGENET_CLASSIFIER if name in weights]
-    if classifier:
+    if classifier and not zoo_names:
         print(f"Left out on purpose, the ImageNet classifier: {', '.join(classifier)}")
     return arrays
+
+
+def convert_torch_checkpoint_to_mindspore(torch_state_dict: Mapping[str, Any]) -> dict[str, Parameter]:
+    """The model zoo's function: parameters of a ``BNInception`` by name, with its classifier, if that is there."""
+    from mindspore import Parameter, Tensor
+
+    name = "torch_state_dict"
+    arrays = _backbone_arrays(_float_arrays(torch_state_dict, name), name, with_classifier=True)
+    return {name: Parameter(Tensor(array), name=name) for name, array in arrays.items()}
+
+
+def _backbone_arrays(
+    weights: Mapping[str, np.ndarray], path: str | Path, width_mult: float = 1.0, *, with_classifier: bool
+) -> dict[str, np.ndarray]:
+    from src.bn_inception import BNInception
+
+    if with_classifier:
+        weights = {name.replace("last_linear.", "fc."): array for name, array in weights.items()}
+    classes = len(weights["fc.bias"]) if with_classifier and "fc.bias" in weights else 0
+    network = BNInception(out_channels=classes or 1, width_mult=width_mult)
+    wanted = [p for p in network.get_parameters() if classes or not p.name.startswith("fc.")]
+    left_out = () if with_classifier else IMAGENET_CLASSIFIER
+    return match_parameters(weights, wanted, backbone_torch_name, path, left_out)
 
 
 def check_target(target: str | Path, *inputs: str | Path) -> None:
@@ -164,8 +200,8 @@ def count(arrays: Mapping[str, np.ndarray]) -> str:
     return f"{len(arrays)} tensors, {sum(array.size for array in arrays.values()):,} values"
 
 
-def make_parser(description: str) -> Parser:
-    """The arguments that both converters take."""
+def make_parser(description: str, **positional: Any) -> Parser:
+    """The arguments that both converters take; ``positional``: more about the two files."""
 
     def width(text: str) -> float:
         value = float(text)
@@ -174,15 +210,22 @@ def make_parser(description: str) -> Parser:
         return value
 
     parser = Parser(description=description)
-    parser.add_argument("source", help="PyTorch file to read")
-    parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write")
+    parser.add_argument("source", help="PyTorch file to read", **positional)
+    parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write", **positional)
     parser.add_argument("--width_mult", type=width, default=1.0, help="width of the backbone, above 0 up to 4 (1.0)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = make_parser("Convert BNInception from PyTorch to MindSpore.").parse_args(argv)
-    convert_bn_inception(args.source, args.target, args.width_mult)
+    parser = make_parser("Convert BNInception from PyTorch to MindSpore.", nargs="?")
+    parser.add_argument("--torch_ckpt_path", help="the model zoo's option: PyTorch file to read")
+    parser.add_argument("--ms_ckpt_out_path", help="the model zoo's option: its form of checkpoint to write")
+    args = parser.parse_args(argv)
+    ours, zoos = (args.source, args.target), (args.torch_ckpt_path, args.ms_ckpt_out_path)
+    if None in ours and None in zoos or (any(ours) and any(zoos)):
+        parser.error("expected SOURCE TARGET, or --torch_ckpt_path SOURCE --ms_ckpt_out_path TARGET")
+    source, target = zoos if None in ours else ours
+    convert_bn_inception(source, target, args.width_mult, zoo_names=None in ours)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
+if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from model_utils.errors import InputError
 from src.convert_bn_inception import (

@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
@@ -202,6 +206,9 @@ def main(argv: list[str] | None = None) -> None:
     images = args.images_dir_name or default_images_dir_name(args.dataset_root)
     print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
     prepare(args.dataset_root / images, labels_path, save_path, args.frame_name)
+
+
+preprocess_dataset = main  # the model zoo's name
 
 
 if __name__ == "__main__":

@@ -43,9 +43,27 @@ class TrainStep(nn.Cell):
         self.clip = ClipByGlobalNorm(clip_grad_norm)
         self.optimizer = optimizer
 
-    def construct(self, clips: Tensor, labels: Tensor, relations: Tensor, dropout_mask: Tensor) -> Tensor:
-        loss, gradients = self.loss_and_gradients(clips, labels, relations, dropout_mask)
+    def construct(self, *batch: Tensor) -> Tensor:
+        loss, gradients = self.loss_and_gradients(*batch)
         return ops.depend(loss, self.optimizer(self.clip(self.average(gradients))))
+
+
+class CustomWithLossCell(nn.Cell):
+    """The model zoo's cell: the loss of images, combinations (of frames, the relations drawn) and labels."""
+
+    def __init__(self, network: nn.Cell, loss: nn.Cell) -> None:
+        super().__init__(auto_prefix=False)
+        self.network, self.loss = network, loss
+
+    def construct(self, images: Tensor, combinations: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(self.network(images, combinations), labels)
+
+
+class CustomTrainOneStepCell(TrainStep):
+    """``TrainStep`` by the model zoo's name and arguments; ``network`` is a ``CustomWithLossCell``."""
+
+    def __init__(self, network: nn.Cell, optimizer: nn.Optimizer, max_grad_norm: float) -> None:
+        super().__init__(network, optimizer, max_grad_norm, loss=network)
 
 
 def build_optimizer(

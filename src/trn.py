@@ -107,6 +107,15 @@ class MultiScaleTRN(nn.Cell):
         return scores
 
 
+class RelationModuleMultiScale(MultiScaleTRN):
+    """``MultiScaleTRN`` by the model zoo's name and arguments."""
+
+    def __init__(
+        self, img_feature_dim: int, num_frames: int, num_class: int, num_bottleneck: int = 256, subsample_num: int = 3
+    ) -> None:
+        super().__init__(num_frames, img_feature_dim, num_class, subsample_num, num_bottleneck)
+
+
 class SingleScaleTRN(nn.Cell):
     """One relation over all T frames: [B, T, D] -> [B, C]. It has one tuple, so ``relations`` are not used."""
 

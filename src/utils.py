@@ -7,9 +7,14 @@ from itertools import combinations
 import numpy as np
 
 
+def get_frames_combinations(num_frames: int, scale: int) -> list[tuple[int, ...]]:
+    """All ordered tuples of ``scale`` out of ``num_frames`` frames, in lexicographic order."""
+    return list(combinations(range(num_frames), scale))
+
+
 def relation_tuples(num_segments: int, scale: int) -> np.ndarray:
-    """All ordered tuples of ``scale`` out of T frames: int64 [K, scale], K = C(T, scale), in lexicographic order."""
-    return np.array(list(combinations(range(num_segments), scale)), np.int64)
+    """``get_frames_combinations`` as an array: int64 [K, scale], K = C(T, scale)."""
+    return np.array(get_frames_combinations(num_segments, scale), np.int64)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
