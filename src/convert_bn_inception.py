@@ -28,6 +28,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.util import check_outputs
+from src.utils import require_usable_weights
 
 # MindSpore takes seconds to import, and --help and a missing file need none of it: functions import what they use.
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
 
     Raises:
         InputError: if the file is missing, damaged, holds something other than tensors and plain values (it is refused
-            without running anything it asks for), or if torch is not installed.
+            without running anything it asks for) or NaN or infinite values, or if torch is not installed.
     """
     try:
         import torch
@@ -97,6 +98,7 @@ def _float_arrays(state: Mapping[Any, Any], path: str | Path) -> dict[str, np.nd
         elif not name.endswith(".num_batches_tracked"):
             raise InputError(f"{path}: {name} is {value.dtype}, expected floating point")
         weights[name[len(prefix) :]] = value.detach().numpy()
+    require_usable_weights(weights, path)
     return weights
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import numpy as np
+
+from model_utils.errors import InputError
+
+VARIANCES = ("moving_variance", "running_var")  # the last part of their names, here and in PyTorch
 
 
 def get_frames_combinations(num_frames: int, scale: int) -> list[tuple[int, ...]]:
@@ -27,3 +32,20 @@ def pad_batch(rows: np.ndarray, batch_size: int) -> np.ndarray:
     """``rows`` [B, ...] and behind them zeros up to ``batch_size`` >= B rows."""
     missing = batch_size - len(rows)
     return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
+
+
+def require_usable_weights(weights: Mapping[str, np.ndarray], source: object) -> None:
+    """Refuses weights that are NaN or infinite, and negative variances: on a CPU ReLU makes confident scores of NaN.
+
+    Raises:
+        InputError: naming ``source`` and the first wrong weight.
+    """
+    floats = {name: values for name, values in weights.items() if values.dtype.kind == "f"}
+    wrong = sorted(name for name, values in floats.items() if not np.isfinite(values).all())
+    if wrong:
+        raise InputError(
+            f"{source}: {len(wrong)} of its {len(weights)} tensors hold NaN or infinite values ({wrong[0]})"
+        )
+    wrong = sorted(name for name, values in floats.items() if name.endswith(VARIANCES) and (values < 0).any())
+    if wrong:
+        raise InputError(f"{source}: {len(wrong)} of its variances are below 0 ({wrong[0]})")

@@ -23,6 +23,7 @@ import zipfile
 from pathlib import Path
 from typing import Callable, NamedTuple
 
+import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
@@ -78,6 +79,8 @@ ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.synthetic.jester target --gestures 1 --train 1 --val 1 --test 0"
 ABLATION = "src.evaluation.order_ablation results"
 YAML = "--config_path c.yaml"
+
+INFINITE = "trn.ckpt: 1 of its 424 tensors hold NaN or infinite values (base_model.conv1_7x7_s2.conv.weight)"
 
 LISTS = {
     "categories.txt": "".join(f"{name}\n" for name in CLASSES),
@@ -187,6 +190,16 @@ def only_the_backbone(parameters: dict, about: dict) -> None:
         del parameters[name]
 
 
+def infinite_weights(work: Path) -> None:
+    """A checkpoint as an earlier version wrote it, without a digest and a description."""
+    parameters, _ = read_checkpoint(work / "trn.ckpt")
+    values = {name: parameter.asnumpy().copy() for name, parameter in parameters.items()}
+    values["base_model.conv1_7x7_s2.conv.weight"][0, 0, 0, 0] = np.inf
+    ms.save_checkpoint(
+        [{"name": name, "data": Tensor(array)} for name, array in values.items()], str(work / "trn.ckpt")
+    )
+
+
 def other_part(name: str, *members: tuple[str, bytes]) -> Damage:
     """Replaces a part by a zip of these members."""
 
@@ -294,6 +307,12 @@ def tensors(*names: str) -> Callable[[], dict]:
     return content
 
 
+def not_finite() -> dict:
+    import torch
+
+    return {"a": torch.tensor([1.0, float("nan")])}
+
+
 # ------------------------------------------------------------------------------------------------------------ the table
 
 
@@ -395,6 +414,10 @@ CASES = [
     Case("missing network", nothing, TRAIN, "none.ckpt: no such checkpoint file", "--pre_trained none.ckpt"),
     Case("truncated checkpoint", cut_off("trn.ckpt"), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
     Case("truncated backbone", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--pre_trained_backbone trn.ckpt"),
+    Case("infinite weights", infinite_weights, NETWORK_USERS, INFINITE),
+    Case("infinite weights to resume", infinite_weights, TRAIN, INFINITE, "--resume trn.ckpt"),
+    Case("infinite weights in a backbone", infinite_weights, TRAIN, INFINITE, "--pre_trained_backbone trn.ckpt"),
+    Case("infinite weights to start from", infinite_weights, TRAIN, INFINITE, "--pre_trained trn.ckpt"),
     Case("empty checkpoint", write("trn.ckpt", ""), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
     Case("foreign checkpoint", write("trn.ckpt", "hello\n" * 99), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
     Case("folder as checkpoint", folder_instead("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
@@ -778,6 +801,7 @@ if HAS_TORCH:
         Case("no tensors", write_torch(lambda: [1, 2]), CONVERTERS, "in.pth: no named tensors in it"),
         Case("pickle that acts", write_torch(Trap), CONVERTERS, "in.pth: refused: it wants to call posix.mkdir"),
         Case("plain pickle that acts", write("in.pth", pickle.dumps(Trap(), 2)), CONVERTERS, "in.pth: "),
+        Case("NaN", write_torch(not_finite), CONVERTERS, "in.pth: 1 of its 1 tensors hold NaN or infinite values (a)"),
         Case("other network", write_torch(tensors("fc.weight")), CONVERT_TRN, "in.pth: no new_fc.weight in it"),
         Case(
             "other tensors",

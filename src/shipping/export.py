@@ -51,13 +51,15 @@ def export_network(
     is not that of the file, which ``read_usage`` refuses.
 
     Args:
-        samples: with them the file, an ONNX, is quantised to 8 bits, and compared with the network.
+        samples: with them the file, an ONNX, is quantised to 8 bits.
 
     Returns:
-        How an 8-bit file differs from the network, see ``sample_difference``; empty for others.
+        How the scores of the file differ from the network's, see ``sample_difference``: on the clips of ``samples``
+        that are for it, or on random ones. Empty for AIR, which runs on Ascend devices only.
 
     Raises:
-        InputError: if the file cannot be written, or not in this format or for any batch in this environment.
+        InputError: if the file cannot be written, or not in this format or for any batch in this environment, and if a
+            score of network or file is NaN or infinite.
     """
     _check_possible(config)
     network.set_train(False)
@@ -67,13 +69,12 @@ def export_network(
         written = _write(
             part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
         )
-        about: dict[str, Any] = {}
         difference: dict[str, Any] = {}
-        if samples is not None:
-            inputs = _video_inputs(config, pixels, samples.compared)
+        if config.file_format != "AIR":
+            inputs = _video_inputs(config, pixels, samples.compared) if samples else part.inputs
             found = _run_in_batches(load_exported(written), inputs, config)
             difference = sample_difference(network(*map(Tensor, inputs)).asnumpy(), found)
-            about = {"quantize": "int8", "calibration": samples.about, "difference": difference}
+        about = {"quantize": "int8", "calibration": samples.about, "difference": difference} if samples else {}
         shutil.copyfile(written, partial)
         write_json(usage_path(path), usage(config, categories, path.name, digest(partial), pixels) | about)
     return difference
@@ -266,20 +267,19 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
 def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:
     """How scores [N, C] differ from the network's: the largest difference, its size beside their spread, the classes.
 
-    ``relative`` is the root mean square of the differences over that of the network's scores less their clip's mean.
+    ``relative`` is the root mean square of the differences over that of the network's scores less their clip's mean; 0
+    if the network gives all classes one score.
+
+    Raises:
+        InputError: if a score is NaN or infinite.
     """
-    spread = expected - expected.mean(1, keepdims=True)
+    for whose, scores in (("network", expected), ("exported file", found)):
+        if not np.isfinite(scores).all():
+            raise InputError(f"the scores of the {whose} are NaN or infinite, so nothing is exported")
+    spread = np.sqrt(((expected - expected.mean(1, keepdims=True)) ** 2).mean())
     return {
         "clips": len(expected),
         "largest": float(np.abs(found - expected).max()),
-        "relative": float(np.sqrt(((found - expected) ** 2).mean() / (spread**2).mean())),
+        "relative": float(np.sqrt(((found - expected) ** 2).mean()) / spread) if spread else 0.0,
         "same_class": int((found.argmax(1) == expected.argmax(1)).sum()),
     }
-
-
-def largest_difference(network: TSN, config: Any, path: Path) -> tuple[float, int]:
-    """The largest absolute difference between a score of the network and of the file at ``path``; clips compared."""
-    inputs = _inputs(config, pixels_of(network))
-    expected = network(*map(Tensor, inputs)).asnumpy()
-    found = load_exported(path)(inputs)
-    return float(np.abs(found - expected).max()), len(expected)

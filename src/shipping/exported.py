@@ -23,6 +23,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.settings import Use, is_of_type, keys_for, table
+from src.shipping.weights import check_weights
 from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
@@ -230,8 +231,8 @@ def load_exported(path: Path, threads: int = 0) -> Run:
         threads: of onnxruntime, 0 for as many as there are cores.
 
     Raises:
-        InputError: if the file is missing, damaged or of another format, or if what runs it is not installed. The
-            function raises it for inputs that the file does not take.
+        InputError: if the file is missing, damaged or of another format, if a weight is NaN or infinite, or if what
+            runs it is not installed. The function raises it for inputs that the file does not take.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such exported network")
@@ -239,6 +240,7 @@ def load_exported(path: Path, threads: int = 0) -> Run:
     if load is None:
         raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")
     run = load(path, threads)
+    check_weights(path)
 
     def checked(inputs: list[np.ndarray]) -> np.ndarray:
         try:

@@ -28,6 +28,7 @@ from model_utils.version import VERSION
 from src.backbones import BN_INCEPTION, check_image_size
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
+from src.utils import require_usable_weights
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -44,12 +45,14 @@ def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description
     """Writes ``parameters`` (name -> Tensor, Parameter or array) and ``description`` (a JSON object) to ``path``.
 
     Raises:
-        InputError: if the file cannot be written; whatever was at ``path`` is still there.
+        InputError: if the file cannot be written, or a value is NaN or infinite; whatever was at ``path`` is still
+            there.
     """
     path = Path(path)
     versions = {"trn_version": VERSION, "mindspore_version": ms.__version__}
     about = json.dumps({**versions, **description}, sort_keys=True)
     arrays = {name: _array(value) for name, value in parameters.items()}
+    require_usable_weights(arrays, f"{path}: not saved")
     arrays[DESCRIPTION_NAME] = np.frombuffer(about.encode(), np.uint8)
     arrays[DIGEST_NAME] = _digest(arrays)
     entries = [{"name": name, "data": Tensor(array)} for name, array in arrays.items()]
@@ -69,7 +72,8 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Parameter], dict[str, A
     """The network's parameters in a checkpoint, by name, and its description ({} if the file has none).
 
     Raises:
-        InputError: if the file is missing, empty, truncated, damaged or not a MindSpore checkpoint.
+        InputError: if the file is missing, empty, truncated, damaged or not a MindSpore checkpoint, or if a value is
+            NaN or infinite.
     """
     entries, description = read_all(path)
     return {name: entry for name, entry in entries.items() if not name.startswith(OPTIMIZER_PREFIX)}, description
@@ -95,6 +99,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         digest.asnumpy(), _digest({name: entry.asnumpy() for name, entry in entries.items()})
     ):
         raise InputError(f"{path}: damaged, its content is not what was saved (another digest)")
+    require_usable_weights({name: entry.asnumpy() for name, entry in entries.items()}, path)
     encoded = entries.pop(DESCRIPTION_NAME, None)
     return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path)
 

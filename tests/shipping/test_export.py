@@ -26,6 +26,7 @@ def quick(monkeypatch):
 
     def with_content(content: bytes) -> None:
         monkeypatch.setattr(ms, "export", lambda *_, file_name, **__: Path(f"{file_name}.mindir").write_bytes(content))
+        monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((2, 3), np.float32))
 
     with_content(b"a network")
     return with_content
@@ -104,15 +105,25 @@ def test_a_name_that_is_not_utf8(tmp_path, quick):
 
 
 @pytest.mark.parametrize("shift", [-0.5, 0.5])
-def test_the_largest_difference_has_no_sign(tmp_path, monkeypatch, shift):
-    def network(video):
-        return Tensor(np.zeros((len(video), 3), np.float32))
-
+def test_the_largest_difference_has_no_sign(shift):
     found = np.zeros((2, 3), np.float32)
     found[1, 2] = shift
-    monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: found)
-    config = settings(relations="all", export_batch_size=2)
-    assert export.largest_difference(network, config, tmp_path / "trn.mindir") == (0.5, 2)
+    difference = export.sample_difference(np.zeros((2, 3), np.float32), found)
+    assert (difference["clips"], difference["largest"], difference["relative"]) == (2, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("whose", ["network", "exported file"])
+def test_a_comparison_that_is_not_finite_fails_the_export(tmp_path, quick, monkeypatch, whose, value):
+    network, scores = tiny_network(), np.array([[0, 1, 2], [0, value, 2]], np.float32)
+    if whose == "network":
+        network.construct = lambda *_: Tensor(scores)
+    else:
+        monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: scores)
+    config = settings(relations="all", file_format="MINDIR", export_batch_size=2)
+    with pytest.raises(InputError, match=f"^the scores of the {whose} are NaN or infinite, so nothing is exported$"):
+        export.export_network(network, config, CLASSES, tmp_path / "trn.mindir")
+    assert os.listdir(tmp_path) == []
 
 
 def refusal(path, **changes):
