@@ -147,6 +147,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             {"DEVICE_TARGET": "GPU"},
             ["demo.py", "--device_target", "GPU", "--model", "net.ckpt"],
         ),
+        (
+            "make_page.sh",
+            ["net.ckpt", "x y", "--dataset_root", "my data"],
+            {},
+            ["make_page.py", "--device_target", "CPU", "--model", "net.ckpt", "--output", "x y", *DATA],
+        ),
         ("unpack_jester_dataset.sh", ["my data", "x y"], {}, ["src/data/unpack_jester_dataset.py", "my data", "x y"]),
         (
             "preprocess_jester_dataset.sh",
@@ -331,6 +337,7 @@ WORKING = {
     "compare_exports.sh": ["my data", "net.ckpt", "out"],
     "convert_bn_inception.sh": ["in.pth", "out.ckpt"],
     "convert_trn_pytorch.sh": ["in.pth", "out.ckpt"],
+    "make_page.sh": ["net.ckpt", "target"],
     "make_synthetic_jester.sh": ["target"],
     "make_synthetic_streams.sh": ["target"],
     "prepare_videos.sh": ["my data", "target"],
@@ -349,6 +356,7 @@ WORKING = {
 PROGRAM = {
     "convert_bn_inception.sh": "convert_bn_inception.py",
     "convert_trn_pytorch.sh": "convert_trn_pytorch.py",
+    "make_page.sh": "make_page.py",
     "make_synthetic_jester.sh": "jester.py",
     "make_synthetic_streams.sh": "streams.py",
     "prepare_videos.sh": "prepare_videos.py",

@@ -12,7 +12,7 @@ import pytest
 from model_utils.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-ENTRY_POINTS = ("train.py", "eval.py", "eval_streams.py", "export.py", "infer.py", "demo.py")
+ENTRY_POINTS = ("train.py", "eval.py", "eval_streams.py", "export.py", "infer.py", "demo.py", "make_page.py")
 # Steps of a script, which take no options.
 STEPS = {"src/evaluation/compare.py", "src/evaluation/order_ablation.py"}
 PROGRAMS = sorted(

@@ -1,0 +1,82 @@
+"""Makes a folder of static files: a web page that recognises gestures of a camera or a video in the visitor's browser.
+
+Any web server or static host can serve it; nothing leaves the browser. The model is a checkpoint, or the first of the
+two ONNX files for streams. Of a checkpoint the page gets 8-bit files if --dataset_root is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
+
+from model_utils.config import Config, load_config
+from model_utils.stop_signals import ctrl_c_at_once
+from model_utils.util import run_main
+from src.inference.options import add_model_option, seconds
+
+# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+
+
+class PageSettings(Config):
+    """The keys of the YAML and the options that this program adds."""
+
+    window: float | None
+    output: str
+
+
+def add_page_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    options = parser.add_argument_group("Page")
+    add_model_option(options)
+    options.add_argument(
+        "--window", type=seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+    )
+    return options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options = add_page_arguments(parser)
+    options.add_argument(
+        "--output", required=True, metavar="FOLDER", help="folder of the page; one of before is replaced"
+    )
+
+
+def make(config: PageSettings, folder: Path) -> None:
+    """Writes the page of ``config.ckpt_file`` to ``folder``."""
+    from src.inference.streaming import build_detector
+    from src.inference.timeline import WINDOW
+    from src.shipping.page import export_for_page, read_pair, whole_folder, write_page
+
+    with whole_folder(folder) as partial, TemporaryDirectory() as exported:
+        path = Path(config.ckpt_file)
+        if path.suffix == ".ckpt":
+            from model_utils.device_adapter import start_device
+
+            start_device(config)
+            path = export_for_page(config, Path(exported))
+        _, _, usage = read_pair(path)
+        detector = build_detector(config, usage["categories"])
+        background = [name for name, gesture in zip(detector.categories, detector.is_gesture) if not gesture]
+        write_page(path, partial, config.window or WINDOW, asdict(detector.rules), background)
+
+
+def size_of(folder: Path) -> float:
+    """MB of all files."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def main() -> None:
+    config = cast("PageSettings", load_config(description=__doc__, add_arguments=add_arguments))
+    with ctrl_c_at_once():
+        folder = Path(config.output)
+        make(config, folder)
+        print(f"{folder}: {size_of(folder):.1f} MB; to see it: python -m http.server --bind 127.0.0.1 -d {folder}")
+
+
+if __name__ == "__main__":
+    run_main(main)

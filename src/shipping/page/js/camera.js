@@ -1,0 +1,123 @@
+// Frames of a camera, as they come, and of a video file, by their own times.
+
+import { Problem } from "./network.js";
+
+const ROUNDING = 0.001; // seconds; containers round times to milliseconds
+const canvas = document.createElement("canvas");
+const context = canvas.getContext("2d", { willReadFrequently: true });
+
+/** The pixels of what a video element shows: {data, width, height}, RGBA. */
+export function pixelsOf(video) {
+  const { videoWidth: width, videoHeight: height } = video;
+  Object.assign(canvas, { width, height });
+  context.drawImage(video, 0, 0);
+  return { data: context.getImageData(0, 0, width, height).data, width, height };
+}
+
+const CAMERA_PROBLEMS = {
+  NotFoundError: "no-camera",
+  OverconstrainedError: "no-camera",
+  NotAllowedError: "refused",
+  SecurityError: "refused",
+  NotReadableError: "in-use",
+  AbortError: "in-use",
+};
+
+/** Opens the camera and shows it in `video`. `ended` is called if it goes away. */
+export async function openCamera(video, ended) {
+  if (!navigator.mediaDevices) {
+    throw new Problem("insecure", "no navigator.mediaDevices");
+  }
+  const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+  } catch (error) {
+    throw new Problem(CAMERA_PROBLEMS[error.name] ?? "in-use", `${error.name}: ${error.message}`);
+  }
+  stream.getVideoTracks()[0].addEventListener("ended", ended);
+  video.srcObject = stream;
+  await video.play();
+  return stream;
+}
+
+/** Calls `onFrame(seconds)` for each new frame of a live video until the function that it returns is called. */
+export function watch(video, onFrame) {
+  let handle;
+  const next = (now, { captureTime }) => {
+    handle = video.requestVideoFrameCallback(next);
+    onFrame((captureTime ?? now) / 1000);
+  };
+  handle = video.requestVideoFrameCallback(next);
+  return () => video.cancelVideoFrameCallback(handle);
+}
+
+function happens(video, event) {
+  const listening = new AbortController();
+  const { signal } = listening;
+  return new Promise((resolve, reject) => {
+    video.addEventListener(event, resolve, { signal });
+    const fail = () => reject(new Problem("video", video.error?.message || "cannot be decoded"));
+    video.addEventListener("error", fail, { signal });
+  }).finally(() => listening.abort());
+}
+
+/** The frames of a video file at wanted times, in any pace: the video jumps from one to the next. */
+export class VideoReader {
+  static async open(url) {
+    const reader = new VideoReader();
+    const video = (reader.video = document.createElement("video"));
+    Object.assign(video, { muted: true, preload: "auto", playsInline: true, src: url });
+    await happens(video, "loadeddata");
+    if (!video.videoWidth) {
+      throw new Problem("video", "has no picture");
+    }
+    if (!Number.isFinite(video.duration)) {
+      await reader.#seek(1e7); // a recording of a browser states no duration, but has an end
+    }
+    reader.first = await reader.#seek(0);
+    reader.last = (await reader.#seek(video.duration)) - reader.first;
+    return reader;
+  }
+
+  /** Moves to the first frame at `seconds` or later and returns its time; null if the video ends before. */
+  async moveTo(seconds) {
+    if (seconds > this.last + ROUNDING) {
+      return null;
+    }
+    const wanted = Math.max(seconds, 0);
+    let before = null;
+    for (let at = wanted; ; ) {
+      const time = (await this.#seek(at + this.first)) - this.first;
+      if (time >= wanted - ROUNDING) {
+        this.gap = before === null ? this.gap : Math.min(this.gap ?? Infinity, time - before);
+        return Math.max(time, wanted);
+      }
+      before = time;
+      at = Math.max(at + 1 / 120, this.gap ? time + this.gap + ROUNDING : at + 1 / 60);
+    }
+  }
+
+  get pixels() {
+    return pixelsOf(this.video);
+  }
+
+  close() {
+    this.video.removeAttribute("src");
+    this.video.load();
+  }
+
+  /** Shows the frame at a time; returns the frame's own time, where the browser tells it. */
+  async #seek(seconds) {
+    const seeked = happens(this.video, "seeked");
+    this.video.currentTime = seconds;
+    await seeked;
+    if (typeof VideoFrame !== "function") {
+      return this.video.currentTime;
+    }
+    const frame = new VideoFrame(this.video);
+    const time = frame.timestamp / 1e6;
+    frame.close();
+    return time;
+  }
+}
