@@ -113,7 +113,7 @@ def event_case(seed: int, rules: EventRules) -> dict:
         current = detector.current._asdict() if detector.current else None
         row = {"seconds": seconds, "probabilities": probabilities.tolist(), "changes": changes, "current": current}
         scorings.append(row)
-    end = float(times[-1])
+    end = float(times[-1]) + 0.2
     return {
         "name": f"seed {seed}",
         "categories": categories,
