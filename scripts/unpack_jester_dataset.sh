@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Unpack the archives of Jester, or of Something-Something v1 or v2, into frame folders and label lists.
+# Unpack a download of Jester, or of Something-Something v1 or v2, into frame folders and label lists.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/unpack_jester_dataset.sh DATA_PATH TARGET_PATH
-  DATA_PATH    folder with the archives: 20bn-jester-download-package-labels.zip, 20bn-jester-v1-00.zip ...;
-               or those of Something-Something: 20bn-something-something-v1-00 ... or 20bn-something-something-v2-00 ...
+  DATA_PATH    folder with what was downloaded, in any of these packagings, and with the label lists:
+                 20bn-jester-v1-00.zip ..., or such parts unzipped; 20bn-jester-download-package-labels.zip
+                 20bnjester-v1-00 ..., as the vendor gives them out today
+                 zips of frame folders, <clip>/00001.jpg or Train/<clip>/00001.jpg, or such folders unzipped
+               or the same of Something-Something: 20bn-something-something-v1-00 ..., 20bn-something-something-v2-00 ...
   TARGET_PATH  folder for the unpacked dataset; made if it is not there"
 
 require_arguments 2 "$@"

@@ -14,7 +14,6 @@ written, or none.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,137 +25,114 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from src.data.frame_counts import frame_counts
-from src.data.lists import is_blank, read_lines, require_disjoint, write_lists
+from src.data.frame_counts import GapError, NoFramesError, frame_counts
+from src.data.label_lists import Row, read_lists
+from src.data.lists import write_lists
 from src.data.names import (
     CATEGORIES_FILE,
     FRAME_NAME,
     JESTER,
     LABELS_DIR_NAME,
+    LEFT_OUT_FILE,
     LIST_FILES,
     SOMETHING_V1,
     split_frame_name,
 )
+from src.data.numbering import close_gaps
 
 UNKNOWN_CLASS = -1
 
 
-class Row(NamedTuple):
-    """One line of a label list; ``label`` is None in a list of clips only. ``place`` is file:line, for messages."""
+class Found(NamedTuple):
+    """What counting gave: lines of the list files by split, clips without frames and why, clips with gaps."""
 
-    place: str
-    clip: str
-    label: str | None
-
-
-def find_list(labels_path: Path, name: str) -> Path | None:
-    """The label list ``name`` ("train", ...) under its present or an older file name, or None."""
-    paths = [labels_path / f"{prefix}{name}.csv" for prefix in ("", JESTER.list_prefix, SOMETHING_V1.list_prefix)]
-    return next((path for path in paths if path.is_file()), None)
+    lines: dict[str, list[str]]
+    missing: list[tuple[Row, str]]
+    gaps: list[str]
 
 
-def _require_list(labels_path: Path, name: str) -> Path:
-    path = find_list(labels_path, name)
-    if path is None:
-        raise InputError(f"{labels_path / name}.csv: no such file, and no jester-v1-{name}.csv either")
-    return path
-
-
-def _find_optional_list(labels_path: Path, name: str) -> Path | None:
-    path = find_list(labels_path, name)
-    if path is not None and is_blank(path):
-        print(f"{path}: empty, not used", flush=True)
-        return None
-    return path
-
-
-def _read_label_list(path: Path, expected: str) -> list[tuple[str, str]]:
-    """(file:line, text) of every line; empty lines at the end do not count."""
-    if is_blank(path):
-        raise InputError(f"{path}: empty file; expected {expected}")
-    rows = read_lines(path, expected)
-    while not rows[-1][1]:
-        rows.pop()
-    return rows
-
-
-def read_categories(path: Path) -> list[str]:
-    """The class names in ``labels.csv``, sorted, whatever their order in the file."""
-    places: dict[str, str] = {}
-    for place, name in _read_label_list(path, "one class name a line"):
-        if not name or ";" in name:
-            raise InputError(f"{place}: {name!r}, expected a class name without ';'")
-        if name in places:
-            raise InputError(f"{place}: {name!r} is here twice, first in {places[name]}")
-        places[name] = place
-    return sorted(places)
-
-
-def read_clips(path: Path, labelled: bool) -> list[Row]:
-    """Rows ``<clip>;<label>`` (or ``<clip>`` where ``labelled`` is false), in the order of the file."""
-    expected = "<clip>;<label>" if labelled else "<clip>"
-    rows: dict[str, Row] = {}
-    for place, line in _read_label_list(path, f"rows {expected}"):
-        clip, *label = (part.strip() for part in line.split(";"))
-        if not clip or len(label) != labelled or "" in label:
-            raise InputError(f"{place}: {line!r}, expected {expected}")
-        # Names with spaces are fine: the readers of a list file split its rows from the right.
-        if re.search(r"[/\\]", clip) or clip in (".", ".."):
-            raise InputError(
-                f"{place}: clip {clip!r}, expected {expected} with the name of one folder, without / or \\"
-            )
-        if clip in rows:
-            raise InputError(f"{place}: clip {clip} is here twice, first in {rows[clip].place}")
-        rows[clip] = Row(place, clip, label[0] if labelled else None)
-    return list(rows.values())
-
-
-def list_lines(
-    rows: list[Row], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
-) -> list[str]:
-    """Lines ``<folder> <num_frames> <class index>``, one for each row, in their order.
+def count_clips(
+    clips: dict[str, list[Row]], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
+) -> Found:
+    """Lines ``<folder> <num_frames> <class index>`` of each split, in the order of its rows.
 
     Args:
-        rows: the clips.
+        clips: of each split.
         counts: gives for each clip its number of frames or the error met in counting.
         images_path: folder of the clips' folders.
         class_index: of each class name.
 
     Raises:
-        InputError: naming the row, for a label that is not in ``class_index`` and for a clip without folder.
+        InputError: naming the row, for a label that is not in ``class_index`` and for a folder that cannot be read.
     """
-    lines = []
-    with progress("Clips", len(rows), "clip") as update:
-        for row, num_frames in zip(rows, counts):
-            if row.label is not None and row.label not in class_index:
-                raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
-            if isinstance(num_frames, OSError):
-                raise InputError(f"{row.place}: clip folder {images_path / row.clip}: {num_frames.strerror}")
-            if isinstance(num_frames, InputError):
-                raise num_frames
-            lines.append(f"{row.clip} {num_frames} {UNKNOWN_CLASS if row.label is None else class_index[row.label]}")
-            update(1)
-    return lines
+    found = Found({}, [], [])
+    for split, rows in clips.items():
+        if rows:
+            print(f"Prepare {split} folders list", flush=True)
+            found.lines[split] = []
+            with progress("Clips", len(rows), "clip") as update:
+                for row, counted in zip(rows, counts):
+                    _count_clip(found, split, row, counted, images_path, class_index)
+                    update(1)
+    return found
 
 
-def read_test_clips(labels_path: Path) -> list[Row]:
-    """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list."""
-    clips_path = _find_optional_list(labels_path, "test")
-    answers_path = _find_optional_list(labels_path, "test-answers")
-    if clips_path is None:
-        return []
-    rows = read_clips(clips_path, labelled=False)
-    if answers_path is None:
-        return rows
-    answers = {row.clip: row for row in read_clips(answers_path, labelled=True)}
-    for row in rows:
-        if row.clip not in answers:
-            raise InputError(f"{answers_path}: no answer for clip {row.clip} of {row.place}")
-    return [answers[row.clip] for row in rows]
+def _count_clip(
+    found: Found, split: str, row: Row, counted: int | Exception, images_path: Path, class_index: dict[str, int]
+) -> None:
+    if row.label is not None and row.label not in class_index:
+        raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
+    if isinstance(counted, GapError):
+        found.gaps.append(row.clip)
+    elif isinstance(counted, (FileNotFoundError, NotADirectoryError, NoFramesError)):
+        found.missing.append((row, getattr(counted, "strerror", "no frames")))
+    elif isinstance(counted, OSError):
+        raise InputError(f"{row.place}: clip folder {images_path / row.clip}: {counted.strerror}")
+    elif isinstance(counted, Exception):
+        raise counted
+    else:
+        label = UNKNOWN_CLASS if row.label is None else class_index[row.label]
+        found.lines[split].append(f"{row.clip} {counted} {label}")
 
 
-def prepare(images_path: Path, labels_path: Path, save_path: Path, frame_name: str = FRAME_NAME) -> None:
+def _check_found(found: Found, images_path: Path, skip: bool) -> None:
+    """Raises InputError for gaps, and for missing clips unless they are skipped; each names the first three clips."""
+    problems = []
+    if found.missing and not skip:
+        some = _first_three([f"{row.clip} ({row.place}: {reason})" for row, reason in found.missing])
+        clips = f"{len(found.missing)} listed clips are not there or have no frames: {some}"
+        problems.append(f"{clips}; --missing skip leaves them out")
+    if found.gaps:
+        clips = f"{len(found.gaps)} clips have gaps in the numbers of their frames: {_first_three(found.gaps)}"
+        problems.append(f"{clips}; --renumber true renames the frames, in place and in their order")
+    if problems:
+        raise InputError(f"{images_path}: {'; '.join(problems)}")
+    for split, lines in found.lines.items():
+        if not lines:
+            raise InputError(f"{images_path}: holds none of the clips for {split}")
+
+
+def _first_three(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (" ..." if names[3:] else "")
+
+
+def prepare(
+    images_path: Path,
+    labels_path: Path,
+    save_path: Path,
+    frame_name: str = FRAME_NAME,
+    skip_missing: bool = False,
+    renumber: bool = False,
+) -> None:
     """Writes the list files into ``save_path``, all or none.
+
+    Args:
+        images_path: folder of the clips' folders.
+        labels_path: folder of the label lists.
+        save_path: folder for the list files.
+        frame_name: names of the frames, see ``names.split_frame_name``.
+        skip_missing: whether clips that a list names and that have no frames are left out; else they are an error.
+        renumber: whether frames are renamed where their numbers have gaps.
 
     Raises:
         InputError: if a list or a clip's folder is wrong, or a file cannot be written.
@@ -164,23 +140,31 @@ def prepare(images_path: Path, labels_path: Path, save_path: Path, frame_name: s
     split_frame_name(frame_name)
     if not images_path.is_dir():
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
-    categories = read_categories(_require_list(labels_path, "labels"))
-    clips = {
-        "training": read_clips(_require_list(labels_path, "train"), labelled=True),
-        "validation": read_clips(_require_list(labels_path, "validation"), labelled=True),
-        "test": read_test_clips(labels_path),
-    }
-    require_disjoint([[(row.place, row.clip) for row in rows] for rows in clips.values()], "clip")
-
-    class_index = {name: index for index, name in enumerate(categories)}
-    files: dict[str, list[str]] = {CATEGORIES_FILE: categories}
+    categories, clips = read_lists(labels_path)
     folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
+    if renumber:
+        _close_gaps(folders, frame_name)
+    class_index = {name: index for index, name in enumerate(categories)}
     with frame_counts(folders, frame_name) as counts:
-        for split, rows in clips.items():
-            if rows:
-                print(f"Prepare {split} folders list", flush=True)
-                files[LIST_FILES[split]] = list_lines(rows, counts, images_path, class_index)
+        found = count_clips(clips, counts, images_path, class_index)
+    _check_found(found, images_path, skip_missing)
+    files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
+    if found.missing:
+        files[LEFT_OUT_FILE] = [f"{row.clip} {row.place}: {reason}" for row, reason in found.missing]
+        print(f"left out: {len(found.missing)} clips, listed in {save_path / LEFT_OUT_FILE}", flush=True)
     write_lists(files, save_path)
+
+
+def _close_gaps(folders: list[str], frame_name: str) -> None:
+    """Renames frames where their numbers have gaps. After a kill the next run continues."""
+    with frame_counts(folders, frame_name) as counts:
+        gaps = [folder for folder, counted in zip(folders, counts) if isinstance(counted, GapError)]
+    try:
+        for folder in gaps:
+            close_gaps(folder, os.listdir(folder), frame_name)
+    except OSError as error:
+        raise InputError(f"{error.filename}: frames cannot be renamed: {error.strerror}") from error
+    print(f"{len(gaps)} clips had gaps in the numbers of their frames; renamed, in their order", flush=True)
 
 
 def default_images_dir_name(dataset_root: Path) -> str:
@@ -200,12 +184,25 @@ def main(argv: list[str] | None = None) -> None:
     either = f"{JESTER.folder} or {SOMETHING_V1.folder}, whichever is there"
     parser.add_argument("--images_dir_name", help=f"folder of the clips (default {either})")
     parser.add_argument("--frame_name", default=FRAME_NAME, help="names of the frames (default %(default)s)")
+    parser.add_argument(
+        "--missing",
+        choices=("stop", "skip"),
+        default="stop",
+        help=f"skip leaves out listed clips without frames ({LEFT_OUT_FILE})",
+    )
+    parser.add_argument(
+        "--renumber", choices=("true", "false"), default="false", help="true renames frames whose numbers have gaps"
+    )
     args = parser.parse_args(argv)
     labels_path = args.labels_path or args.dataset_root / LABELS_DIR_NAME
     save_path = args.save_labels_path or args.dataset_root
-    images = args.images_dir_name or default_images_dir_name(args.dataset_root)
     print(f"dataset path: {args.dataset_root}\nlabels path: {labels_path}\nlabels save to: {save_path}\n", flush=True)
-    prepare(args.dataset_root / images, labels_path, save_path, args.frame_name)
+    options = {"skip_missing": args.missing == "skip", "renumber": args.renumber == "true"}
+    try:
+        images = args.images_dir_name or default_images_dir_name(args.dataset_root)
+        prepare(args.dataset_root / images, labels_path, save_path, args.frame_name, **options)
+    except OSError as error:
+        raise InputError(f"{error.filename or args.dataset_root}: cannot be read: {error.strerror}") from error
 
 
 preprocess_dataset = main  # the model zoo's name

@@ -70,10 +70,12 @@ def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
     assert lists_in(root) == LISTS
 
     (root / "20bn-jester-v1" / "7" / "00002.jpg").unlink()
-    with pytest.raises(InputError, match=r"7: 2 frames, but 00002\.jpg"):
+    with pytest.raises(InputError, match=r"v1: 1 clips have gaps in the numbers of their frames: 7; --renumber true"):
         main([str(root)])
     (root / "labels" / "train.csv").write_text("12;Thumb Up\n77;Stop Sign\n8;Doing other things\n")
-    with pytest.raises(InputError, match=r"train\.csv:2: clip folder .*77: No such file"):
+    with pytest.raises(
+        InputError, match=r"v1: 1 listed clips are .*: 77 \(.*train\.csv:2: No such file or directory\);"
+    ):
         main([str(root)])
 
 
@@ -169,11 +171,17 @@ def refused(root, message):
         ("test-answers.csv", "21;Thumb\0Up\n", r"test-answers\.csv:1: NUL byte"),
         ("labels.csv", "Thumb Up\nStop\0Sign\n", r"labels\.csv:2: NUL byte; expected one class name a line"),
         ("train.csv", "7;Thumb Up\n8;Thumb Up\n7;Stop Sign\n", r"train\.csv:3: clip 7 is here twice.*train\.csv:1"),
-        ("train.csv", "99;Thumb Up\n", r"train\.csv:1: clip folder .*99: No such file"),
+        ("train.csv", "99;Thumb Up\n", r"99 \(.*train\.csv:1: No such file or directory\); --missing"),
         ("train.csv", "", r"train\.csv: empty"),
         ("validation.csv", "\n\n", r"validation\.csv: empty"),
         ("validation.csv", "7;Thumb Up\n", r"validation\.csv:1: clip 7 is in another list too, .*train\.csv:2"),
-        ("test.csv", "21;Thumb Up\n", r"test\.csv:1: '21;Thumb Up', expected <clip>"),
+        ("test.csv", "21;Thumb Up\n20\n", r"test\.csv:2: '20', expected <clip>;<label>"),
+        ("test.csv", "21;Stop Sign\n", r"test\.csv:1: 'Stop Sign', but 'Thumb Up' in .*test-answers\.csv:1"),
+        ("train.csv", "7,Thumb Up,1\n", r"train\.csv:1: '7,Thumb Up,1', expected <clip>,<label>"),
+        ("train.csv", 'id,label\n7,"Thumb Up\n', r"""train\.csv:2: '7,"Thumb Up', expected id,label"""),
+        ("train.csv", "id,label\n7,Thumb Up,3\n", r"train\.csv:2: '7,Thumb Up,3', expected id,label"),
+        ("train.csv", "video_id,frames\n7,37\n", r"train\.csv:1: header 'video_id,frames'; expected a column label"),
+        ("train.csv", "7" * 256 + ";Thumb Up\n", r"train\.csv:1: clip '7{200}', expected .* at most 255 bytes long"),
         ("test-answers.csv", "20;Thumb Up\n", r"test-answers\.csv: no answer for clip 21 of .*test\.csv:1"),
         ("test-answers.csv", "21;Thumbs\n", r"test-answers\.csv:1: unknown label 'Thumbs'"),
         ("labels.csv", "Thumb Up\nStop Sign\nThumb Up\n", r"labels\.csv:3: 'Thumb Up' is here twice.*labels\.csv:1"),
@@ -185,10 +193,143 @@ def test_bad_label_lists_are_named_with_their_line(root, name, text, message):
     refused(root, message)
 
 
-@pytest.mark.parametrize("name", ["labels", "train", "validation"])
+@pytest.mark.parametrize("name", ["train", "validation"])
 def test_missing_label_list_is_named(root, name):
     (root / "labels" / f"{name}.csv").unlink()
-    refused(root, rf"{name}\.csv: no such file, and no jester-v1-{name}\.csv either")
+    refused(root, rf"labels: no list {name}\.csv, and no jester-v1-{name}\.csv or {name.title()}\.csv; put the label")
+
+
+def test_without_a_list_of_names_they_are_those_of_the_training_list(root, capsys):
+    (root / "labels" / "labels.csv").unlink()
+    main([str(root)])
+    assert lists_in(root) == LISTS
+    assert (
+        f"{root / 'labels'}: no labels.csv; 3 class names from {root / 'labels' / 'train.csv'}\n"
+        in capsys.readouterr().out
+    )
+
+
+HEADER = "video_id,label,frames,label_id,shape,format\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [
+        ("12,Thumb Up\n7,Stop Sign\n8,Doing other things\n", "20,Stop Sign\n", "21\n"),
+        ("id;label\n12;Thumb Up\n7;Stop Sign\n8;Doing other things\n", "label;id\nStop Sign;20\n", "id\n21\n"),
+        (
+            HEADER
+            + '12,Thumb Up,12,9,"(176, 100)",jpg\n7,Stop Sign,3,1,"(1, 2)",jpg\n8,"Doing other things",1,0,,jpg\n',
+            HEADER + '20,Stop Sign,2,9,"(176, 100)",jpg\n',
+            HEADER + '21,Thumb Up,5,9,"(176, 100)",jpg\n',
+        ),
+    ],
+    ids=["commas", "header", "header and more columns"],
+)
+@pytest.mark.parametrize("called", ["{}.csv", "jester-v1-{}.csv"])
+def test_lists_of_other_forms(root, train, validation, test, called):
+    """A test list with labels needs no answers."""
+    labels = root / "labels"
+    (labels / "labels.csv").rename(labels / called.format("labels"))
+    for name, text in (("train", train), ("validation", validation), ("test", test)):
+        (labels / f"{name}.csv").unlink()
+        (labels / called.format(name.title() if called == "{}.csv" else name)).write_text(text)
+    if "label" in test:
+        (labels / "test-answers.csv").unlink()
+    main([str(root)])
+    assert lists_in(root) == LISTS
+
+
+def test_a_comma_in_a_class_name_separates_nothing(root):
+    labels = root / "labels"
+    (labels / "labels.csv").write_text("Thumb Up\nPutting a, b and c down\nDoing other things\n")
+    (labels / "train.csv").write_text("12;Thumb Up\n7;Putting a, b and c down\n8;Doing other things\n")
+    (labels / "validation.csv").write_text("20;Putting a, b and c down\n")
+    main([str(root)])
+    assert lists_in(root)["categories.txt"] == "Doing other things\nPutting a, b and c down\nThumb Up\n"
+    assert lists_in(root)["val_videofolder.txt"] == "20 2 1\n"
+
+
+# ------------------------------------------------------------------------------------------- clips with gaps, or none
+
+
+def make_gaps(root):
+    """Frames 2 of clip 7 and 1, 5 and 6 of clip 12 are gone."""
+    images = root / "20bn-jester-v1"
+    for name in ("7/00002", "12/00001", "12/00005", "12/00006"):
+        (images / f"{name}.jpg").unlink()
+    for path in images.rglob("*.jpg"):
+        path.write_bytes(str(path.relative_to(images)).encode())
+
+
+def test_all_gaps_are_named_at_once_and_closed_in_place(root, capsys):
+    make_gaps(root)
+    refused(root, r"v1: 2 clips have gaps in the numbers of their frames: 12, 7; --renumber true renames the frames")
+    main([str(root), "--renumber", "true"])
+    assert "2 clips had gaps in the numbers of their frames; renamed, in their order\n" in capsys.readouterr().out
+    assert lists_in(root)["train_videofolder.txt"] == "12 9 2\n7 2 1\n8 1 0\n"
+    folder = root / "20bn-jester-v1" / "12"
+    kept = [number for number in range(2, 13) if number not in (5, 6)]
+    assert [(folder / f"{number:05d}.jpg").read_bytes() for number in range(1, 10)] == [
+        f"12/{number:05d}.jpg".encode() for number in kept
+    ]
+
+
+@pytest.mark.parametrize("moment", range(10))
+def test_renumbering_again_after_a_kill_at_any_rename(root, monkeypatch, moment):
+    make_gaps(root)
+    rename, left = os.rename, [moment]
+
+    class Killed(BaseException):
+        pass
+
+    def killed(old, new):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        assert not os.path.exists(new)
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", killed)
+        with pytest.raises(Killed):
+            main([str(root), "--renumber", "true"])
+    main([str(root), "--renumber", "true"])
+    folder = root / "20bn-jester-v1" / "12"
+    found = [(folder / f"{number:05d}.jpg").read_text() for number in range(1, 10)]
+    assert found == sorted(found)
+    assert lists_in(root)["train_videofolder.txt"] == "12 9 2\n7 2 1\n8 1 0\n"
+
+
+def test_clips_that_are_missing_are_counted_or_left_out(root, capsys):
+    labels, images = root / "labels", root / "20bn-jester-v1"
+    (labels / "train.csv").write_text("12;Thumb Up\n7;Stop Sign\n90;Stop Sign\n8;Doing other things\n")
+    (labels / "validation.csv").write_text("91;Stop Sign\n20;Stop Sign\n")
+    (images / "8" / "00001.jpg").unlink()
+    (images / "91").write_bytes(b"no folder")
+    refused(
+        root, r"v1: 3 listed clips are not there .*: 90 \(.*train\.csv:3: No such .*\), 8 \(.*:4: no frames\), 91 \("
+    )
+    (images / "21" / "00002.jpg").unlink()
+    refused(
+        root, r"3 listed clips are .*; --missing skip leaves them out; 1 clips have gaps in .*: 21; --renumber true"
+    )
+    main([str(root), "--renumber", "true", "--missing", "skip"])
+    assert lists_in(root) == {
+        **LISTS,
+        "train_videofolder.txt": "12 12 2\n7 3 1\n",
+        "test_videofolder.txt": "21 4 2\n",
+        "left_out.txt": f"90 {labels}/train.csv:3: No such file or directory\n8 {labels}/train.csv:4: no frames\n"
+        f"91 {labels}/validation.csv:1: Not a directory\n",
+    }
+    assert f"left out: 3 clips, listed in {root / 'left_out.txt'}\n" in capsys.readouterr().out
+    (labels / "train.csv").write_text("12;Thumb Up\n")
+    (labels / "validation.csv").write_text("20;Stop Sign\n")
+    main([str(root), "--missing", "skip"])
+    assert "left_out.txt" not in lists_in(root)
+    (labels / "validation.csv").write_text("92;Stop Sign\n")
+    with pytest.raises(InputError, match="v1: holds none of the clips for validation"):
+        main([str(root), "--missing", "skip"])
 
 
 @pytest.mark.parametrize("name", ["labels", "train", "validation", "test", "test-answers"])
@@ -244,10 +385,10 @@ def test_missing_images_folder(root):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["00001.jpg", "00003.jpg"], r"12: 2 frames, but 00002\.jpg is not among them"),
-        (["00002.jpg", "00003.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
+        (["00001.jpg", "00003.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
+        (["00002.jpg", "00003.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
         (["00000.jpg", "00001.jpg"], r"7: frames are counted from 1, but in .*12 from 0; rename them"),
-        (["00000.jpg", "00002.jpg"], r"12: 2 frames, but 00001\.jpg is not among them"),
+        (["00000.jpg", "00002.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
         (
             ["1.jpg", "2.jpg"],
             r"12/1\.jpg: not the name of a frame; expected 00001\.jpg, 00002\.jpg \.\.\.,.* '{:01d}\.jpg'",
@@ -263,8 +404,8 @@ def test_missing_images_folder(root):
         (["00001.jpg", "00002"], r"12/00002: not the name of a frame"),
         (["00001.jpg", "00002.jpg.part"], r"12/00002\.jpg\.part: not the name of a frame"),
         (["00001.jpg", "000002.jpg"], r"12/000002\.jpg: not the name of a frame"),
-        (["._00001.jpg", ".00002.jpg"], r"12: no frames"),
-        (["notes.txt"], r"12: no frames"),
+        (["._00001.jpg", ".00002.jpg"], r"12 \(.*train\.csv:1: no frames\)"),
+        (["notes.txt"], r"12 \(.*train\.csv:1: no frames\)"),
     ],
 )
 def test_frames_that_are_not_numbered_from_one_without_a_gap(root, names, message):

@@ -1,7 +1,7 @@
-"""The archives that 20BN gives out, read as one stream of bytes and a few label lists.
+"""The parts that 20BN gives out, read as one stream of bytes.
 
     20bn-jester-v1-00.zip, -01.zip ...            parts, end to end, are one file
-    20bn-jester-download-package-labels.zip       labels/*.csv
+    20bnjester-v1-00, -01 ...                     as the vendor gives them out today
 
 Something-Something is packed in the same way (``names.RELEASES``). There have been releases with 23 parts, with 3, and
 with parts that are not zipped; all of them are read.
@@ -24,7 +24,7 @@ from typing import IO, Any, Callable
 
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from src.data.names import JESTER, LABELS_DIR_NAME, RELEASES, Release
+from src.data.names import RELEASES, Release
 
 CHUNK = 1 << 20  # bytes read at a time
 # A frame has 10 kB and the longest label list 3 MB. What claims more than this is not read into memory.
@@ -53,12 +53,12 @@ def reading(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     with reading(path), zipfile.ZipFile(path) as archive:
         yield archive
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if info.file_size > MAX_FILE_SIZE:
         raise InputError(f"{archive.filename}: member {info.filename!r} of {info.file_size} bytes, refused")
     return archive.read(info)
@@ -92,36 +92,37 @@ class Part:
                 yield chunk
 
 
-def find_release(data_path: Path) -> Release:
-    """Which dataset the parts in a folder belong to; Jester if there are none. Raises InputError if it is several."""
-    found = [release for release in RELEASES if _numbered_parts(data_path, release)]
-    if len(found) > 1:
-        names = " and ".join(f"{release.folder}-NN" for release in found)
+def find_parts(data_path: Path) -> tuple[Release, list[Part]] | None:
+    """The dataset that the parts in a folder belong to, and the parts, in order; None if there are none.
+
+    Raises:
+        InputError: if they belong to several, or one is missing or unreadable.
+    """
+    named = {name: release for release in RELEASES for name in release.parts}
+    numbered = {name: found for name in named if (found := _numbered_parts(data_path, name))}
+    if not numbered:
+        return None
+    if len(numbered) > 1:
+        names = " and ".join(f"{name}-NN" for name in numbered)
         raise InputError(f"{data_path}: holds archives {names}; expected those of one dataset")
-    return found[0] if found else JESTER
+    [(name, found)] = numbered.items()
+    suffix = found[max(found)].suffix
+    for number in range(max(found)):
+        if number not in found:
+            missing = data_path / f"{name}-{number:02d}{suffix}"
+            raise InputError(f"{missing}: this part is missing, but later ones are here")
+    return named[name], [_describe_part(found[number]) for number in sorted(found)]
 
 
-def _numbered_parts(data_path: Path, release: Release) -> dict[int, Path]:
+def _numbered_parts(data_path: Path, name: str) -> dict[int, Path]:
     found: dict[int, Path] = {}
     with reading(data_path):
-        names = sorted(data_path.iterdir())
-    for path in names:  # a zip comes after the raw part of the same number, and is preferred
-        match = re.fullmatch(rf"{release.folder}-(\d+)(\.zip)?", path.name)
+        paths = sorted(data_path.iterdir())
+    for path in paths:  # a zip comes after the raw part of the same number, and is preferred
+        match = re.fullmatch(rf"{name}-(\d+)(\.zip)?", path.name)
         if match:
             found[int(match[1])] = path
     return found
-
-
-def find_parts(data_path: Path, release: Release) -> list[Part]:
-    """The parts in a folder, in order. Raises InputError if there are none, or one is missing or unreadable."""
-    found = _numbered_parts(data_path, release)
-    if not found:
-        raise InputError(f"{data_path}: no archives here; expected {release.folder}-00.zip and so on")
-    for number in range(max(found)):
-        if number not in found:
-            missing = data_path / f"{release.folder}-{number:02d}.zip"
-            raise InputError(f"{missing}: this part is missing, but later ones are here")
-    return [_describe_part(found[number]) for number in sorted(found)]
 
 
 def _describe_part(path: Path) -> Part:
@@ -129,12 +130,12 @@ def _describe_part(path: Path) -> Part:
         with reading(path):
             return Part(path, None, path.stat().st_size, _md5_in_file(path.with_name(f"{path.name}.md5")))
     name = path.stem
-    with _open_zip(path) as archive:
+    with open_zip(path) as archive:
         members = {PurePosixPath(info.filename).name: info for info in archive.infolist()}
         if name not in members:
             raise InputError(f"{path}: holds {', '.join(sorted(members)) or 'nothing'}; expected the part {name}")
         if f"{name}.md5" in members:
-            md5: str | None = _parse_md5(_read_member(archive, members[f"{name}.md5"]), path)
+            md5: str | None = _parse_md5(read_member(archive, members[f"{name}.md5"]), path)
         else:
             md5 = _md5_in_file(path.with_name(f"{name}.md5"))
         return Part(path, members[name].filename, members[name].file_size, md5)
@@ -188,43 +189,3 @@ class EndToEnd(io.RawIOBase):
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         self._update(count)
         return count
-
-
-# --- Label lists ------------------------------------------------------------------------------------------------------
-
-
-def read_labels(data_path: Path, release: Release) -> dict[str, bytes]:
-    """The label lists, {file name: content}.
-
-    They come from the labels archive, else from the folder ``labels`` beside it, else from files beside it whose names
-    begin with the dataset's.
-    """
-    archives, folder = [data_path / name for name in release.labels_archives], data_path / LABELS_DIR_NAME
-    archive = next((path for path in archives if path.is_file()), None)
-    loose = sorted(data_path.glob(f"{release.list_prefix}*{release.list_suffix}"))
-    if archive:
-        source, lists = archive, _read_zipped_labels(archive, release.list_suffix)
-    elif folder.is_dir() or loose:
-        source, lists = folder, {}
-        for path in sorted(folder.glob(f"*{release.list_suffix}")) if folder.is_dir() else loose:
-            with reading(path):
-                lists[path.name] = path.read_bytes()
-    else:
-        raise InputError(f"{archives[0]}: no such file, and no folder {folder} either")
-    if not lists:
-        raise InputError(f"{source}: no label lists (*{release.list_suffix}) in it")
-    return lists
-
-
-def _read_zipped_labels(archive_path: Path, suffix: str) -> dict[str, bytes]:
-    lists: dict[str, bytes] = {}
-    with _open_zip(archive_path) as archive:
-        for info in archive.infolist():
-            path = PurePosixPath(info.filename.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise InputError(f"{archive_path}: member {info.filename!r} would leave the target, refused")
-            if path.suffix == suffix and "__MACOSX" not in path.parts:
-                content = _read_member(archive, info)
-                if lists.setdefault(path.name, content) != content:
-                    raise InputError(f"{archive_path}: two different lists are called {path.name}; expected one")
-    return lists

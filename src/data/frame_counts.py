@@ -18,6 +18,14 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".t
 FOLDERS_WORTH_A_PROCESS = 5000
 
 
+class NoFramesError(InputError):
+    """A clip's folder holds no frames."""
+
+
+class GapError(InputError):
+    """The numbers of a clip's frames have a gap."""
+
+
 @cache
 def _frame_names(count: int, first: int, frame_name: str) -> frozenset[str]:
     return frozenset(frame_name.format(number) for number in range(first, first + count))
@@ -43,7 +51,7 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
     names = sorted(name for name in found if _is_numbered(name) or _is_picture(name))
     expected = f"expected {frame_name.format(1)}, {frame_name.format(2)} ..."
     if not names:
-        raise InputError(f"{folder}: no frames in it; {expected}")
+        raise NoFramesError(f"{folder}: no frames in it; {expected}")
     before, behind = split_frame_name(frame_name)
     for name in names:
         number = name[len(before) : len(name) - len(behind)]
@@ -54,7 +62,7 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
     first = 0 if frame_name.format(0) in names else 1
     missing = _frame_names(len(names), first, frame_name).difference(names)
     if missing:
-        raise InputError(f"{folder}: {len(names)} frames, but {min(missing)} is not among them")
+        raise GapError(f"{folder}: {len(names)} frames, but {min(missing)} is not among them")
     return first, len(names)
 
 

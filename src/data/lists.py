@@ -9,25 +9,36 @@ from pathlib import Path
 
 from model_utils.errors import InputError
 from model_utils.util import write_whole
-from src.data.names import LIST_FILES
+from src.data.names import LEFT_OUT_FILE, LIST_FILES
 
 
 def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
+    """``split_lines`` of a file.
+
+    Raises:
+        InputError: also for a file that cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file with {expected}") from None
+    return split_lines(data, path, expected)
+
+
+def split_lines(data: bytes, path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
     """``(file:line, text)`` of every line, without the whitespace around the text.
 
-    The file is UTF-8, with or without a byte order mark; lines end as on Linux, Windows or macOS.
+    The text is UTF-8, with or without a byte order mark; lines end as on Linux, Windows or macOS.
 
     Args:
-        path: the file.
+        data: the content of the file.
+        path: the file, for the messages.
         expected: what its lines are, for the messages.
 
     Raises:
-        InputError: for a file that cannot be read, is empty or is not UTF-8, and for a NUL byte.
+        InputError: for a file that is empty or is not UTF-8, and for a NUL byte.
     """
-    try:
-        data = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file with {expected}") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -47,16 +58,9 @@ def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
     return rows
 
 
-def is_blank(path: str | os.PathLike) -> bool:
-    """Whether a file holds nothing but whitespace.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        return not Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).strip()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+def is_blank(data: bytes) -> bool:
+    """Whether a text file's content is nothing but whitespace."""
+    return not data.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
@@ -72,7 +76,8 @@ def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
 def write_lists(files: dict[str, list[str]], folder: Path) -> None:
     """Writes the lists of a dataset, {file name: lines}, into ``folder``, all or none.
 
-    A test list of an earlier run is removed if there is none among them: it would not fit the new categories.
+    A test list and a list of what was left out that are of an earlier run are removed if there is none among them: they
+    would not fit the others.
 
     Raises:
         InputError: if a file cannot be written.
@@ -81,8 +86,8 @@ def write_lists(files: dict[str, list[str]], folder: Path) -> None:
         for name, lines in files.items():
             partial = stack.enter_context(write_whole(folder / name, "list file"))
             partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    if LIST_FILES["test"] not in files:
-        (folder / LIST_FILES["test"]).unlink(missing_ok=True)
+    for name in {LIST_FILES["test"], LEFT_OUT_FILE} - files.keys():
+        (folder / name).unlink(missing_ok=True)
 
 
 def read_categories(path: str | os.PathLike) -> list[str]:

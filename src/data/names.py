@@ -11,6 +11,7 @@ from model_utils.errors import InputError
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
+ANNOTATIONS_DIR_NAME = "annotations"  # where label lists are found, too
 V2_VIDEOS_DIR_NAME = "20bn-something-something-v2"
 V2_IMAGES_DIR_NAME = "20bn-something-something-v2-frames"
 LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there, or videos turned into frames
@@ -21,22 +22,28 @@ class Release:
     """A dataset of 20BN and the names of its files.
 
     Attributes:
-        folder: the folder in the archive; the parts are called so too, with -00, -01 ... behind it.
+        folder: the folder in the archive.
+        parts: what the parts are called, before -00, -01 ...
         labels_archives: zips with the label lists; the first that is there is read.
         list_prefix: what label lists that are not in a zip begin with; there have been lists without it.
         list_suffix: what label lists end with.
     """
 
     folder: str
+    parts: tuple[str, ...]
     labels_archives: tuple[str, ...]
     list_prefix: str
     list_suffix: str
 
 
-JESTER = Release(IMAGES_DIR_NAME, (LABELS_ARCHIVE,), "jester-v1-", ".csv")
+# The vendor's download page of today leaves out a hyphen.
+JESTER = Release(IMAGES_DIR_NAME, (IMAGES_DIR_NAME, "20bnjester-v1"), (LABELS_ARCHIVE,), "jester-v1-", ".csv")
 _SOMETHING_LABELS = "20bn-something-something-download-package-labels.zip"
-SOMETHING_V1 = Release("20bn-something-something-v1", (_SOMETHING_LABELS,), "something-something-v1-", ".csv")
-SOMETHING_V2 = Release(V2_VIDEOS_DIR_NAME, (_SOMETHING_LABELS,), "something-something-v2-", ".json")
+_SOMETHING = "20bn-something-something-v1"
+SOMETHING_V1 = Release(_SOMETHING, (_SOMETHING,), (_SOMETHING_LABELS,), "something-something-v1-", ".csv")
+SOMETHING_V2 = Release(
+    V2_VIDEOS_DIR_NAME, (V2_VIDEOS_DIR_NAME,), (_SOMETHING_LABELS,), "something-something-v2-", ".json"
+)
 RELEASES = (JESTER, SOMETHING_V1, SOMETHING_V2)
 
 # Below the dataset root.
@@ -46,6 +53,7 @@ LIST_FILES = {
     "validation": "val_videofolder.txt",
     "test": "test_videofolder.txt",
 }
+LEFT_OUT_FILE = "left_out.txt"  # clips that a list names and the data lacks, if they were left out
 PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
 SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
 FRAME_NAME = "{:05d}.jpg"

@@ -1,0 +1,266 @@
+"""The label lists of Jester and Something-Something v1, under every name and in every form they come in.
+
+    labels                   one class name a line
+    train, validation        <clip>;<class name>, or with a comma, or with a header: video_id,label,frames,...
+    test                     <clip>, or like the others
+    test-answers             <clip>;<class name>
+
+The file of ``train`` is ``train.csv``, ``jester-v1-train.csv`` or ``Train.csv``, and so on.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from model_utils.errors import InputError
+from src.data.lists import is_blank, require_disjoint, split_lines
+from src.data.names import JESTER, SOMETHING_V1, Release
+
+LISTS = ("labels", "train", "validation", "test", "test-answers")
+CLIP_COLUMNS, LABEL_COLUMN = ("video_id", "id"), "label"  # of a header
+LONGEST_NAME = 255  # bytes, on all usual file systems
+EXPECTED = {True: "<clip>;<label>", False: "<clip>", None: "<clip> or <clip>;<label>"}
+
+
+class Row(NamedTuple):
+    """One line of a label list; ``label`` is None in a list of clips only. ``place`` is file:line, for messages."""
+
+    place: str
+    clip: str
+    label: str | None
+
+
+class File(NamedTuple):
+    """A label list: where it lies, for messages, and what is in it."""
+
+    path: str | os.PathLike
+    data: bytes
+
+
+def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> str | None:
+    """Which of ``LISTS`` a file of this name is, or None."""
+    for release in releases:
+        names = rf"(?:{re.escape(release.list_prefix)})?({'|'.join(LISTS)}){re.escape(release.list_suffix)}"
+        if match := re.fullmatch(names, file_name, re.IGNORECASE):
+            return match[1].lower()
+    return None
+
+
+def find_list(labels_path: Path, name: str) -> Path | None:
+    """The list ``name`` in a folder; ``train.csv`` goes before other names of the same list. None if it is not there.
+
+    Raises:
+        InputError: if the folder cannot be read.
+    """
+    try:
+        found = sorted(path for path in labels_path.iterdir() if list_called(path.name) == name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{labels_path}: cannot be read ({error.strerror})") from None
+    return min(found, key=lambda path: path.name != f"{name}.csv", default=None)
+
+
+def read_list(path: Path) -> File:
+    """A label list. Raises InputError if it cannot be read."""
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a regular file; expected a label list")
+        return File(path, path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def require_lists(names: Iterable[str], source: str | os.PathLike, release: Release = JESTER) -> None:
+    """Raises InputError if the lists for training and validation are not among ``names``."""
+    suffix, prefix = release.list_suffix, release.list_prefix
+    for name in ("train", "validation"):
+        if name not in names:
+            raise InputError(
+                f"{source}: no list {name}{suffix}, and no {prefix}{name}{suffix} or {name.title()}{suffix}; put the"
+                " label lists there, or into a folder labels in it; data archives may come without them"
+            )
+
+
+def read_categories(file: File) -> list[str]:
+    """The class names of ``labels``, sorted, whatever their order in the file."""
+    places: dict[str, str] = {}
+    rows = _rows(file, "one class name a line")
+    if rows[0][1].lower() == LABEL_COLUMN and rows[1:]:
+        del rows[0]
+    for place, name in rows:
+        if not name or ";" in name:
+            raise InputError(f"{place}: {name!r}, expected a class name without ';'")
+        if name in places:
+            raise InputError(f"{place}: {name!r} is here twice, first in {places[name]}")
+        places[name] = place
+    return sorted(places)
+
+
+def read_clips(file: File, labelled: bool | None) -> list[Row]:
+    """The clips of a list, in the order of the file.
+
+    Args:
+        file: the list.
+        labelled: whether each row has a class name; None: all have one, or none has.
+
+    Raises:
+        InputError: naming the line, for a row of another form, a clip that is no name of a folder or is there twice.
+    """
+    lines = _rows(file, f"rows {EXPECTED[labelled]}")
+    separator, columns = _form(lines[0][1])
+    if columns:
+        _check_header(lines[0], columns, labelled)
+        del lines[0]
+    if labelled is None and not columns:
+        labelled = bool(separator)
+    rows: dict[str, Row] = {}
+    for place, line in lines:
+        row = _row(place, line, separator, columns, labelled)
+        if row.clip in rows:
+            raise InputError(f"{place}: clip {row.clip} is here twice, first in {rows[row.clip].place}")
+        rows[row.clip] = row
+    return list(rows.values())
+
+
+def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
+    """The same lists in 20BN's form, {file name: content}; what is in that form already stays as it is.
+
+    A list of class names is made from the training list where there is none, and answers from a test list with labels.
+    """
+    found = {f"{name}.csv": file.data for name, file in files.items()}
+    if "labels" not in files:
+        names = sorted({row.label or "" for row in read_clips(files["train"], labelled=True)})
+        found["labels.csv"] = "".join(f"{name}\n" for name in names).encode()
+    for name, file in files.items():
+        if name == "labels" or not _needs_change(file, name):
+            continue
+        rows = read_clips(file, labelled=None if name == "test" else True)
+        labelled = "".join(f"{row.clip};{row.label}\n" for row in rows if row.label is not None).encode()
+        found[f"{name}.csv"] = labelled
+        if name == "test":
+            found["test.csv"] = "".join(f"{row.clip}\n" for row in rows).encode()
+            if labelled:
+                found.setdefault("test-answers.csv", labelled)
+    return found
+
+
+def _needs_change(file: File, name: str) -> bool:
+    if not file.data.strip():
+        return False
+    separator, columns = _form(_rows(file, "a label list")[0][1])
+    return bool(columns) or separator == "," or (name == "test" and separator == ";")
+
+
+def _rows(file: File, expected: str) -> list[tuple[str, str]]:
+    """(file:line, text) of every line; empty lines at the end do not count."""
+    rows = split_lines(file.data, file.path, expected)
+    while rows and not rows[-1][1]:
+        rows.pop()
+    if not rows:
+        raise InputError(f"{file.path}: empty file; expected {expected}")
+    return rows
+
+
+def _form(first_line: str) -> tuple[str, list[str]]:
+    """What separates the fields of a list, ";", "," or "" for nothing, and the names of its columns, if it has them."""
+    separator = next((character for character in ";," if character in first_line), "")
+    fields = first_line.split(separator) if separator else [first_line]
+    names = [name.strip().strip('"').lower() for name in fields]
+    return separator, names if set(names) & set(CLIP_COLUMNS) else []
+
+
+def _check_header(line: tuple[str, str], columns: list[str], labelled: bool | None) -> None:
+    place, text = line
+    if labelled and LABEL_COLUMN not in columns:
+        raise InputError(f"{place}: header {text!r}; expected a column {LABEL_COLUMN}")
+
+
+def _row(place: str, line: str, separator: str, columns: list[str], labelled: bool | None) -> Row:
+    expected = separator.join(columns) or EXPECTED[labelled].replace(";", separator or ";")
+    if columns or separator == ",":
+        try:
+            fields = next(csv.reader([line], delimiter=separator or ",", strict=True), [])
+        except csv.Error:
+            fields = []
+    else:
+        fields = line.split(";")
+    fields = [field.strip() for field in fields]
+    if columns:
+        whole = len(fields) == len(columns)
+        clip = fields[next(columns.index(name) for name in CLIP_COLUMNS if name in columns)] if whole else ""
+        label = fields[columns.index(LABEL_COLUMN)] if whole and LABEL_COLUMN in columns else None
+    else:
+        whole = len(fields) == 1 + bool(labelled)
+        clip, label = (fields[0], fields[1] if labelled else None) if whole else ("", None)
+    if not clip or label == "":
+        raise InputError(f"{place}: {line[:200]!r}, expected {expected}")
+    # Names with spaces are fine: the readers of a list file split its rows from the right.
+    if re.search(r"[/\\]", clip) or clip in (".", "..") or len(clip.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"{place}: clip {clip[:200]!r}, expected {expected} with the name of one folder, without / or \\, at most"
+            f" {LONGEST_NAME} bytes long"
+        )
+    return Row(place, clip, label)
+
+
+def _open_list(labels_path: Path, name: str) -> File | None:
+    path = find_list(labels_path, name)
+    return None if path is None else read_list(path)
+
+
+def _open_optional_list(labels_path: Path, name: str) -> File | None:
+    file = _open_list(labels_path, name)
+    if file is not None and is_blank(file.data):
+        print(f"{file.path}: empty, not used", flush=True)
+        return None
+    return file
+
+
+def read_test_clips(labels_path: Path) -> list[Row]:
+    """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list.
+
+    The labels may also stand in the test list itself.
+    """
+    clips, answers_file = _open_optional_list(labels_path, "test"), _open_optional_list(labels_path, "test-answers")
+    if clips is None:
+        return []
+    rows = read_clips(clips, labelled=None)
+    if answers_file is None:
+        return rows
+    answers = {row.clip: row for row in read_clips(answers_file, labelled=True)}
+    for row in rows:
+        if row.clip not in answers:
+            raise InputError(f"{answers_file.path}: no answer for clip {row.clip} of {row.place}")
+        if row.label not in (None, answers[row.clip].label):
+            raise InputError(
+                f"{row.place}: {row.label!r}, but {answers[row.clip].label!r} in {answers[row.clip].place}"
+            )
+    return [answers[row.clip] for row in rows]
+
+
+def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[Row]]]:
+    """The class names, sorted, and the clips of each split. Without a list of names they are those of training.
+
+    Raises:
+        InputError: if a list is missing or wrong, or a clip is in two of them.
+    """
+    files = {name: file for name in ("labels", "train", "validation") if (file := _open_list(labels_path, name))}
+    require_lists(files, labels_path)
+    clips = {
+        "training": read_clips(files["train"], labelled=True),
+        "validation": read_clips(files["validation"], labelled=True),
+        "test": read_test_clips(labels_path),
+    }
+    require_disjoint([[(row.place, row.clip) for row in rows] for rows in clips.values()], "clip")
+    if "labels" in files:
+        return read_categories(files["labels"]), clips
+    categories = sorted({row.label for row in clips["training"] if row.label})
+    source = files["train"].path
+    print(f"{labels_path}: no labels.csv; {len(categories)} class names from {source}", flush=True)
+    return categories, clips

@@ -1,0 +1,38 @@
+"""Frames whose numbers have gaps: 00001, 00003, 00004 become 00001, 00002, 00003."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from src.data.names import FRAME_NAME, split_frame_name
+
+
+def closing_renames(names: Iterable[str], frame_name: str = FRAME_NAME) -> list[tuple[str, str]]:
+    """Old and new name of each frame that must be renamed, so that the numbers have no gaps and the order stays.
+
+    Numbers begin with 0 if there is a frame 0, else with 1. Renames in this order never meet a name that is taken, and
+    after any of them the rest is what this function gives.
+
+    Args:
+        names: of the files in a clip's folder; those that are no frames do not count.
+        frame_name: names of the frames, see ``names.split_frame_name``.
+    """
+    before, behind = split_frame_name(frame_name)
+    numbers = []
+    for name in names:
+        number = name[len(before) : len(name) - len(behind)]
+        if number.isdecimal() and name == frame_name.format(int(number)):
+            numbers.append(int(number))
+    numbers.sort()
+    first = 0 if numbers[:1] == [0] else 1
+    return [(frame_name.format(old), frame_name.format(new)) for new, old in enumerate(numbers, first) if old != new]
+
+
+def close_gaps(folder: str | Path, names: Iterable[str], frame_name: str = FRAME_NAME) -> bool:
+    """Renames the frames in a clip's folder, which holds files of these ``names``. Returns whether there was a gap."""
+    renames = closing_renames(names, frame_name)
+    for old, new in renames:
+        os.rename(os.path.join(folder, old), os.path.join(folder, new))
+    return bool(renames)
