@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 def train(config: Config, stop: StopSignals) -> None:
     from model_utils.device_adapter import start_device
     from src import tsn_dataset
+    from src.data.mirror_pairs import given_pairs
     from src.ops.ranks import Ranks
     from src.training.run_folder import open_run
 
     ranks = Ranks(*start_device(config))
     with open_run(config.train_output_dir, config.resume, ranks) as resumed:
         categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
+        config.mirror_pairs = given_pairs(config.dataset_root, categories, config.mirror_pairs)
         records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
         trainer = build_trainer(config, categories, len(records), ranks, resumed)
         with closing(load_batches(config, records, trainer)) as batches:
@@ -84,10 +86,14 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     """The batches of the run, from where it starts or was stopped."""
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
+    from src.data.mirror_pairs import describe_mirroring
     from src.training.frozen import feature_batches, keep_features
 
     logger, features = trainer.logger, trainer.network.base_model.feature_channels
-    loader = tsn_dataset.training_loader(config, trainer.clips.categories, features)
+    categories = trainer.clips.categories
+    loader = tsn_dataset.training_loader(config, categories, features)
+    for line in describe_mirroring(categories, loader.mirrored) if config.flip == "label_aware" else ():
+        logger.info("%s", line)
     if loader.sliding_windows and loader.background < 0:
         logger.info("background_class %s: no such class, all sliding windows are whole", config.background_class)
     options: dict[str, Any] = {

@@ -59,10 +59,11 @@ class Settings:
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    mirror_pairs: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL, Before("")]
     sliding_windows: Annotated[float, Use.FIXED, Before(0.0)]
     sliding_windows_start: Annotated[int, Use.FIXED, Before(0)]
     sliding_windows_full: Annotated[int, Use.FIXED, Before(0)]
-    background_class: Annotated[str, Use.FIXED, Before("No gesture")]
+    background_class: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Before("No gesture")]
 
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]

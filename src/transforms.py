@@ -8,7 +8,6 @@ bilinear resize does not.
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import cv2
@@ -40,9 +39,6 @@ class Pixels(NamedTuple):
 
 CAFFE_PIXELS = Pixels("BGR", CHANNEL_MEANS_BGR, (1.0, 1.0, 1.0))  # BNInception's
 IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # mindcv's
-
-_MIRRORED_WORDS = {"left": "right", "right": "left", "clockwise": "counterclockwise", "counterclockwise": "clockwise"}
-_MIRRORED_WORD = re.compile(rf"(?<![a-z])({'|'.join(_MIRRORED_WORDS)})(?![a-z])", re.IGNORECASE)
 
 
 def crop_and_resize(
@@ -112,23 +108,6 @@ def cut_crops_into(frames: list[np.ndarray], crops: np.ndarray) -> None:
                 cv2.flip(window, 1, dst=crop)
             else:
                 crop[:] = window
-
-
-def mirrored_classes(categories: list[str]) -> np.ndarray:
-    """The class that a mirrored clip of each class shows: int32 [C].
-
-    The words Left/Right and Clockwise/Counterclockwise change places; a name without them is its own mirror image.
-    -1 marks a class whose mirror image is not among the categories. Training must not mirror clips of such a class, and
-    in tests it takes its score for a mirrored crop from the crop before mirroring.
-    """
-    index = {name: label for label, name in enumerate(categories)}
-    return np.array([index.get(_MIRRORED_WORD.sub(_mirrored_word, name), -1) for name in categories], np.int32)
-
-
-def _mirrored_word(match: re.Match[str]) -> str:
-    word = match[0]
-    mirrored = _MIRRORED_WORDS[word.lower()]
-    return mirrored.capitalize() if word[0].isupper() else mirrored
 
 
 def _resize(image: np.ndarray, out: np.ndarray) -> None:

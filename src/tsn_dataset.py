@@ -24,9 +24,9 @@ from src.data.clip_workers import Batch, load_batches
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.data.lists import read_categories as read_categories  # for those who know it from here
 from src.data.lists import read_lines
+from src.data.mirror_pairs import mirrored_classes
 from src.data.names import FRAME_NAME, split_frame_name
 from src.ops.ranks import ALONE, Ranks
-from src.transforms import mirrored_classes
 
 
 def read_video_list(
@@ -110,7 +110,7 @@ def training_loader(config: Settings, categories: list[str], features: int) -> T
         subsample_num=config.subsample_num,
         seed=config.seed,
         flip=config.flip,
-        mirrored=mirrored_classes(categories),
+        mirrored=mirrored_classes(categories, config.mirror_pairs),
         dropout=config.dropout,
         features=features,
         sliding_windows=config.sliding_windows,

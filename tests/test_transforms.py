@@ -8,12 +8,6 @@ from PIL import Image, ImageFilter
 
 from src import transforms
 
-JESTER = """Doing other things|Drumming Fingers|No gesture|Pulling Hand In|Pulling Two Fingers In|Pushing Hand Away
-Pushing Two Fingers Away|Rolling Hand Backward|Rolling Hand Forward|Shaking Hand|Sliding Two Fingers Down
-Sliding Two Fingers Left|Sliding Two Fingers Right|Sliding Two Fingers Up|Stop Sign|Swiping Down|Swiping Left
-Swiping Right|Swiping Up|Thumb Down|Thumb Up|Turning Hand Clockwise|Turning Hand Counterclockwise
-Zooming In With Full Hand|Zooming In With Two Fingers|Zooming Out With Full Hand|Zooming Out With Two Fingers"""
-
 
 def random_frames(num_frames, height, width, seed=0, blur=1.5):
     rng = np.random.default_rng(seed)
@@ -117,49 +111,3 @@ def test_test_crops(num_crops, image_size):
     assert crops.dtype == np.uint8
     assert crops.shape == (num_crops, 3, image_size, image_size, 3)
     np.testing.assert_array_equal(crops, expected)
-
-
-def test_mirrored_classes_of_jester():
-    categories = JESTER.replace("\n", "|").split("|")
-    assert len(categories) == 27
-    mirrored = transforms.mirrored_classes(categories)
-    assert mirrored.dtype == np.int32
-    np.testing.assert_array_equal(mirrored[mirrored], np.arange(27))
-    changed = {name: categories[twin] for name, twin in zip(categories, mirrored) if categories[twin] != name}
-    assert changed == {
-        "Sliding Two Fingers Left": "Sliding Two Fingers Right",
-        "Sliding Two Fingers Right": "Sliding Two Fingers Left",
-        "Swiping Left": "Swiping Right",
-        "Swiping Right": "Swiping Left",
-        "Turning Hand Clockwise": "Turning Hand Counterclockwise",
-        "Turning Hand Counterclockwise": "Turning Hand Clockwise",
-    }
-
-
-@pytest.mark.parametrize(
-    ("categories", "expected"),
-    [
-        (["Swiping Left", "Thumb Up"], [-1, 1]),
-        (["from left to right", "from right to left"], [1, 0]),
-        (["swipe_left", "swipe_right"], [1, 0]),
-        (["Leftovers", "Copyright", "Bright"], [0, 1, 2]),
-    ],
-)
-def test_mirrored_classes_of_other_names(categories, expected):
-    assert transforms.mirrored_classes(categories).tolist() == expected
-
-
-def test_mirrored_templates_of_something_something():
-    categories = [
-        "Holding something",
-        "Moving away from something with your camera",
-        "Pulling something from left to right",
-        "Pulling something from right to left",
-        "Pushing something from left to right",
-        "Pushing something from right to left",
-        "Turning the camera left while filming something",
-        "Turning the camera right while filming something",
-        "Turning the camera upwards while filming something",
-    ]
-    assert transforms.mirrored_classes(categories).tolist() == [0, 1, 3, 2, 5, 4, 7, 6, 8]
-    assert transforms.mirrored_classes(categories[:3]).tolist() == [0, 1, -1]

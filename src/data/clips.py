@@ -57,7 +57,7 @@ class TrainingLoader:
         seed: with epoch and clip decides all that is random.
         flip: "label_aware" (half of the clips are mirrored and get the class that ``mirrored`` gives, unless that is
             -1), "plain" (half are mirrored and keep their class) or "none".
-        mirrored: int32 [C], the class that each class becomes in a mirror, from ``transforms.mirrored_classes``.
+        mirrored: int32 [C], the class that each class becomes in a mirror, from ``mirror_pairs.mirrored_classes``.
         dropout: share of the features that is dropped.
         features: D, the length of the backbone's feature vector that dropout acts on.
         sliding_windows, windows_start, windows_full: share of the clips that are seen through a sliding window, and

@@ -54,6 +54,7 @@ LIST_FILES = {
     "test": "test_videofolder.txt",
 }
 LEFT_OUT_FILE = "left_out.txt"  # clips that a list names and the data lacks, if they were left out
+MIRROR_PAIRS_FILE = "mirror_pairs.txt"  # the user's own, beside the list of classes
 PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
 SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
 FRAME_NAME = "{:05d}.jpg"

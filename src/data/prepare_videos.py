@@ -21,6 +21,7 @@ from model_utils.util import locked, write_bytes
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
+from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
 from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER
 from src.data.splits import split_clips
 
@@ -80,7 +81,8 @@ def _prepare(args: Namespace, clips: list[Clip]) -> None:
         rows = [f"{clip.folder} {made.counts[clip.folder]} {categories.index(clip.label)}" for clip in its_clips]
         files[LIST_FILES[side]] = rows
     write_lists(files, root)
-    print("\n".join(report(sides, made)), flush=True)
+    mirrored = mirrored_classes(categories, given_pairs(root, categories, ""))
+    print("\n".join([*report(sides, made), *describe_mirroring(categories, mirrored)]), flush=True)
 
 
 def report(sides: dict[str, list[Clip]], made: Made) -> list[str]:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.settings import Settings, Use, keys_for
+from model_utils.settings import Settings, Use, keys_for, values_before
+from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer
 from src.inference.scorers import ExportedScorer, PairScorer
 from src.shipping.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
 from src.shipping.parts import Parts, network_parts
-from src.transforms import cut_crops, mirrored_classes
+from src.transforms import cut_crops
 from src.utils import softmax
 
 # MindSpore takes seconds to import, and an ONNX file needs none of it.
@@ -155,16 +156,17 @@ def _load_exported(config: Any, categories: list[str] | None, batch_size: int) -
 
 
 def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
-    return mirrored_classes(categories) if config.flip == "label_aware" else None
+    return mirrored_classes(categories, config.mirror_pairs) if config.flip == "label_aware" else None
 
 
 def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
-    """A copy of ``config`` with the settings that an exported file records; only ``flip`` may be given otherwise."""
-    config = copy.copy(config)
+    """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ."""
+    config, free = copy.copy(config), ("flip", "mirror_pairs", "background_class")
     for key in keys_for(Use.EXPORTED, Use.NETWORK):
-        given, recorded = getattr(config, key), usage.get(key)  # None: older exports say less about the network
+        # Older exports say less; None is not known.
+        given, recorded = getattr(config, key), usage.get(key, values_before().get(key))
         if key not in config.given:
             setattr(config, key, recorded)
-        elif key in usage and key != "flip" and given != recorded:
+        elif key in usage and key not in free and given != recorded:
             raise InputError(f"{config.ckpt_file}: exported with {key} {recorded}, but {given} was asked for")
     return config

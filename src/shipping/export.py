@@ -256,9 +256,8 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
         "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
         "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
         "output": "logits float32 [batch, classes]; softmax gives probabilities",
-        **values_for(config, Use.NETWORK),
+        **values_for(config, Use.NETWORK, Use.EXPORTED),
         "relations": "sampled" if _takes_relations(config) else "all",
-        "flip": config.flip,
         "trn_version": VERSION,
         "mindspore_version": ms.__version__,
     }

@@ -151,7 +151,7 @@ def _check_usage(about: Path, says: Any) -> None:
             raise InputError(f"{about}: no {key}, expected {wanted}; {EXPORT_AGAIN}")
         if not accepts(says[key]):
             raise InputError(f"{about}: {key} {_shown(says[key])}, expected {wanted}; {EXPORT_AGAIN}")
-    for key in keys_for(Use.NETWORK):
+    for key in keys_for(Use.NETWORK, Use.EXPORTED):
         if key in says and not is_of_type(key, says[key]):
             raise InputError(
                 f"{about}: {key} {_shown(says[key])}, expected a {table()[key][0].__name__}; {EXPORT_AGAIN}"

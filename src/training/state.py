@@ -66,6 +66,16 @@ def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Param
     return {**network.parameters_dict(), **{OPTIMIZER_PREFIX + parameter.name: parameter for parameter in own}}
 
 
+def _recorded_settings(path: str | Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a description says of all settings: which of its two parts one stands in depends on the version."""
+    recorded = dict(values_before())
+    for part in ("settings", "recipe"):
+        if not isinstance(about.get(part), dict):
+            raise InputError(f"{path}: its description says {part} {about.get(part)!r}, expected a JSON object")
+        recorded.update(about[part])
+    return recorded
+
+
 def resume_training(
     path: str | Path, network: nn.Cell, optimizer: nn.Optimizer, expected: Mapping[str, Any]
 ) -> Progress:
@@ -79,11 +89,8 @@ def resume_training(
     if OPTIMIZER_PREFIX + "global_step" not in entries:
         raise InputError(f"{path}: holds a network only, not the optimiser's state that a resumed training needs")
     changed = []
+    recorded = _recorded_settings(path, about)
     for part in ("settings", "recipe"):
-        recorded = about.get(part)
-        if not isinstance(recorded, dict):
-            raise InputError(f"{path}: its description says {part} {recorded!r}, expected a JSON object")
-        recorded = {**values_before(), **recorded}
         for key, value in expected[part].items():
             if key not in recorded:
                 raise InputError(f"{path}: its description does not say {key}")

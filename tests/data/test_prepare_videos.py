@@ -137,6 +137,24 @@ def test_shrinking_averages_and_nothing_is_enlarged():
 # ---------------------------------------------------------------------------------------------------- a second run
 
 
+def test_what_a_mirror_exchanges_is_said(tmp_path, capsys):
+    """By the names, and by the pairs that the user has put beside the list of classes."""
+    for label in ("goLeft", "goRight", "Bright"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        for number in range(2):
+            write_video(tmp_path / "videos" / label / f"{number}.mp4", grey_steps(3), 10)
+    main([str(tmp_path / "videos"), str(tmp_path / "data")])
+    said = capsys.readouterr().out
+    assert "in a mirror: goLeft = goRight\n" in said
+    assert "not mirrored: Bright: " in said
+    (tmp_path / "data/mirror_pairs.txt").write_text("Bright = Bright\n")
+    main([str(tmp_path / "videos"), str(tmp_path / "data")])
+    assert "not mirrored" not in capsys.readouterr().out
+    (tmp_path / "data/mirror_pairs.txt").write_text("Bight = Bright\n")
+    with pytest.raises(InputError, match=r"mirror_pairs.txt:1: .* did you mean 'Bright'"):
+        main([str(tmp_path / "videos"), str(tmp_path / "data")])
+
+
 def decoded(capsys):
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "decoded" in line]
     return line

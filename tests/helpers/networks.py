@@ -26,6 +26,8 @@ def settings(**changes) -> SimpleNamespace:
         "freeze_bn": True,
         "image_size": SIDE,
         "flip": "label_aware",
+        "mirror_pairs": "",
+        "background_class": "No gesture",
         "given": frozenset(),
     }
     return SimpleNamespace(**{**values, **changes})

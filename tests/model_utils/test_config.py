@@ -72,6 +72,7 @@ RECIPE = {
     "eval_list_file_name": "val_videofolder.txt",
     "image_size": 224,
     "flip": "label_aware",
+    "mirror_pairs": "",
     "sliding_windows": 0.0,
     "sliding_windows_start": 0,
     "sliding_windows_full": 0,

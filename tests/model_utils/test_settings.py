@@ -40,10 +40,11 @@ USES = {
     "eval_list_file_name": "FREE",
     "image_size": "FOLLOWED EXPORTED FIXED PROTOCOL",
     "flip": "FOLLOWED EXPORTED FIXED PROTOCOL",
+    "mirror_pairs": "FOLLOWED EXPORTED FIXED PROTOCOL",
     "sliding_windows": "FIXED",
     "sliding_windows_start": "FIXED",
     "sliding_windows_full": "FIXED",
-    "background_class": "FIXED",
+    "background_class": "FOLLOWED EXPORTED FIXED",
     "pre_trained_backbone": "FREE IN_LOAD",
     "pre_trained": "FREE IN_LOAD",
     "lr": "FIXED",
@@ -128,7 +129,7 @@ def test_what_older_checkpoints_mean():
     assert values_before() == {
         **{"backbone": "bn_inception", "freeze_backbone": False},
         **{"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0},
-        **{"background_class": "No gesture"},
+        **{"mirror_pairs": "", "background_class": "No gesture"},
     }
 
 
@@ -169,9 +170,8 @@ def test_types(key, value, allowed):
 
 def test_a_description_holds_what_evaluation_follows():
     recorded = checkpoint.describe(settings(), ["a"])["settings"]
-    assert sorted(recorded) == sorted(
-        "consensus_type num_segments subsample_num img_feature_dim backbone width_mult image_size flip".split()
-    )
+    network = "consensus_type num_segments subsample_num img_feature_dim backbone width_mult"
+    assert sorted(recorded) == sorted(f"{network} image_size flip mirror_pairs background_class".split())
 
 
 def test_the_protocol_of_an_evaluation(tmp_path):
@@ -179,8 +179,8 @@ def test_the_protocol_of_an_evaluation(tmp_path):
     config = load_config(["--ckpt_file", str(tmp_path / "trn.ckpt"), "--seed", "7"])
     model = Model(tmp_path / "trn.ckpt", None, ["a"], config)
     protocol = evaluation_program.protocol(model, tmp_path / "list.txt")
-    keys = "consensus_type num_segments subsample_num backbone width_mult image_size flip ckpt_file split relations"
-    keys += " test_crops frame_order observe on_error device_target seed"
+    keys = "consensus_type num_segments subsample_num backbone width_mult image_size flip mirror_pairs ckpt_file"
+    keys += " split relations test_crops frame_order observe on_error device_target seed"
     more = {"ckpt_sha256", "list_file", "trn_version", "mindspore_version", "numpy_version"}
     assert set(protocol) == {*keys.split(), *more}
     assert protocol["seed"] == 7

@@ -1,22 +1,29 @@
 """What a training starts from: which values come from a checkpoint, which stay new, what is refused."""
 
+from types import SimpleNamespace
+
 import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
 
+import train as training_program
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.logging import get_logger
+from src.data.mirror_pairs import mirrored_classes
+from src.inference.model import load_model
 from src.ops.ranks import ALONE
 from src.training import checkpoint
 from src.training.start import load_backbone, load_start
 from src.tsn import build_network
+from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 from train import build_trainer
 
 pytestmark = pytest.mark.slow
 
+SMALL = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE}"
 FOUR_CLASSES = ["Stop Sign", "Thumb Down", "Thumb Up", "Drumming Fingers"]
 # Written out: the layers whose size is the number of classes.
 LAST = {
@@ -50,6 +57,29 @@ def started(categories, **changes):
     before = values(network)
     said = load_start(network, config, categories)
     return before, values(network), said
+
+
+def test_mirror_pairs_reach_clips_log_and_checkpoint(tmp_path, monkeypatch):
+    """Those of the file beside the list of classes: the run mirrors by them, and its checkpoints record them."""
+    names = ["near door", "near window", "Bright"]
+    (tmp_path / "categories.txt").write_text("".join(f"{name}\n" for name in names))
+    (tmp_path / "mirror_pairs.txt").write_text("near door = near window\n")
+    for number in range(2):
+        write_clip(tmp_path / "20bn-jester-v1" / str(number), 3, 40, 44, seed=number)
+    for listed in ("train", "val"):
+        (tmp_path / f"{listed}_videofolder.txt").write_text("0 3 0\n1 3 1\n")
+    argv = f"--device_target CPU --train_batch_size 2 --epochs_num 1 --train_workers 1 --eval_interval 0 {SMALL}"
+    paths = ["--dataset_root", str(tmp_path), "--train_output_dir", str(tmp_path / "out")]
+    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda _: (0, 1))
+    training_program.train(load_config([*argv.split(), *paths]), SimpleNamespace(received=False))
+    said = (tmp_path / "out/train.log").read_text()
+    assert "in a mirror: near door = near window\n" in said
+    assert "not mirrored: Bright: " in said
+    path = tmp_path / "out/checkpoint_trn-1_1.ckpt"
+    _, names, config = checkpoint.load_network(load_config(["--ckpt_file", str(path)]))
+    assert mirrored_classes(names, config.mirror_pairs).tolist() == [1, 0, -1]
+    config = load_config(["--ckpt_file", str(path), "--mirror_pairs", "Bright = Bright"])
+    assert load_model(config).score.mirrored.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("consensus", LAST)

@@ -454,6 +454,7 @@ CHANGED = {
     "freeze_backbone": True,
     "image_size": 64,
     "flip": "none",
+    "mirror_pairs": "b = c",
     "sliding_windows": 0.5,
     "sliding_windows_start": 1,
     "sliding_windows_full": 2,
