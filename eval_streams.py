@@ -23,7 +23,7 @@ from model_utils.util import run_main, write_bytes, write_json
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 
 METRICS_FILE, SCORES_FILE, PAGE_FILE = "stream_metrics.json", "stream_scores.npz", "stream_report.html"
-PROTOCOL = ("ckpt_file", "consensus_type", "num_segments", "image_size", "width_mult", "device_target")
+PROTOCOL = "ckpt_file consensus_type num_segments image_size width_mult background_class device_target".split()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,7 @@ class StreamSettings(Config):
 def evaluate(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
+    from src.data.names import BACKGROUND, background_of, without_background
     from src.data.stream_truth import read_truth
     from src.data.video import find_sources
     from src.evaluation.events import measure
@@ -70,18 +71,23 @@ def evaluate(config: StreamSettings) -> None:
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)
-    truth = read_truth(config.truth, model.categories, list(paths))
+    background_class = model.settings.background_class
+    background = background_of(model.categories, background_class)
+    truth = read_truth(config.truth, model.categories, list(paths), background or BACKGROUND)
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
     log_settings(logger, config, output_dir, "eval_streams")
     recognizer = Recognizer(model.parts("stream evaluation"), model.image_size, window)
-    detector = build_detector(config, model.categories)
+    detector = build_detector(model.settings, model.categories)
+    if not background:
+        logger.warning("%s", without_background(background_class))
 
     watched, scores = watch_all(paths, truth, recognizer, detector, logger)
     metrics = measure(watched)
     log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update((key, getattr(model.settings, key)) for key in PROTOCOL)
+    protocol["background"] = background
     document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
     write_json(output_dir / METRICS_FILE, document)
     write_bytes(output_dir / SCORES_FILE, scores_bytes(model.categories, scores))

@@ -87,6 +87,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
     from src.data.mirror_pairs import describe_mirroring
+    from src.data.names import without_background
     from src.training.frozen import feature_batches, keep_features
 
     logger, features = trainer.logger, trainer.network.base_model.feature_channels
@@ -95,7 +96,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     for line in describe_mirroring(categories, loader.mirrored) if config.flip == "label_aware" else ():
         logger.info("%s", line)
     if loader.sliding_windows and loader.background < 0:
-        logger.info("background_class %s: no such class, all sliding windows are whole", config.background_class)
+        logger.warning("%s; now all sliding windows are whole", without_background(config.background_class))
     options: dict[str, Any] = {
         "batch_size": config.train_batch_size,
         "epochs": config.epochs_num,

@@ -112,7 +112,8 @@ def random_checkpoint(data: Path) -> Path:
     from benchmarks.network import our_network
     from src.training.checkpoint import describe, save_checkpoint
 
-    about = describe(SimpleNamespace(**SETTINGS, image_size=SIDE, flip="plain"), NAMES)
+    followed = {"image_size": SIDE, "flip": "plain", "mirror_pairs": "", "background_class": "No gesture"}
+    about = describe(SimpleNamespace(**SETTINGS, **followed), NAMES)
     return save_checkpoint(data / "exported" / "trn.ckpt", our_network().parameters_dict(), about)
 
 

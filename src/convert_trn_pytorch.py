@@ -32,7 +32,7 @@ from src.convert_bn_inception import (
 )
 
 # What the authors' code fixes and their files do not say.
-AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain", "mirror_pairs": "", "background_class": "No gesture"}
+AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
 
 
 def torch_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from model_utils.errors import InputError
@@ -74,6 +75,21 @@ REVERSED_PAIRS = (
     ("Zooming In With Full Hand", "Zooming Out With Full Hand"),
     ("Zooming In With Two Fingers", "Zooming Out With Two Fingers"),
 )
+
+
+def background_of(categories: Iterable[str], background_class: str) -> list[str]:
+    """The classes that are no gesture: Jester's, and the user's own ``background_class``."""
+    return [name for name in categories if name in (*BACKGROUND, background_class)]
+
+
+def without_background(background_class: str) -> str:
+    """What is said where streams are watched, or trained for, and no class stands for what is no gesture."""
+    return (
+        f"no class is the background (background_class is {background_class!r}), so every moment of a stream is taken"
+        " for one of the gestures. Record clips in which none is made (rest, other movements), as many as of a gesture,"
+        f" in one more class folder, {background_class!r}; or name the class that has them as background_class; train"
+        " with sliding_windows 0.5"
+    )
 
 
 def split_frame_name(template: str) -> tuple[str, str]:

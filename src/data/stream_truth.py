@@ -27,13 +27,16 @@ FORM = '{video: [{"start", "end", "label"}, ...]}'
 Row = tuple[str, str, Any, Any, Any]  # place in the file, video, start, end, label; None for a video without gestures
 
 
-def read_truth(path: str | Path, categories: list[str], videos: Collection[str]) -> dict[str, list[Span]]:
+def read_truth(
+    path: str | Path, categories: list[str], videos: Collection[str], background: Collection[str] = BACKGROUND
+) -> dict[str, list[Span]]:
     """The gestures of each video, in order of start.
 
     Args:
         path: a ``.json`` or ``.csv`` file.
-        categories: the classes that a label may be, those of BACKGROUND excepted.
+        categories: the classes that a label may be, those of ``background`` excepted.
         videos: names of the videos that there are; the file must list these and no others.
+        background: the classes that are no gesture.
 
     Raises:
         InputError: naming the file and the line or entry, if it cannot be read or is wrong.
@@ -54,6 +57,8 @@ def read_truth(path: str | Path, categories: list[str], videos: Collection[str])
         spans = truth.setdefault(video, [])
         if row != [None, None, None]:
             start, end, label = row
+            if label in background:
+                raise InputError(f"{place}: label {label!r} is no gesture; leave such rows out")
             spans.append(_span(place, start, end, label, categories))
     missing = [video for video in videos if video not in truth]
     if missing:
@@ -112,8 +117,6 @@ def _span(place: str, start: Any, end: Any, label: Any, categories: list[str]) -
     start, end = _seconds(place, "start", start), _seconds(place, "end", end)
     if end <= start:
         raise InputError(f"{place}: end {end:g} s, start {start:g} s; expected an end after the start")
-    if label in BACKGROUND:
-        raise InputError(f"{place}: label {label!r} is no gesture; leave such rows out")
     if label not in categories:
         raise InputError(f"{place}: label {label!r}; expected one of {', '.join(categories)}")
     return Span(start, end, label, 1.0)

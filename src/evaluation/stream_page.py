@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from src.data.names import BACKGROUND
+from src.data.names import BACKGROUND, without_background
 from src.data.video import Span
 from src.evaluation.events import WatchedVideo
 from src.evaluation.templates import page_environment
@@ -43,12 +44,13 @@ def render(
         protocol: what is told about how the events were found.
     """
     environment = page_environment(Path(__file__).parent)
-    colours = class_colours(categories)
+    colours = class_colours(categories, protocol["background"])
     html = environment.get_template(TEMPLATE).render(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
         metrics=metrics,
-        protocol=[(key.replace("_", " "), str(value)) for key, value in protocol.items()],
+        protocol=[(key.replace("_", " "), _shown(value)) for key, value in protocol.items()],
+        warning="" if protocol["background"] else without_background(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
         width=WIDTH,
@@ -57,9 +59,13 @@ def render(
     return html.encode("utf-8", "replace")
 
 
-def class_colours(categories: list[str]) -> dict[str, str]:
+def _shown(value: Any) -> str:
+    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
+
+
+def class_colours(categories: list[str], background: Collection[str] = BACKGROUND) -> dict[str, str]:
     """A colour for each class: hues as far apart as may be, grey for the background."""
-    shown = [name for name in categories if name not in BACKGROUND]
+    shown = [name for name in categories if name not in background]
     hues = {name: f"hsl({360 * i // len(shown)} 65% {38 + 14 * (i % 2)}%)" for i, name in enumerate(shown)}
     return {name: hues.get(name, BACKGROUND_COLOUR) for name in categories}
 

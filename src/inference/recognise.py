@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
+from src.data.names import without_background
 from src.data.video import Camera, Recording, Source, Span, open_source, printable
 from src.inference import timeline
 from src.inference.model import Model
@@ -89,7 +90,9 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
         from src.inference.streaming import Recognizer, build_detector
 
         recognizer = Recognizer(model.parts("--stream"), model.image_size, window)
-        detector = build_detector(config, model.categories)
+        detector = build_detector(model.settings, model.categories)
+        if detector.is_gesture.all():
+            print(f"warning: {without_background(model.settings.background_class)}", file=sys.stderr)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 
     def recognise(source: Source, result: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from model_utils.errors import InputError
-from src.data.names import BACKGROUND
+from src.data.names import BACKGROUND, background_of
 from src.data.video import Source, Span, frames_of_one_size
 from src.inference.timeline import TOLERANCE, WINDOW
 from src.shipping.parts import Parts, network_parts
@@ -210,7 +210,7 @@ class EventDetector:
 
 
 def build_detector(config: Any, categories: list[str]) -> EventDetector:
-    """The detector with the thresholds ``event_on event_off event_share event_least event_early`` of a config.
+    """The detector with ``event_on event_off event_share event_least event_early background_class`` of settings.
 
     Raises:
         InputError: if they do not go together.
@@ -220,7 +220,7 @@ def build_detector(config: Any, categories: list[str]) -> EventDetector:
         rules = EventRules(*thresholds)
     except ValueError as error:
         raise InputError(f"event thresholds: {error}") from None
-    return EventDetector(categories, rules, {*BACKGROUND, config.background_class})
+    return EventDetector(categories, rules, background_of(categories, config.background_class))
 
 
 class Moment(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import eval_streams
+import infer
 from benchmarks import event_rules
 from model_utils.config import load_config
 from model_utils.errors import InputError
@@ -144,3 +145,32 @@ def test_the_stored_scores_give_the_same_events(tmp_path, model, videos):
     replayed = event_rules.replay(tmp_path / "out", EventRules())
     assert {key: metrics[key] for key in replayed} == json.loads(json.dumps(replayed))
     assert event_rules.replay(tmp_path / "out", EventRules(least=3.5, early=9.0))["events"] == 3
+
+
+@pytest.mark.slow
+def test_a_network_without_background(tmp_path, model, videos, capsys):
+    """Its scores make no sense in a stream; evaluation, page and ``--stream`` say so and what to do."""
+    names = [*NAMES[:3], "Rest"]
+    about = describe(colour_settings(consensus_type="avg"), names)
+    save_checkpoint(model, colour_network().parameters_dict(), about)
+    truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red")], [])
+    run(videos, truth, model, tmp_path / "out")
+    told = "no class is the background (background_class is 'No gesture')"
+    log, page = ((tmp_path / "out" / name).read_text() for name in ("stream_eval.log", "stream_report.html"))
+    assert f"WARNING:{told}" in log
+    assert "Record clips in which none is made" in page
+    options = ["--ckpt_file", str(model), "--source", str(videos / "2.mp4"), "--stream"]
+    infer.infer(load_config(options, add_arguments=infer.add_arguments))
+    assert capsys.readouterr().err.startswith(f"warning: {told}")
+
+    about = describe(colour_settings(consensus_type="avg", background_class="Rest"), names)
+    save_checkpoint(model, colour_network().parameters_dict(), about)
+    run(videos, truth, model, tmp_path / "followed")
+    metrics = json.loads((tmp_path / "followed/stream_metrics.json").read_text())
+    assert metrics["protocol"]["background"] == ["Rest"]  # of the checkpoint, not of the config
+    assert "Rest" not in {event["label"] for video in metrics["per_video"] for event in video["events"]}
+    page = (tmp_path / "followed/stream_report.html").read_text()
+    assert "<dd>Rest</dd>" in page
+    assert "Record clips" not in page
+    with pytest.raises(InputError, match="label 'Rest' is no gesture"):
+        run(videos, write_truth(truth, [(4, 8, "Rest")], []), model, tmp_path / "other")
