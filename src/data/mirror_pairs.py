@@ -71,10 +71,10 @@ def mirrored_classes(categories: list[str], pairs: str = "") -> np.ndarray:
         if image != key:
             found = [other for other, its_key in enumerate(keys) if its_key == image]
             mirrored[label] = found[0] if len(found) == 1 and keys.count(key) == 1 else -1
-    for name, image in _parse("mirror_pairs", pairs, categories):
-        mirrored[categories.index(name)] = categories.index(image) if image else -1
-    for label, image in enumerate(mirrored.tolist()):
-        if image >= 0 and mirrored[image] != label:  # its image has got another one
+    for name, twin in _parse("mirror_pairs", pairs, categories):
+        mirrored[categories.index(name)] = categories.index(twin) if twin else -1
+    for label, other in enumerate(mirrored.tolist()):
+        if other >= 0 and mirrored[other] != label:  # its image has got another one
             mirrored[label] = -1
     return mirrored
 
