@@ -29,7 +29,7 @@ def export(config: Config) -> None:
     from src.tsn import prepare_for_inference
 
     output_dir = Path(config.export_output_dir)
-    path = output_dir / f"{config.model_name}.{config.file_format.lower()}"
+    path = output_dir / file_name(config)
     listed = Path(config.dataset_root) / config.categories_list_file_name
     check_formats(config)
     files = pair_paths(path) if config.streaming else (path,)
@@ -58,6 +58,12 @@ def export(config: Config) -> None:
         text = "read back: scores of %s differ from the network's by at most %.3g, %.2g %% of their spread; %d get the"
         shares = clips, about["largest"], 100 * about["relative"], about["same_class"]
         logger.info(f"{text} same class", *shares)
+
+
+def file_name(config: Config) -> str:
+    """The name of the exported file; that of 8 bits is another one, unless the user names it."""
+    suffix = "_int8" if config.quantize == "int8" and "model_name" not in config.given else ""
+    return f"{config.model_name}{suffix}.{config.file_format.lower()}"
 
 
 def main() -> None:

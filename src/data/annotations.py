@@ -19,6 +19,7 @@ from src.data.video import VIDEO_SUFFIXES, printable
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
 COLUMNS = ("video", "label", "start", "end", "split")
+STREAM_COLUMNS = ("start", "end", "label")
 EXPECTED = "a header video,label[,start,end][,split] and a row for each clip"
 
 
@@ -119,7 +120,10 @@ def read_annotations(path: Path, videos: Path) -> list[Clip]:
             continue
         if len(cells) != len(columns):
             raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
-        clip = _read_row(place, dict(zip(columns, cells)), videos)
+        row = dict(zip(columns, cells))
+        if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
+            continue  # of the truth about streams: a video without gestures
+        clip = _read_row(place, row, videos)
         if clip.folder in clips:
             raise InputError(f"{place}: this clip is here twice, first in {clips[clip.folder].place}")
         clips[clip.folder] = clip

@@ -5,7 +5,8 @@ CSV:  video,start,end,label
       one.mp4,1.5,3.9,Thumb Up
       two.mp4,,,
 
-Times are seconds. A video without gestures is listed as well.
+Times are seconds. A video without gestures is listed as well. A CSV may have its columns in any order, and a column
+``split``, which counts for training only: it may be the annotations of ``prepare_videos``.
 """
 
 from __future__ import annotations
@@ -97,17 +98,18 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[Row]:
-    reader = csv.reader(text.splitlines(), strict=True)
+    reader, header = csv.reader(text.splitlines(), strict=True), COLUMNS
     try:
         for row in reader:
             place = f"{path}:{reader.line_num}"
             if reader.line_num == 1:
-                if row != COLUMNS:
+                header = [name.strip().lower() for name in row]
+                if not set(COLUMNS) <= set(header) <= {*COLUMNS, "split"} or len(header) != len(set(header)):
                     raise InputError(f"{place}: header {','.join(row)!r}; expected {','.join(COLUMNS)!r}")
                 continue
-            if len(row) != len(COLUMNS):
-                raise InputError(f"{place}: {len(row)} values; expected {','.join(COLUMNS)}")
-            video, *gesture = row
+            if len(row) != len(header):
+                raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
+            video, *gesture = (row[header.index(name)] for name in COLUMNS)
             yield (place, video, *(gesture if any(gesture) else (None, None, None)))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None

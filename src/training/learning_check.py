@@ -29,12 +29,23 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
         what = f"the loss, {loss:.3f}, is still that of guessing, ln({len(categories)}) = {untrained:.3f}"
     else:
         return ""
-    start = config.pre_trained_backbone or config.pre_trained or '""'
-    return (
-        f"after {epoch} epochs the network has not learnt: {what}. Usual causes:"
-        f" (1) random weights with settings for trained ones: give pre_trained_backbone or pre_trained (now {start}),"
-        f" or freeze_bn false (now {str(config.freeze_bn).lower()}) and dropout 0 (now {config.dropout:g});"
-        f" (2) steps too small, too large or too few: lr (now {config.lr:g}), epochs_num (now {config.epochs_num});"
-        f" (3) classes that are not those of the clips: {config.train_list_file_name} (train_list_file_name) against"
-        f" {config.categories_list_file_name} (categories_list_file_name)"
-    )
+    causes = [
+        *_causes_in_weights(config),
+        f"steps too small, too large or too few: lr (now {config.lr:g}), epochs_num (now {config.epochs_num})",
+        f"classes that are not those of the clips: {config.train_list_file_name} (train_list_file_name) against"
+        f" {config.categories_list_file_name} (categories_list_file_name)",
+    ]
+    numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
+    return f"after {epoch} epochs the network has not learnt: {what}. Usual causes: {numbered}"
+
+
+def _causes_in_weights(config: Any) -> list[str]:
+    """What may be wrong with the start, and is not ruled out by the settings."""
+    dropout = f"dropout 0 (now {config.dropout:g})" if config.dropout else ""
+    if config.pre_trained_backbone or config.pre_trained:
+        return [f"features that are dropped: {dropout}"] if dropout else []
+    freeze_bn = "freeze_bn false (now true)" if config.freeze_bn else ""
+    instead = " and ".join(filter(None, [freeze_bn, dropout]))
+    if not instead:
+        return ["random weights: give pre_trained_backbone or pre_trained, or more clips or epochs"]
+    return [f"random weights with settings for trained ones: give pre_trained_backbone or pre_trained, or {instead}"]

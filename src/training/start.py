@@ -58,6 +58,7 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
         if key != "subsample_num" and key in recorded and recorded[key] != getattr(config, key)
     ]
     if changed:
+        changed += _other_pictures(config, recorded)
         raise InputError(f"{path}: pre_trained must fit the network, but was trained with {', '.join(changed)}")
     wanted, same = network.parameters_dict(), about.get("categories") == categories
     if not same:
@@ -66,7 +67,14 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
     parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
     new = len(network.parameters_dict()) - len(wanted)
     last = "the last layer's too: the classes are the same" if same else f"{new} of the last layer are new"
-    return f"{path}: {_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}"
+    pictures = "".join(f"; trained with {text}" for text in _other_pictures(config, recorded))
+    return f"{path}: {_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
+
+
+def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
+    """The size of pictures that a network was trained on, if it is another one now and nobody has asked for that."""
+    trained, now = recorded.get("image_size", config.image_size), config.image_size
+    return [f"image_size {trained} (now {now})"] if trained != now and "image_size" not in config.given else []
 
 
 def _without_last_layer(parameters: Mapping[str, Any]) -> dict[str, Any]:

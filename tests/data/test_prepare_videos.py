@@ -310,6 +310,13 @@ def test_segments_of_a_csv(videos, tmp_path):
     assert len({side for folder, side in sides.items() if folder.startswith("down/b")}) == 1
 
 
+def test_the_truth_about_streams_is_annotations_too(videos, tmp_path):
+    """Its rows are clips; a video without gestures is none."""
+    rows = ["down/a.mp4,0,0.5,x", "down/b.webm,,,", "up again/a.mp4,0.1,0.6,x", "down/c 3 4.MP4,0.5,1,x"]
+    clips = read_annotations(annotate(tmp_path, "\n".join(["video,start,end,label", *rows])), videos)
+    assert [clip.video for clip in clips] == ["down/a.mp4", "up again/a.mp4", "down/c 3 4.MP4"]
+
+
 def test_splits_of_a_csv(videos, tmp_path, capsys):
     rows = ["down/a.mp4,x,0,0.5,train", "down/a.mp4,x,0.5,1,val", "down/b.webm,y,,,test", "down/c 3 4.MP4,y,,,train"]
     csv = annotate(tmp_path, "\n".join(["video,label,start,end,split", *rows]))

@@ -107,3 +107,10 @@ def test_refused(tmp_path, name, text, message):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file or directory\)"):
         read_truth(tmp_path / "none.json", CLASSES, VIDEOS)
+
+
+def test_annotations_are_truth_too(tmp_path):
+    """The CSV that ``prepare_videos`` takes: other columns, in another order."""
+    text = 'label,video,split,start,end\nThumb Up,one.mp4,train,1,2\n,two.mp4,,,\n,"a, b.mp4",,,\n'
+    truth = read_truth(write(tmp_path, "truth.csv", text), CLASSES, VIDEOS)
+    assert truth == {"one.mp4": [Span(1.0, 2.0, "Thumb Up", 1.0)], "two.mp4": [], "a, b.mp4": []}

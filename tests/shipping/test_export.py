@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+import export as export_program
+from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.version import VERSION
 from src.ops import compat
@@ -144,3 +146,16 @@ def test_onnx_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = refusal(tmp_path / "out" / "trn.onnx", file_format="ONNX", export_batch_size=2)
     assert message == "file_format ONNX: the package onnx is not installed, which writing ONNX needs"
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ("", "trn.mindir"),
+        ("--file_format ONNX", "trn.onnx"),
+        ("--file_format ONNX --quantize int8", "trn_int8.onnx"),  # beside the one before
+        ("--file_format ONNX --quantize int8 --model_name trn", "trn.onnx"),
+    ],
+)
+def test_8_bits_have_a_name_of_their_own(options, name):
+    assert export_program.file_name(load_config(options.split())) == name

@@ -39,7 +39,7 @@ def test_when_it_complains(epoch, loss, one_answer, said):
 def test_it_names_the_keys_and_their_values():
     found = complaint(9, 2.0, NAMES, None, CONFIG)
     for part in (
-        'pre_trained_backbone or pre_trained (now "")',
+        "pre_trained_backbone or pre_trained, or ",
         "freeze_bn false (now true)",
         "dropout 0 (now 0.8)",
         "lr (now 0.001)",
@@ -51,9 +51,22 @@ def test_it_names_the_keys_and_their_values():
     assert "\n" not in found
 
 
-def test_it_names_the_network_that_was_started_from():
-    config = settings(**{**vars(CONFIG), "pre_trained": "trn.ckpt"})
-    assert "pre_trained_backbone or pre_trained (now trn.ckpt)" in complaint(9, 2.0, NAMES, None, config)
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({}, "pre_trained freeze_bn dropout"),
+        ({"pre_trained": "trn.ckpt"}, "dropout"),
+        ({"pre_trained_backbone": "bn.ckpt", "dropout": 0.0}, ""),
+        ({"freeze_bn": False}, "pre_trained dropout"),
+        ({"dropout": 0.0}, "pre_trained freeze_bn"),
+        ({"freeze_bn": False, "dropout": 0.0}, "pre_trained"),
+    ],
+)
+def test_no_cause_is_named_that_the_settings_rule_out(changes, named):
+    found = complaint(9, 2.0, NAMES, None, settings(**{**vars(CONFIG), **changes}))
+    assert [key for key in ("pre_trained", "freeze_bn", "dropout") if key in found] == named.split()
+    causes = 2 + bool(named)
+    assert [f"({number})" in found for number in range(1, 5)] == [number <= causes for number in range(1, 5)]
 
 
 def test_one_class_cannot_be_learnt():

@@ -100,6 +100,18 @@ def test_a_whole_network_for_other_classes(tmp_path, consensus, described):
     assert said == f"{path}: {kind}; {taken}, {new} of the last layer are new"
 
 
+def test_another_size_of_pictures_is_said(tmp_path):
+    """It fits any network, so it is no error; but weights of small pictures know little about large ones."""
+    path = tmp_path / "trn.ckpt"
+    save(path)
+    _, _, said = started(CLASSES, pre_trained=str(path), image_size=64)
+    assert said.endswith(f"the classes are the same; trained with image_size {SIDE} (now 64)")
+    _, _, said = started(CLASSES, pre_trained=str(path), image_size=64, given=frozenset({"image_size"}))
+    assert "image_size" not in said
+    with pytest.raises(InputError, match=rf"width_mult 0.0625 \(now 0.125\), image_size {SIDE} \(now 64\)$"):
+        started(CLASSES, pre_trained=str(path), image_size=64, width_mult=0.125)
+
+
 def test_a_whole_network_for_the_same_classes(tmp_path):
     path = tmp_path / "trn.ckpt"
     trained = save(path)
