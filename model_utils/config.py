@@ -1,5 +1,7 @@
 """The configuration of the entry points: defaults of ``configs/jester_config.yaml`` < a YAML file < the command line.
 
+The environment variable DEVICE_TARGET stands between the last two, for ``device_target`` alone.
+
 ``configs/jester_config.yaml`` is also the schema. Its three documents hold the values, the help texts and what each key
 accepts: a list of choices, an interval such as ``int [1, inf)`` or ``float (0, 1]``, or, without an entry, any text.
 A value is read from its text by the type its key accepts, in a file as on the command line.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -157,6 +160,8 @@ def load_config(
 
     path = arguments["config_path"]
     given, notes = ({}, []) if Path(path).resolve() == DEFAULT_CONFIG else _read_values(path, rules)
+    if os.environ.get("DEVICE_TARGET"):
+        given["device_target"] = rules["device_target"].parse("DEVICE_TARGET", os.environ["DEVICE_TARGET"])
     given.update((key, rules[key].parse(f"--{key}", arguments[key])) for key in rules if key in arguments)
     values = {**defaults, **arguments, **given}
     if not notes and 0 < given.get("dropout", 0) < 0.5 and values["freeze_bn"]:

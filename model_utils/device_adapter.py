@@ -43,30 +43,53 @@ def _adapter(config: Settings) -> ModuleType:
 def start_device(config: Settings) -> tuple[int, int]:
     """Sets MindSpore up for the device of this process, joins a distributed run, seeds what MindSpore draws.
 
+    Where the config's own default, GPU, cannot be used, the CPU is, and ``config`` says so then.
+
     Returns:
         The rank of this process and the number of processes that train together.
 
     Raises:
         InputError: if the device cannot be used here, or not with as many processes as ``group_size`` says.
     """
-    import mindspore as ms
-
-    device = {} if config.device_target == "CPU" else {"device_id": _device_id(config)}
     try:
-        ms.set_context(mode=ms.GRAPH_MODE, device_target=config.device_target, **device)
-        ms.set_seed(config.seed)
-        if not config.is_train_distributed:
-            ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
-            return 0, 1
-        return _join(config)
+        return _start(config)
     except InputError:  # says itself what is wrong
         raise
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        message = f"device_target {config.device_target}: cannot be used here"
-        if config.device_target != "CPU":
+        target, reason = config.device_target, str(error).strip().splitlines()[0]
+        asked = "device_target" in config.given or config.is_train_distributed or target == "CPU"
+        if not asked and _runs_on_cpu(config):
+            print(
+                f"device_target {target}: none can be used here, so this runs on the CPU", file=sys.stderr, flush=True
+            )
+            return 0, 1
+        message = f"device_target {target}: cannot be used here"
+        if target != "CPU":
             message += " (--device_target CPU runs anywhere)"
         raise InputError(f"{message}: {reason}") from error
+
+
+def _start(config: Settings) -> tuple[int, int]:
+    import mindspore as ms
+
+    device = {} if config.device_target == "CPU" else {"device_id": _device_id(config)}
+    ms.set_context(mode=ms.GRAPH_MODE, device_target=config.device_target, **device)
+    ms.set_seed(config.seed)
+    if not config.is_train_distributed:
+        ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
+        return 0, 1
+    return _join(config)
+
+
+def _runs_on_cpu(config: Settings) -> bool:
+    """Starts the CPU instead of the config's device; False, and the config as it was, if that fails too."""
+    target, config.device_target = config.device_target, "CPU"
+    try:
+        _start(config)
+    except (RuntimeError, ValueError):
+        config.device_target = target
+        return False
+    return True
 
 
 def leave() -> None:

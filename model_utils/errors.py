@@ -1,4 +1,12 @@
-"""The one exception that means "the input is wrong", as opposed to "the program is wrong"."""
+"""The one exception that means "the input is wrong", as opposed to "the program is wrong"; and packages not there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+
+OWN = ("src", "model_utils", "tests", "benchmarks")
 
 
 class InputError(ValueError):
@@ -7,3 +15,26 @@ class InputError(ValueError):
     The message is a single line that names the file (and line), the value and what was expected.
     Entry points print it and exit with status 1; anything else that escapes is a bug and keeps its traceback.
     """
+
+
+def missing_package(error: BaseException) -> str:
+    """One line about a package that is not installed; "" for any other error, also a module of this repository."""
+    package = (getattr(error, "name", None) or "").split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package in ("", *OWN):
+        return ""
+    root = Path(__file__).resolve().parents[1]
+    own = root / ".venv" / "bin" / "python"
+    if own.exists() and Path(sys.prefix) != own.parents[1]:
+        advice = f"run it with {own}"
+    else:
+        advice = f"{sys.executable} -m pip install -r {root / 'requirements.txt'} installs what is needed"
+    return f"error: {sys.executable} has no package {package}; {advice}"
+
+
+def say_what_is_missing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A ``sys.excepthook``: that line instead of a traceback."""
+    message = missing_package(error)
+    if message:
+        print(message, file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from model_utils.errors import InputError
+from model_utils.errors import InputError, missing_package
 from model_utils.stop_signals import Stopped
 
 LOGGER_NAME = "trn"
@@ -223,7 +223,7 @@ def _known_end(error: BaseException) -> tuple[str, int]:
             f"error: {getattr(error, 'filename', None) or 'output'}: cannot be written: {os.strerror(_number(error))}",
             1,
         )
-    return "", 1
+    return missing_package(error), 1
 
 
 def _is_full_disk(error: BaseException) -> bool:

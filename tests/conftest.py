@@ -7,6 +7,7 @@ import mindspore as ms
 import pytest
 
 ms.set_context(mode=ms.PYNATIVE_MODE, device_target="CPU")
+os.environ.pop("DEVICE_TARGET", None)  # the programs would follow it
 
 
 @pytest.fixture

@@ -560,8 +560,50 @@ def test_a_gpu_that_is_not_there(monkeypatch):
     with pytest.raises(
         InputError, match=r"GPU: cannot be used here \(--device_target CPU runs anywhere\): Unsupp"
     ) as error:
-        start_device(load_config([]))
+        start_device(load_config(["--device_target", "GPU"]))
     assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="GPU: cannot be used here"):  # the CPU cannot either
+        start_device(load_config([]))
+
+
+@pytest.mark.parametrize("given", [[], ["--is_train_distributed", "true"], ["--device_target", "Ascend"]])
+def test_nobody_has_asked_for_a_gpu(monkeypatch, capsys, given):
+    """The config's own default gives way to the CPU; what the user asks for does not."""
+    from model_utils.device_adapter import start_device
+
+    started = []
+
+    def without_gpu(**settings):
+        started.append(settings["device_target"])
+        if settings["device_target"] != "CPU":
+            raise RuntimeError("Unsupported device target")
+
+    monkeypatch.setattr("mindspore.set_context", without_gpu)
+    config = load_config(given)
+    if given:
+        with pytest.raises(InputError, match=r"cannot be used here \(--device_target CPU runs anywhere\)"):
+            start_device(config)
+        assert len(started) == 1
+        return
+    assert start_device(config) == (0, 1)
+    assert started == ["GPU", "CPU"]
+    assert config.device_target == "CPU"
+    assert capsys.readouterr().err == "device_target GPU: none can be used here, so this runs on the CPU\n"
+
+
+def test_the_environment_chooses_the_device(monkeypatch):
+    """It wins over a file and the default; the command line wins over it."""
+    monkeypatch.setenv("DEVICE_TARGET", "Ascend")
+    config = load_config([])
+    assert (config.device_target, "device_target" in config.given) == ("Ascend", True)
+    synthetic = "configs/synthetic_config.yaml"  # says CPU
+    assert load_config(["--config_path", synthetic]).device_target == "Ascend"
+    assert load_config(["--device_target", "CPU"]).device_target == "CPU"
+    monkeypatch.setenv("DEVICE_TARGET", "TPU")
+    with pytest.raises(InputError, match=r"^DEVICE_TARGET: 'TPU' is not allowed, expected one of GPU, CPU, Ascend"):
+        load_config([])
+    monkeypatch.setenv("DEVICE_TARGET", "")
+    assert load_config([]).device_target == "GPU"
 
 
 def test_a_camera_that_is_not_there(models):
