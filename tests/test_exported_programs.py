@@ -27,8 +27,10 @@ from tests.helpers.colours import (
 )
 from tests.helpers.containers import rotate
 from tests.helpers.networks import SIDE
+from tests.helpers.only_packages import only
 
-PAGE = Path(__file__).parents[1] / "docs" / "exported_programs.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "exported_programs.md"
 
 
 class UpperHalf(ColourBackbone):
@@ -46,6 +48,14 @@ def stored_frames(path):
         frames.append(capture.retrieve()[1])
     capture.release()
     return frames
+
+
+def run(command, folder, packages=None):
+    """Runs it in an environment that holds nothing but ``packages``."""
+    environment = None if packages is None else only(packages, folder / "only")
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
 
 
 @pytest.mark.slow
@@ -71,7 +81,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
     stored = stored_frames(rotate(write_video(tmp_path / "clip.mp4", frames), degrees))
 
     command = [sys.executable, f"{name}_clip.py", "clip.mp4"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    ended = run(command, tmp_path, {"numpy", "cv2", "PIL", "onnxruntime"} if name == "onnx" else None)
     assert ended.returncode == 0, ended.stderr
     printed = [line.strip().split("%  ") for line in ended.stdout.splitlines()]
 
@@ -104,7 +114,7 @@ def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     write_video(tmp_path / "clip.mp4", [(230 * colour).astype(np.uint8) for colour in colours], rate=10)
 
     command = [sys.executable, "stream_camera.py", "clip.mp4"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    ended = run(command, tmp_path, {"numpy", "cv2", "PIL", "onnxruntime"})
     assert ended.returncode == 0, ended.stderr
     found = [re.fullmatch(r" *([\d.]+) s +([\d.]+)%  (.*)", line).groups() for line in ended.stdout.splitlines()]
 
@@ -117,3 +127,51 @@ def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     assert [float(share) for _, share, _ in found] == pytest.approx([share for _, share, _ in expected], abs=0.3)
     assert [label for _, _, label in found] == [label for _, _, label in expected]
     assert len(found) > 2
+
+
+def required(name):
+    """The packages of a requirements file with their versions, by the names they are installed under."""
+    lines = (ROOT / name).read_text().splitlines()
+    return dict(re.match(r"([\w-]+)==([\w.]+)", line).groups() for line in lines if line and line[0] != "#")
+
+
+def test_requirements_of_inference_are_those_of_the_rest():
+    pins = (ROOT / "requirements.txt").read_text()
+    for package, version in required("requirements-infer.txt").items():
+        assert re.search(rf"^{package}=={re.escape(version)}(; python_version >= \"3.10\")?$", pins, re.MULTILINE)
+
+
+def test_the_page_names_what_its_programs_import():
+    text = PAGE.read_text(encoding="utf-8")
+    (line,) = re.findall(r"pip install (.*)", text)
+    imported = {"cv2": "opencv-python-headless", "PIL": "pillow", "numpy": "numpy", "onnxruntime": "onnxruntime"}
+    assert set(line.split()) == set(imported.values())
+    for name in imported:
+        assert re.search(rf"(import|from) (\w+, )*{name}\b|import .*, {name}\b|import {name}\b", text), name
+
+
+@pytest.mark.slow
+def test_inference_of_onnx_needs_the_packages_of_requirements_infer_only(tmp_path):
+    """A clip, windows and a stream, without MindSpore and without what draws."""
+    pytest.importorskip("onnxruntime")
+    imported = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
+    packages = {imported.get(package, package) for package in required("requirements-infer.txt")}
+    packages |= {"dateutil", "pyparsing", "cycler", "kiwisolver", "contourpy", "six", "mpl_toolkits"}  # matplotlib's
+    config = colour_settings(file_format="ONNX", export_batch_size=0)
+    export.export_network(ordering_network(), config, NAMES, tmp_path / "trn.onnx")
+    export.export_pair(ordering_network(), config, NAMES, tmp_path / "trn.onnx")
+    frames = [np.full((40, 52, 3), 4 * level, np.uint8) for level in range(60)]
+    write_video(tmp_path / "clip.mp4", frames, rate=10)
+    for options in (["trn.onnx"], ["trn.onnx", "--window", "2"], ["trn_frame.onnx", "--stream", "--output", "o.mp4"]):
+        options = ["--source", "clip.mp4", "--json", "r.json", "--model", *options]
+        command = [sys.executable, str(ROOT / "infer.py"), *options]
+        ended = run(command, tmp_path, packages)
+        assert ended.returncode == 0, (options, ended.stderr)
+        assert (tmp_path / "r.json").is_file()
+        (tmp_path / "r.json").unlink()
+    command = [sys.executable, str(ROOT / "infer.py"), "--source", "clip.mp4", "--model", "trn.ckpt"]
+    (tmp_path / "trn.ckpt").write_bytes(b"weights")
+    ended = run(command, tmp_path, packages)
+    assert ended.returncode == 1
+    assert "has no package mindspore" in ended.stderr
+    assert "Traceback" not in ended.stderr
