@@ -78,9 +78,9 @@ def prepare(config: DemoSettings) -> tuple:
         return model, None
     if model.network and config.relations != "all":
         raise InputError("--relations: a page with a checkpoint needs --relations all")
-    from src.inference.streaming import WINDOW, Recognizer, build_detector
+    from src.inference.streaming import Recognizer, build_detector
 
-    recognizer = Recognizer(model.parts("the camera"), model.image_size, config.window or WINDOW)
+    recognizer = Recognizer(model.parts("the camera"), model.image_size, config.window or config.stream_window)
     build_detector(config, model.categories)  # thresholds that do not go together show now
     return model, lambda: (recognizer.for_another_stream(), build_detector(config, model.categories))
 

@@ -60,14 +60,14 @@ def evaluate(config: StreamSettings) -> None:
     from src.evaluation.stream_page import render
     from src.inference.model import load_model
     from src.inference.stream_eval import describe, log_metrics, scores_bytes, watch_all
-    from src.inference.streaming import WINDOW, Recognizer, build_detector
+    from src.inference.streaming import Recognizer, build_detector
 
     if not Path(config.videos).is_dir():
         raise InputError(f"{config.videos}: no such folder of videos")
     paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
     if not paths:
         raise InputError(f"{config.videos}: no videos in this folder")
-    window = config.window or WINDOW
+    window = config.window or config.stream_window
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)

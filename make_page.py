@@ -49,7 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make(config: PageSettings, folder: Path) -> None:
     """Writes the page of ``config.ckpt_file`` to ``folder``."""
     from src.inference.streaming import build_detector
-    from src.inference.timeline import WINDOW
     from src.shipping.page import export_for_page, read_pair, whole_folder, write_page
 
     with whole_folder(folder) as partial, TemporaryDirectory() as exported:
@@ -62,7 +61,7 @@ def make(config: PageSettings, folder: Path) -> None:
         _, _, usage = read_pair(path)
         detector = build_detector(config, usage["categories"])
         background = [name for name, gesture in zip(detector.categories, detector.is_gesture) if not gesture]
-        write_page(path, partial, config.window or WINDOW, asdict(detector.rules), background)
+        write_page(path, partial, config.window or config.stream_window, asdict(detector.rules), background)
 
 
 def size_of(folder: Path) -> float:

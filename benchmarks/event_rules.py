@@ -17,7 +17,7 @@ import numpy as np
 
 from src.data.video import Span
 from src.evaluation.events import measure
-from src.inference.stream_eval import EventLog
+from src.inference.stream_tuning import Recording, replayed
 from src.inference.streaming import EventDetector, EventRules
 from src.utils import softmax
 
@@ -41,19 +41,17 @@ COLUMNS = {
 
 def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
     """The measures that a stored run has with these thresholds."""
-    videos = []
+    document = json.loads((folder / "stream_metrics.json").read_text(encoding="utf-8"))
+    watched = []
     with np.load(folder / "stream_scores.npz") as scores:
-        categories = scores["categories"].tolist()
-        for about in json.loads((folder / "stream_metrics.json").read_text(encoding="utf-8"))["per_video"]:
-            name, seconds = about["video"], about["seconds"]
-            detector, log = EventDetector(categories, rules), EventLog()
-            probabilities = softmax(scores[f"{name}/logits"].astype(np.float64))
-            for time, scoring in zip(scores[f"{name}/times"].tolist(), probabilities):
-                log.add(time, detector.update(time, scoring))
-            log.add(seconds, detector.finish(seconds))
+        detector = EventDetector(scores["categories"].tolist(), rules)
+        for about in document["per_video"]:
+            name = about["video"]
             gestures = [Span(row["start"], row["end"], row["label"], 1.0) for row in about["gestures"]]
-            videos.append(log.video(name, seconds, gestures))
-    return measure(videos)
+            probabilities = softmax(scores[f"{name}/logits"].astype(np.float64))
+            recording = Recording(name, about["seconds"], gestures, scores[f"{name}/times"], probabilities)
+            watched.append(replayed(recording, detector))
+    return measure(watched)
 
 
 def vary(folder: Path) -> dict[str, list[tuple[float, dict[str, Any]]]]:

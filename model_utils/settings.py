@@ -107,7 +107,8 @@ class Settings:
     streaming: Annotated[bool, Use.FREE]
 
     # Gestures in streams
-    event_on: Annotated[float, Use.FREE]  # these five stand in stream_metrics.json; eval.py does not depend on them
+    stream_window: Annotated[float, Use.FREE]  # these six stand in stream_metrics.json; eval.py does not depend on them
+    event_on: Annotated[float, Use.FREE]
     event_off: Annotated[float, Use.FREE]
     event_share: Annotated[float, Use.FREE]
     event_least: Annotated[float, Use.FREE]

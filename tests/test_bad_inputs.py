@@ -860,6 +860,7 @@ SCRIPTS = [
             ("preprocess_something_v2", "a b", "1 argument(s) expected, 2 given"),
             ("prepare_videos", "videos", "2 argument(s) expected, 1 given"),
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
+            ("tune_stream", "trn.ckpt videos", "3 argument(s) expected, 2 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "0 argument(s) expected, 1 given"),
@@ -885,6 +886,8 @@ SCRIPTS = [
             ("run_order_ablation", "nowhere out"),
             ("run_stream_eval", "nowhere truth.json trn.ckpt"),
             ("run_stream_eval", "data nowhere trn.ckpt"),
+            ("tune_stream", "trn.ckpt nowhere truth.json"),
+            ("tune_stream", "nowhere data truth.json"),
         ]
     ),
     Case("file as folder", nothing, f"run_eval_gpu.sh in.pth trn.ckpt {OUT}", "in.pth: no such folder"),

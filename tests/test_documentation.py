@@ -77,6 +77,7 @@ COMMANDS = {
     "bash scripts/run_eval_gpu.sh DATASET_ROOT MODEL": CHECKED,
     "bash scripts/run_export_gpu.sh DATASET_ROOT CKPT --file_format MINDIR": CHECKED,
     "python infer.py --model trn.ckpt --source 0 --stream": CHECKED,
+    "bash scripts/tune_stream.sh trn.ckpt VIDEOS truth.json": CHECKED,
     "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --freeze_backbone true": CHECKED,
     'bash scripts/run_standalone_train_gpu.sh 0 /path/to/dataset "" --pre_trained trn.ckpt': CHECKED,
     "python train.py --dataset_root /path/to/dataset --pre_trained trn.ckpt": CHECKED,
@@ -85,6 +86,7 @@ COMMANDS = {
     "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --quantize int8": CHECKED,
     "bash scripts/run_export_gpu.sh DATASET_ROOT trn.ckpt --file_format ONNX --streaming true": CHECKED,
     "python infer.py --model export-logs/trn_frame.onnx --source 0 --stream": CHECKED,
+    "pip install numpy opencv-python-headless pillow onnxruntime": FOREIGN,
     "bash scripts/run_demo.sh trn.ckpt": CHECKED,
     "python train.py --dataset_root /path/to/dataset --backbone resnet50 --pre_trained_backbone pretrained": CHECKED,
     "bash scripts/run_standalone_train_gpu.sh 0 DATASET_ROOT PRETRAINED --images_dir_name frames"

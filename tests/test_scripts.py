@@ -136,6 +136,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["eval_streams.py", "--device_target", "CPU", *VIDEOS, *CKPT],
         ),
         (
+            "tune_stream.sh",
+            ["net.ckpt", "my data", "own.yaml", "--windows", "2,3"],
+            {"DEVICE_TARGET": "CPU"},
+            ["tune_stream.py", "--device_target", "CPU", *CKPT, *VIDEOS, "--windows", "2,3"],
+        ),
+        (
             "run_demo.sh",
             ["net.ckpt", "--port", "7861"],
             {},
@@ -351,6 +357,7 @@ WORKING = {
     "run_order_ablation.sh": ["my data", "out"],
     "run_standalone_train_gpu.sh": ["0", "my data", ""],
     "run_stream_eval.sh": ["my data", "own.yaml", "net.ckpt"],
+    "tune_stream.sh": ["net.ckpt", "my data", "own.yaml"],
     "unpack_jester_dataset.sh": ["my data", "target"],
 }
 PROGRAM = {
@@ -368,6 +375,7 @@ PROGRAM = {
     "run_export_gpu.sh": "export.py",
     "run_standalone_train_gpu.sh": "train.py",
     "run_stream_eval.sh": "eval_streams.py",
+    "tune_stream.sh": "tune_stream.py",
     "unpack_jester_dataset.sh": "unpack_jester_dataset.py",
 }
 

@@ -85,11 +85,10 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
     """
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
-    window = config.window or timeline.WINDOW
     if config.stream:
         from src.inference.streaming import Recognizer, build_detector
 
-        recognizer = Recognizer(model.parts("--stream"), model.image_size, window)
+        recognizer = Recognizer(model.parts("--stream"), model.image_size, config.window or config.stream_window)
         detector = build_detector(model.settings, model.categories)
         if detector.is_gesture.all():
             print(f"warning: {without_background(model.settings.background_class)}", file=sys.stderr)

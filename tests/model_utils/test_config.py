@@ -114,6 +114,7 @@ RECIPE = {
     "quantize": "none",
     "calibration_clips": 64,
     "streaming": False,
+    "stream_window": 3.0,
     "event_on": 0.6,
     "event_off": 0.5,
     "event_share": 0.46,

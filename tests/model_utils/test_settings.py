@@ -82,6 +82,7 @@ USES = {
     "quantize": "FREE",
     "calibration_clips": "FREE",
     "streaming": "FREE",
+    "stream_window": "FREE",
     "event_on": "FREE",
     "event_off": "FREE",
     "event_share": "FREE",

@@ -1,0 +1,101 @@
+"""Chooses the thresholds of events in streams: those with the fewest edits between gestures and events.
+
+The network's scores do not depend on the thresholds, so a video is watched once and its scores are replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from src.data.video import Span
+from src.evaluation.events import WatchedVideo, levenshtein
+from src.inference.stream_eval import EventLog
+from src.inference.streaming import EventDetector, EventRules
+
+CHOICES = {
+    "on": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    "off": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    "share": (0.2, 0.3, 0.35, 0.4, 0.46, 0.5, 0.55, 0.6, 0.65, 0.7),
+    "least": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0),
+    "early": (0.5, 0.6, 0.75, 0.9, 1.05, 1.2, 1.5, 2.0),
+}
+ROUNDS = 3  # of choosing each threshold in turn
+
+
+class Recording(NamedTuple):
+    """A video that was watched: its scores as probabilities [N, C] at times [N], and the truth about it."""
+
+    name: str
+    seconds: float
+    gestures: list[Span]
+    times: np.ndarray
+    probabilities: np.ndarray
+
+
+def replayed(recording: Recording, detector: EventDetector) -> WatchedVideo:
+    """What the detector finds in the video."""
+    detector.reset()
+    log = EventLog()
+    for time, scoring in zip(recording.times.tolist(), recording.probabilities):
+        log.add(time, detector.update(time, scoring))
+    log.add(recording.seconds, detector.finish(recording.seconds))
+    return log.video(recording.name, recording.seconds, recording.gestures)
+
+
+def watched(recordings: Iterable[Recording], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:
+    """What is found in each video with these thresholds."""
+    other = EventDetector(detector.categories, rules, _background(detector))
+    return [replayed(recording, other) for recording in recordings]
+
+
+def _background(detector: EventDetector) -> list[str]:
+    return [name for name, is_gesture in zip(detector.categories, detector.is_gesture) if not is_gesture]
+
+
+def edits(videos: Iterable[WatchedVideo]) -> int:
+    """Events to remove, add or rename until they are the gestures; those in videos without gestures count too."""
+    labels = (([g.label for g in video.gestures], [e.label for e in video.events]) for video in videos)
+    return sum(levenshtein(gestures, events) for gestures, events in labels)
+
+
+def choose_rules(recordings: list[Recording], detector: EventDetector) -> tuple[EventRules, int]:
+    """The thresholds with the fewest edits, and how many these are.
+
+    Each threshold is chosen in turn, up to three times, beginning with the defaults. Of values that are as good the
+    middle one is taken, which stays good if other videos differ a little. A threshold that changes nothing stays.
+    """
+    rules = EventRules()
+    fewest = edits(watched(recordings, detector, rules))
+    for _ in range(ROUNDS):
+        before = rules
+        for key, values in CHOICES.items():
+            candidates = list(_candidates(rules, key, values))
+            counts = [edits(watched(recordings, detector, candidate)) for candidate in candidates]
+            fewest = min(counts)
+            best = [candidate for candidate, count in zip(candidates, counts) if count == fewest]
+            rules = rules if len(best) == len(candidates) else best[len(best) // 2]
+        if rules == before:
+            break
+    return rules, fewest
+
+
+def _candidates(rules: EventRules, key: str, values: Iterable[float]) -> Iterator[EventRules]:
+    for value in sorted({asdict(rules)[key], *values}):
+        try:
+            yield replace(rules, **{key: value})
+        except ValueError:  # off above on, least above early
+            continue
+
+
+def on_other_videos(recordings: list[Recording], detector: EventDetector) -> list[WatchedVideo]:
+    """Each video with the thresholds that the others choose: what to expect of videos that nothing was chosen on."""
+    found = []
+    for index, recording in enumerate(recordings):
+        others = recordings[:index] + recordings[index + 1 :]
+        rules, _ = choose_rules(others, detector)
+        found += watched([recording], detector, rules)
+    return found

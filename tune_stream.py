@@ -1,0 +1,149 @@
+"""Chooses the window and the thresholds of gestures in streams, on videos with their truth; writes them as a config.
+
+The videos are watched once with each window; the thresholds with the fewest edits are searched in the scores. Also says
+what to expect of other videos: each video with the thresholds that the others choose. The file goes to --config_path of
+infer.py, eval_streams.py and make_page.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
+
+from model_utils.config import Config, load_config
+from model_utils.errors import InputError
+from model_utils.stop_signals import ctrl_c_at_once
+from model_utils.util import run_main, write_text
+
+# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+if TYPE_CHECKING:
+    from src.inference.stream_tuning import Recording
+    from src.inference.streaming import EventDetector, EventRules
+
+MARK = "# written by tune_stream.py"
+WINDOWS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # seconds
+
+
+class TuneSettings(Config):
+    """The keys of the YAML and the options that this program adds."""
+
+    videos: str
+    truth: str
+    windows: list[float]
+    output: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options = parser.add_argument_group("Streams")
+    options.add_argument("--videos", required=True, metavar="FOLDER", help="folder of videos")
+    options.add_argument("--truth", required=True, metavar="FILE", help="their gestures, .json or .csv")
+    listed = ",".join(f"{window:g}" for window in WINDOWS)
+    options.add_argument(
+        "--windows", type=_windows, default=list(WINDOWS), metavar="SECONDS,...", help=f"to choose from ({listed})"
+    )
+    options.add_argument("--output", default="stream.yaml", metavar="FILE", help="what is written (stream.yaml)")
+
+
+def _windows(text: str) -> list[float]:
+    with contextlib.suppress(ValueError):
+        windows = sorted({float(part) for part in text.split(",")})
+        if windows[0] > 0 and windows[-1] <= 1e6:
+            return windows
+    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0, separated by commas")
+
+
+def tune(config: TuneSettings) -> None:
+    from model_utils.device_adapter import start_device
+    from src.data.names import BACKGROUND, background_of
+    from src.data.stream_truth import read_truth
+    from src.data.video import find_sources
+    from src.inference.model import load_model
+    from src.inference.stream_tuning import choose_rules
+    from src.inference.streaming import build_detector
+
+    output = Path(config.output)
+    _check_output(output)
+    paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
+    if not paths:
+        raise InputError(f"{config.videos}: no videos in this folder")
+    if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
+        start_device(config)
+    model = load_model(config)
+    background = background_of(model.categories, model.settings.background_class)
+    truth = read_truth(config.truth, model.categories, list(paths), background or BACKGROUND)
+    detector = build_detector(model.settings, model.categories)
+    found: list[tuple[int, float, EventRules, list[Recording]]] = []
+    for window in config.windows:
+        recordings = _watch(model, paths, truth, detector, window)
+        rules, fewest = choose_rules(recordings, detector)
+        print(f"window {window:g} s: {fewest} edits", flush=True)
+        found.append((fewest, window, rules, recordings))
+    best = [row for row in found if row[0] == min(found)[0]]
+    fewest, window, rules, recordings = best[len(best) // 2]
+    keys = {"stream_window": window, **{f"event_{key}": value for key, value in asdict(rules).items()}}
+    write_text(output, _text(keys, recordings, fewest, model.path))
+    print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), *expectation(recordings, detector)]))
+    print(f"written: {output}")
+
+
+def _check_output(path: Path) -> None:
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise InputError(f"--output: {path} would be written over, but tune_stream.py did not write it")
+
+
+def _watch(
+    model: Any, paths: dict[str, str], truth: dict[str, Any], detector: EventDetector, window: float
+) -> list[Recording]:
+    import logging
+
+    import numpy as np
+
+    from src.inference.stream_eval import watch_all
+    from src.inference.stream_tuning import Recording
+    from src.inference.streaming import Recognizer
+    from src.utils import softmax
+
+    recognizer = Recognizer(model.parts("tune_stream.py"), model.image_size, window)
+    watched, scores = watch_all(paths, truth, recognizer, detector, logging.getLogger("tune_stream"))
+    recordings = []
+    for video in watched:
+        times, logits = scores[video.name]
+        recordings.append(
+            Recording(video.name, video.seconds, video.gestures, times, softmax(logits.astype(np.float64)))
+        )
+    return recordings
+
+
+def expectation(recordings: list[Recording], detector: EventDetector) -> list[str]:
+    """What to expect of other videos, in a line; nothing if there are too few to tell."""
+    from src.evaluation.events import measure
+    from src.inference.stream_tuning import on_other_videos
+
+    if len(recordings) < 2:
+        return ["one video only: what to expect of others cannot be said"]
+    metrics = measure(on_other_videos(recordings, detector))
+    shown = ("precision", "recall", "levenshtein_accuracy", "false_alarms_per_minute")
+    values = ", ".join(f"{key} {'–' if metrics[key] is None else format(metrics[key], '.2f')}" for key in shown)
+    return [f"each video with what the others choose: {values}"]
+
+
+def _text(keys: dict[str, float], recordings: list[Recording], fewest: int, model: Path) -> str:
+    gestures = sum(len(recording.gestures) for recording in recordings)
+    about = f"{MARK} for {model.name}: {fewest} edits in {len(recordings)} videos with {gestures} gestures\n"
+    return about + "".join(f"{key}: {value:g}\n" for key, value in keys.items())
+
+
+def main() -> None:
+    config = cast("TuneSettings", load_config(description=__doc__, add_arguments=add_arguments))
+    with ctrl_c_at_once():
+        tune(config)
+
+
+if __name__ == "__main__":
+    run_main(main)
