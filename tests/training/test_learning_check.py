@@ -66,7 +66,7 @@ def test_no_cause_is_named_that_the_settings_rule_out(changes, named):
     found = complaint(9, 2.0, NAMES, None, settings(**{**vars(CONFIG), **changes}))
     assert [key for key in ("pre_trained", "freeze_bn", "dropout") if key in found] == named.split()
     causes = 2 + bool(named)
-    assert [f"({number})" in found for number in range(1, 5)] == [number <= causes for number in range(1, 5)]
+    assert [f" ({number}) " in found for number in range(1, 5)] == [number <= causes for number in range(1, 5)]
 
 
 def test_one_class_cannot_be_learnt():
