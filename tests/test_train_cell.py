@@ -179,13 +179,6 @@ def test_two_ranks_make_the_steps_of_one(tmp_path):
     assert np.abs(moved[0] - moved[1]).max() > 0.01
 
 
-def test_one_device_averages_nothing():
-    network = SmallNetwork()
-    step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0)
-    gradients = (Tensor(np.float32([3, 4])),)
-    np.testing.assert_array_equal(step.average(gradients)[0].asnumpy(), [3, 4])
-
-
 def test_gradients_are_clipped_to_the_global_norm():
     """Without momentum and decay a step is lr times the clipped gradient (twice that for biases).
 
