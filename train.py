@@ -88,28 +88,26 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     from src import tsn_dataset
     from src.data.mirror_pairs import describe_mirroring
     from src.data.names import without_background
-    from src.training.frozen import feature_batches, keep_features
+    from src.training.frozen import feature_dataset, keep_features
 
-    logger, features = trainer.logger, trainer.network.base_model.feature_channels
+    logger, features, done = trainer.logger, trainer.network.base_model.feature_channels, trainer.progress
     categories = trainer.clips.categories
     loader = tsn_dataset.training_loader(config, categories, features)
     for line in describe_mirroring(categories, loader.mirrored) if config.flip == "label_aware" else ():
         logger.info("%s", line)
     if loader.sliding_windows and loader.background < 0:
         logger.warning("%s; now all sliding windows are whole", without_background(config.background_class))
-    options: dict[str, Any] = {
-        "batch_size": config.train_batch_size,
-        "epochs": config.epochs_num,
-        "first_epoch": trainer.progress.epochs_done,
-        "first_step": trainer.progress.step,
-        "ranks": trainer.ranks,
-    }
-    if config.freeze_backbone:
-        return feature_batches(keep_features(trainer.network, loader, records, logger), records, **options)
     workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
     if workers < config.train_workers:
         logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
-    return tsn_dataset.training_batches(loader, records, workers=workers, **options)
+    first = {"first_epoch": done.epochs_done, "first_step": done.step}
+    options: dict[str, Any] = {"batch_size": config.train_batch_size, "ranks": trainer.ranks, **first}
+    if config.freeze_backbone:
+        kept = keep_features(trainer.network, loader, records, workers, logger)
+        dataset = feature_dataset(kept, records, **options)
+    else:
+        dataset = tsn_dataset.training_dataset(loader, records, workers=workers, **options)
+    return dataset.read(config.epochs_num - done.epochs_done)
 
 
 def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:

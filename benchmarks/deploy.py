@@ -72,8 +72,8 @@ def onnx_evaluate(data: Path, clips: int, int8: bool) -> Callable[[], int]:
     from src.evaluation.evaluator import Evaluator
 
     model = load(exported(data, int8), 10)
-    records, images_root = read_records(data, clips)
-    evaluator = Evaluator(model.score, EvaluationLoader(images_root, SEGMENTS, SIDE, test_crops=10), records)
+    records, frames = read_records(data, clips)
+    evaluator = Evaluator(model.score, EvaluationLoader(frames, SEGMENTS, SIDE, test_crops=10), records)
     return lambda: len(evaluator().scores)
 
 
@@ -96,10 +96,10 @@ def infer(data: Path, checkpoint: bool) -> Callable[[], int]:
     """infer.py from its start to its end, on one clip with one crop."""
     from benchmarks.inputs import read_records
 
-    (record,), images_root = read_records(data, 1)
+    (record,), frames = read_records(data, 1)
     path = random_checkpoint(data) if checkpoint else exported(data, int8=False)
     options = ["--device_target", "CPU", "--test_crops", "1"]
-    command = [sys.executable, "infer.py", "--model", str(path), "--source", str(images_root / record.folder), *options]
+    command = [sys.executable, "infer.py", "--model", str(path), "--source", str(frames.root / record.folder), *options]
 
     def one_round() -> int:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -13,10 +13,13 @@ from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 from benchmarks.data import JESTER_CLIPS, make_folders
 from benchmarks.harness import Item, Side
+
+if TYPE_CHECKING:
+    from src.data.clips import FrameFolders, VideoRecord
 
 IMAGE_SIZE = 224
 TRAIN_BATCH, EVAL_BATCH = 8, 1
@@ -30,12 +33,15 @@ PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
 ]
 
 
-def read_records(data: Path, clips: int) -> tuple[list, Path]:
-    """So many records, some of them several times if need be, and the folder of the clips."""
+def read_records(data: Path, clips: int) -> tuple[list[VideoRecord], FrameFolders]:
+    """So many records, some of them several times if need be, and where their frames are."""
+    from src.data.clips import FrameFolders
+    from src.data.names import FRAME_NAME
     from src.tsn_dataset import read_video_list
 
-    records = read_video_list(data / "jester" / "train_videofolder.txt", num_classes=27)
-    return list(islice(cycle(records), clips)), data / "jester" / "20bn-jester-v1"
+    frames = FrameFolders(data / "jester" / "20bn-jester-v1", FRAME_NAME)
+    records = read_video_list(data / "jester" / "train_videofolder.txt", 27, frames)
+    return list(islice(cycle(records), clips)), frames
 
 
 def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
@@ -43,11 +49,11 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
     import numpy as np
 
     from src.data.clips import TrainingLoader
-    from src.tsn_dataset import training_batches
+    from src.tsn_dataset import training_dataset
 
-    records, images_root = read_records(data, clips)
+    records, frames = read_records(data, clips)
     loader = TrainingLoader(
-        images_root,
+        frames,
         segments,
         IMAGE_SIZE,
         subsample_num=3,
@@ -59,8 +65,8 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
     )
 
     def one_round() -> int:
-        batches = training_batches(loader, records, batch_size=TRAIN_BATCH, epochs=1, workers=workers)
-        return sum(len(batch[1]) for batch in batches)
+        dataset = training_dataset(loader, records, batch_size=TRAIN_BATCH, workers=workers)
+        return sum(len(batch[1]) for batch in dataset.read())
 
     return one_round
 
@@ -68,14 +74,14 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
 def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
     """Whole 10-crop pipeline of the project: uint8 batches."""
     from src.data.clips import EvaluationLoader
-    from src.tsn_dataset import evaluation_batches
+    from src.tsn_dataset import evaluation_dataset
 
-    records, images_root = read_records(data, clips)
-    loader = EvaluationLoader(images_root, segments, IMAGE_SIZE, test_crops=10)
+    records, frames = read_records(data, clips)
+    loader = EvaluationLoader(frames, segments, IMAGE_SIZE, test_crops=10)
 
     def one_round() -> int:
-        batches = evaluation_batches(loader, records, batch_size=EVAL_BATCH, workers=workers)
-        return sum(len(batch[1]) for batch in batches)
+        dataset = evaluation_dataset(loader, records, batch_size=EVAL_BATCH, workers=workers)
+        return sum(len(batch[1]) for batch in dataset.read(output_numpy=True))
 
     return one_round
 
@@ -110,7 +116,7 @@ def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable
     import cv2
     import numpy as np
 
-    records, images_root = read_records(data, clips)
+    records, frames = read_records(data, clips)
     cv2.setNumThreads(0)
 
     def work(share: list) -> None:
@@ -118,7 +124,7 @@ def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable
         for record in share:
             for segment, out in enumerate(clip):
                 number = segment * record.num_frames // segments + 1
-                frame = cv2.imread(f"{images_root}/{record.folder}/{number:05d}.jpg")
+                frame = cv2.imread(frames.path(record, number - 1))
                 cv2.resize(frame[6:93, 10:97], (IMAGE_SIZE, IMAGE_SIZE), dst=out)
 
     def one_round() -> int:

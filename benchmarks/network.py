@@ -183,14 +183,15 @@ def evaluate(data: Path, clips: int) -> Callable[[], int]:
     from benchmarks.inputs import read_records
     from src.data.clips import EvaluationLoader
     from src.evaluation.scoring import ClipScorer
-    from src.tsn_dataset import evaluation_batches
+    from src.tsn_dataset import evaluation_dataset
 
-    records, images_root = read_records(data, clips)
-    loader = EvaluationLoader(images_root, SEGMENTS, SIDE, test_crops=10)
+    records, frames = read_records(data, clips)
+    loader = EvaluationLoader(frames, SEGMENTS, SIDE, test_crops=10)
     scorer = ClipScorer(trained_network(), test_crops=10)
 
     def one_round() -> int:
-        return sum(len(scorer(batch[0], batch[2])) for batch in evaluation_batches(loader, records, batch_size=1))
+        dataset = evaluation_dataset(loader, records, batch_size=1)
+        return sum(len(scorer(clips, indices)) for clips, _, indices in dataset.read(output_numpy=True))
 
     return one_round
 

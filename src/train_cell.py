@@ -12,7 +12,7 @@ OTHER_MODELS = "base_model.model."  # models of mindcv have parameters of other 
 
 
 class ClipLoss(nn.Cell):
-    """Mean softmax cross-entropy of a batch as ``src.tsn_dataset.training_batches`` yields it: float32 scalar."""
+    """Mean softmax cross-entropy of a batch as ``src.tsn_dataset.training_dataset`` gives it: float32 scalar."""
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)

@@ -96,17 +96,41 @@ class ClipLogits(nn.Cell):
         return logits.reshape((-1, self.crops, logits.shape[-1]))
 
 
-class FrameFeatures(nn.Cell):
-    """Features of single frames, the consensus's input: uint8 [N, S, S, 3] BGR -> float32 [N, D]."""
+class ScoredClips(nn.Cell):
+    """For ``mindspore.train.Model.eval``: the scores of a batch of ``tsn_dataset.evaluation_dataset``, and its labels.
 
-    def __init__(self, network: TSN) -> None:
+    Inputs:
+        clips: uint8 [B, crops, T, S, S, 3].
+        labels, indices: int32 [B].
+
+    Outputs:
+        float32 [B, C], the mean over crops, and the labels.
+    """
+
+    def __init__(self, network: nn.Cell, crops: int) -> None:
+        super().__init__(auto_prefix=False)
+        self.logits = ClipLogits(network, crops)
+
+    def construct(self, clips: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        return self.logits(clips).mean(1), labels
+
+
+class FrameFeatures(nn.Cell):
+    """Features of single frames: uint8 [N, S, S, 3] BGR -> float32 [N, D], the consensus's input.
+
+    Without the backbone's ``last_layer`` they are that layer's input, float32 [N, feature_channels].
+    """
+
+    def __init__(self, network: TSN, last_layer: bool = True) -> None:
         super().__init__(auto_prefix=False)
         self.to_video = ClipInput(pixels_of(network))
         self.base_model = network.base_model
+        self.last_layer = last_layer
 
     def construct(self, frames: Tensor) -> Tensor:
         side = frames.shape[1]
-        return self.base_model(self.to_video(frames.reshape((-1, 1, side, side, 3))))
+        video = self.to_video(frames.reshape((-1, 1, side, side, 3)))  # [N, 3, S, S]
+        return self.base_model(video) if self.last_layer else self.base_model.features(video)
 
 
 def build_network(settings: Any, num_classes: int) -> TSN:

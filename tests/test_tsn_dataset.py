@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 from contextlib import closing
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,8 +17,9 @@ from src import sampling, transforms, tsn_dataset
 from src.data import clips
 from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
 from src.ops.ranks import Ranks
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import folders, read_frames, write_clip
 
+ANYWHERE = folders("nowhere")
 NUM_CLIPS = 11
 NUM_FRAMES = 9
 MIRRORED = np.array([1, 0, 2, -1], np.int32)
@@ -27,13 +29,32 @@ SLIDING = {"sliding_windows": 0.7, "background": 2, "flip": "label_aware"}
 
 
 def training(records, images_root, loading=(), **options):
-    loader = TrainingLoader(images_root, **{**LOADING, **RANDOM, **dict(loading)})
-    return tsn_dataset.training_batches(loader, records, **{"batch_size": 2, "epochs": 2, **options})
+    """Two epochs, or ``epochs``, less what ``first_epoch`` and ``first_step`` leave out."""
+    options = {"batch_size": 2, "epochs": 2, **options}
+    epochs = options.pop("epochs") - options.get("first_epoch", 0)
+    return training_dataset(records, images_root, loading, **options).read(epochs)
+
+
+def training_dataset(records, images_root, loading=(), **options):
+    frame_name, loading = split_name(loading)
+    loader = TrainingLoader(folders(images_root, frame_name), **{**LOADING, **RANDOM, **loading})
+    return tsn_dataset.training_dataset(loader, records, **options)
 
 
 def evaluation(records, images_root, loading=(), **options):
-    loader = EvaluationLoader(images_root, **{**LOADING, "test_crops": 10, **dict(loading)})
-    return tsn_dataset.evaluation_batches(loader, records, **{"batch_size": 3, **options})
+    """Columns, and for each clip what is wrong with it, or ""."""
+    frame_name, loading = split_name(loading)
+    loader = EvaluationLoader(folders(images_root, frame_name), **{**LOADING, "test_crops": 10, **loading})
+    problems = {}
+    dataset = tsn_dataset.evaluation_dataset(loader, records, problems=problems, **{"batch_size": 3, **options})
+    with closing(dataset.read(output_numpy=True)) as batches:
+        for clip, label, index in batches:
+            yield clip, label, index, [problems.get(int(number), "") for number in index]
+
+
+def split_name(loading):
+    loading = dict(loading)
+    return loading.pop("frame_name", "{:05d}.jpg"), loading
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +123,15 @@ def test_read_categories_refuses(tmp_path, text, place, problem):
 def test_read_video_list(tmp_path):
     path = write(tmp_path / "list.txt", "12 37 0\nsome folder/7 1 26\n")
     expected = [VideoRecord("12", 37, 0), VideoRecord("some folder/7", 1, 26)]
-    assert tsn_dataset.read_video_list(path, 27) == expected
+    assert tsn_dataset.read_video_list(path, 27, ANYWHERE) == expected
     for text in ("\ufeff12 37 0\r\nsome folder/7 1 26\r\n", "12 37 0\rsome folder/7 1 26\r"):
-        assert tsn_dataset.read_video_list(write(path, text), 27) == expected
+        assert tsn_dataset.read_video_list(write(path, text), 27, ANYWHERE) == expected
 
 
 def test_only_line_ends_end_a_line(tmp_path):
     """str.splitlines knows more of them, which may stand in a name."""
     path = write(tmp_path / "list.txt", "a\u2028b\x85c 3 0\n")
-    assert tsn_dataset.read_video_list(path, 1) == [VideoRecord("a\u2028b\x85c", 3, 0)]
+    assert tsn_dataset.read_video_list(path, 1, ANYWHERE) == [VideoRecord("a\u2028b\x85c", 3, 0)]
 
 
 def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path):
@@ -118,7 +139,7 @@ def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path):
     for start in (b"", b"\xef\xbb\xbf"):
         path.write_bytes(start + "a 3 0\nb 3 0\ncafé 3 0\n".encode("latin-1"))
         with pytest.raises(InputError, match=r"list\.txt: cannot be read \(line 3 is not UTF-8: byte 0xe9\)") as error:
-            tsn_dataset.read_video_list(path, 1)
+            tsn_dataset.read_video_list(path, 1, ANYWHERE)
         one_line(error)
 
 
@@ -140,7 +161,7 @@ def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path):
 def test_read_video_list_refuses(tmp_path, text, place, problem):
     path = write(tmp_path / "list.txt", text)
     with pytest.raises(InputError) as error:
-        tsn_dataset.read_video_list(path, 4)
+        tsn_dataset.read_video_list(path, 4, ANYWHERE)
     assert place in one_line(error)
     assert problem in one_line(error)
 
@@ -150,7 +171,7 @@ def test_a_row_with_a_first_frame(tmp_path):
     for folder in ("long", "my clip", "a 3", "b", "b 3"):
         (tmp_path / "images" / folder).mkdir(parents=True)
     path = write(tmp_path / "list.txt", "long 31 40 0\nmy clip 0 9 1\nlong 3 0\na 3 7 2\nb 3 7 1\ngone 3 7 1\n")
-    records = tsn_dataset.read_video_list(path, 3, images_root=tmp_path / "images")
+    records = tsn_dataset.read_video_list(path, 3, folders(tmp_path / "images"))
     assert records == [
         VideoRecord("long", 40, 0, 31, True),
         VideoRecord("my clip", 9, 1, 0, True),
@@ -172,7 +193,7 @@ def test_where_frames_begin(tmp_path, numbers, first):
     for number in numbers:
         (tmp_path / "images/a" / f"img_{number:03d}.png").write_bytes(b"")
     path = write(tmp_path / "list.txt", "a 4 2 0\na 9 0\nb 9 0\n")
-    records = tsn_dataset.read_video_list(path, 1, images_root=tmp_path / "images", frame_name="img_{:03d}.png")
+    records = tsn_dataset.read_video_list(path, 1, folders(tmp_path / "images", "img_{:03d}.png"))
     assert [record.first for record in records] == [4, first, first]
 
 
@@ -180,11 +201,11 @@ def test_where_frames_begin(tmp_path, numbers, first):
     "name", ["img.jpg", "", "{:05d}{:05d}.jpg", "{}/{}.jpg", "{:05d", "{name}.jpg", "{:.2f}.jpg", "{1}.jpg"]
 )
 def test_a_frame_name_without_a_number(tmp_path, name):
-    path = write(tmp_path / "list.txt", "a 9 0\n")
+    config = SimpleNamespace(dataset_root=tmp_path, images_dir_name="images", frame_name=name)
     with pytest.raises(
         InputError, match=r"frame_name .*: expected a file name with one number in it, such as"
     ) as error:
-        tsn_dataset.read_video_list(path, 1, frame_name=name)
+        tsn_dataset.read_clips(config, "list.txt", 1)
     one_line(error)
 
 
@@ -210,7 +231,7 @@ def test_other_names_and_stretches_give_the_same_batches(records, images_root, t
     expected = list(evaluation(records, images_root))
     for kind, lines in rows.items():
         path = write(tmp_path / f"{kind}.txt", "".join(lines))
-        found = tsn_dataset.read_video_list(path, 4, images_root=tmp_path / "images", frame_name=frame_name)
+        found = tsn_dataset.read_video_list(path, 4, folders(tmp_path / "images", frame_name))
         batches = as_arrays(training(found, tmp_path / "images", {"frame_name": frame_name}))
         assert_same_batches(batches, whole_run)
         scored = list(evaluation(found, tmp_path / "images", {"frame_name": frame_name}))
@@ -231,7 +252,7 @@ def test_lists_that_cannot_be_read(tmp_path, content):
     path = tmp_path / "list.txt"
     if content:
         path.write_bytes(content)
-    for read in (tsn_dataset.read_categories, lambda path: tsn_dataset.read_video_list(path, 4)):
+    for read in (tsn_dataset.read_categories, lambda path: tsn_dataset.read_video_list(path, 4, ANYWHERE)):
         with pytest.raises(InputError, match=r"list\.txt: cannot be read") as error:
             read(path)
         one_line(error)
@@ -247,7 +268,7 @@ def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, 
     window = sampling.generator(5, epoch, index, "window")
     if window.random() < sliding_windows:
         indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
-    frames = clips.decode_frames(images_root / record.folder, indices)
+    frames = read_frames(images_root / record.folder, indices)
     x, y, width, height = sampling.training_crop(*frames[0].shape[:2], 32, sampling.generator(5, epoch, index, "crop"))
     clip = transforms.crop_and_resize(frames, (x, y, width, height), 32, mirror=False)
     label = record.label if whole else background
@@ -416,7 +437,7 @@ def test_evaluation_batches(records, images_root, workers):
         assert crops.shape == (len(labels), 10, 4, 32, 32, 3)
         assert problems == [""] * len(labels)
         for clip, label, index in zip(crops, labels, indices):
-            frames = clips.decode_frames(images_root / records[index].folder, sampling.test_segments(NUM_FRAMES, 4))
+            frames = read_frames(images_root / records[index].folder, sampling.test_segments(NUM_FRAMES, 4))
             np.testing.assert_array_equal(clip, transforms.cut_crops(frames, 32, 10))
             assert label == records[index].label
             seen.append(int(index))

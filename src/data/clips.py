@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src import sampling, transforms
-from src.data.names import FRAME_NAME
+from src.data.names import split_frame_name
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,59 @@ class VideoRecord:
 
 
 @dataclass(frozen=True)
+class FrameFolders:
+    """Where the frames of a dataset's clips are: an image file for each, in a folder for each clip.
+
+    Attributes:
+        root: folder of the clips' folders.
+        frame_name: names of the frames, see ``names.split_frame_name``.
+    """
+
+    root: Path
+    frame_name: str
+
+    def path(self, record: VideoRecord, index: int) -> str:
+        """The file of frame ``index`` of a clip, from 0."""
+        return os.path.join(self.root, record.folder, self.frame_name.format(record.first + index))
+
+    def read(self, record: VideoRecord, indices: np.ndarray) -> list[np.ndarray]:
+        """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
+
+        Raises:
+            InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and
+                a frame of another size than the first.
+        """
+        frames: list[np.ndarray] = []
+        for index in indices.tolist():
+            path = self.path(record, index)
+            frame = decode_frame(path)
+            if frames:
+                require_size(path, frame.shape[:2], frames[0].shape[:2])
+            frames.append(frame)
+        return frames
+
+    def has_folder(self, name: str) -> bool:
+        """Whether a clip may have this folder."""
+        return os.path.isdir(os.path.join(self.root, name))
+
+    def count_from_zero(self, record: VideoRecord) -> bool:
+        """Whether the numbers in the names of a whole clip's frames begin with 0."""
+        names = (self.frame_name.format(number) for number in (0, record.num_frames))
+        return [os.path.exists(os.path.join(self.root, record.folder, name)) for name in names] == [True, False]
+
+
+def dataset_frames(config: Settings) -> FrameFolders:
+    """Where the frames of the dataset are; reads ``dataset_root images_dir_name frame_name``."""
+    split_frame_name(config.frame_name)
+    return FrameFolders(Path(config.dataset_root, config.images_dir_name), config.frame_name)
+
+
+@dataclass(frozen=True)
 class TrainingLoader:
     """Loads clips for training.
 
     Attributes:
-        images_root: folder of the clips' folders.
+        frames: where the frames are.
         num_segments: T, the frames of a clip that are used.
         image_size: S, the side of a crop.
         subsample_num: tuples of frames drawn at each scale.
@@ -63,10 +112,9 @@ class TrainingLoader:
         sliding_windows, windows_start, windows_full: share of the clips that are seen through a sliding window, and
             how it grows (``sampling.sliding_window``, ``sampling.sliding_window_share``).
         background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
-        frame_name: names of the frames, see ``names.split_frame_name``.
     """
 
-    images_root: str | os.PathLike
+    frames: FrameFolders
     num_segments: int
     image_size: int
     subsample_num: int
@@ -79,7 +127,6 @@ class TrainingLoader:
     windows_start: int = 0
     windows_full: int = 0
     background: int = -1
-    frame_name: str = FRAME_NAME
 
     @property
     def columns(self) -> np.dtype:
@@ -112,7 +159,7 @@ class TrainingLoader:
         indices, label, mirror = self.draw(record, epoch, rng)
 
         def fill() -> None:
-            frames = decode_frames(Path(self.images_root) / record.folder, indices, record.first, self.frame_name)
+            frames = self.frames.read(record, indices)
             height, width = frames[0].shape[:2]
             crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
             transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
@@ -155,24 +202,22 @@ class EvaluationLoader:
     """Loads clips for evaluation, with the crops of ``transforms.cut_crops``.
 
     Attributes:
-        images_root: folder of the clips' folders.
+        frames: where the frames are.
         num_segments: T, the frames of a clip that are used.
         image_size: S, the side of a crop.
         test_crops: 1, 5 or 10.
         frame_order: "natural", "reversed" or "shuffled".
         observe: the frames come from this first part of the clip, a fraction of its length.
         seed: with the clip's position in its list decides how it is shuffled.
-        frame_name: names of the frames, see ``names.split_frame_name``.
     """
 
-    images_root: str | os.PathLike
+    frames: FrameFolders
     num_segments: int
     image_size: int
     test_crops: int
     frame_order: str = "natural"
     observe: float = 1.0
     seed: int = 0
-    frame_name: str = FRAME_NAME
 
     @property
     def columns(self) -> np.dtype:
@@ -193,14 +238,13 @@ class EvaluationLoader:
         """
 
         def fill() -> None:
-            transforms.cut_crops_into(self.frames(record, index), clip)
+            transforms.cut_crops_into(self.read(record, index), clip)
 
         return record.label, index, _fill_or_explain(fill, clip)
 
-    def frames(self, record: VideoRecord, index: int) -> list[np.ndarray]:
-        """The frames of the clip at position ``index`` of its list, as ``decode_frames`` gives them."""
-        folder = Path(self.images_root) / record.folder
-        return decode_frames(folder, self.frame_indices(record, index), record.first, self.frame_name)
+    def read(self, record: VideoRecord, index: int) -> list[np.ndarray]:
+        """The frames of the clip at position ``index`` of its list, as ``FrameFolders.read`` gives them."""
+        return self.frames.read(record, self.frame_indices(record, index))
 
     def frame_indices(self, record: VideoRecord, index: int) -> np.ndarray:
         """Which frames those are: int64 [T], from 0."""
@@ -208,32 +252,44 @@ class EvaluationLoader:
         return sampling.evaluated_segments(record.num_frames, self.num_segments, self.frame_order, self.observe, rng)
 
 
-def decode_frames(
-    folder: str | os.PathLike, indices: np.ndarray, first: int = 1, frame_name: str = FRAME_NAME
-) -> list[np.ndarray]:
-    """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
+@dataclass(frozen=True)
+class FrameLoader:
+    """Loads single frames, with the centre crop of ``transforms.cut_crops``."""
 
-    Args:
-        folder: of the clip.
-        indices: int64 [T].
-        first: frame i is the file with the number ``first`` + i in its name.
-        frame_name: names of the frames, see ``names.split_frame_name``.
+    frames: FrameFolders
+    image_size: int
 
-    Raises:
-        InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and a
-            frame of another size than the first.
-    """
-    frames: list[np.ndarray] = []
-    for index in indices:
-        path = os.path.join(folder, frame_name.format(index + first))
-        frame = decode_frame(path)
-        if frames and frame.shape != frames[0].shape:
-            (height, width), (first_height, first_width) = frame.shape[:2], frames[0].shape[:2]
-            raise InputError(
-                f"{path}: frame of {width}x{height} pixels; expected {first_width}x{first_height} like the others"
-            )
-        frames.append(frame)
-    return frames
+    @property
+    def columns(self) -> np.dtype:
+        """What a row of a batch holds."""
+        shape = (self.image_size, self.image_size, 3)
+        return np.dtype([("frame", np.uint8, shape), ("height_width", np.int32, (2,))])
+
+    def __call__(self, out: np.ndarray, record: VideoRecord, index: int) -> tuple[tuple[int, ...], str]:
+        """Loads frame ``index`` of a clip, from 0, into ``out``, uint8 [S, S, 3].
+
+        Returns:
+            Height and width of the whole frame, and what is wrong with it, or "".
+        """
+        size: tuple[int, ...] = (0, 0)
+
+        def fill() -> None:
+            nonlocal size
+            frames = self.frames.read(record, np.array([index]))
+            transforms.cut_crops_into(frames, out[None, None])
+            size = frames[0].shape[:2]
+
+        problem = _fill_or_explain(fill, out)
+        return size, problem
+
+
+def require_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raises InputError for a frame of another height and width than the clip's first."""
+    if tuple(size) != tuple(expected):
+        (height, width), (first_height, first_width) = size, expected
+        raise InputError(
+            f"{path}: frame of {width}x{height} pixels; expected {first_width}x{first_height} like the others"
+        )
 
 
 def decode_frame(path: str | os.PathLike) -> np.ndarray:

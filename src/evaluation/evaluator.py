@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, replace
 from logging import Logger
-from pathlib import Path
 from typing import Any, Callable, Optional
 
 import numpy as np
 
 from model_utils.errors import InputError
 from src import tsn_dataset
-from src.data.clips import EvaluationLoader, VideoRecord
+from src.data.clips import EvaluationLoader, VideoRecord, dataset_frames
 from src.evaluation.metrics import summarise, true_class_rank
 from src.evaluation.protocol import Scorer
 from src.evaluation.scoring import ClipScorer
@@ -75,23 +74,20 @@ class Evaluator:
             InputError: for a clip that cannot be read, unless ``on_error`` is "skip"; for scores that are NaN or
                 infinite.
         """
-        batches = tsn_dataset.evaluation_batches(
+        problems: dict[int, str] = {}
+        dataset = tsn_dataset.evaluation_dataset(
             replace(self.loader, observe=observe),
             self.records,
             batch_size=self.scorer.batch_size,
             workers=self.workers,
             ranks=self.ranks,
+            problems=problems if self.on_error == "skip" else None,
         )
         # Each list begins with an array of no rows, for lists in which no clip can be read.
         scores, labels, indices = [np.zeros((0, 0), np.float32)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
-        left_out = {}
-        with closing(batches):
-            for clips, batch_labels, batch_indices, problems in batches:
-                wrong = {int(index): problem for index, problem in zip(batch_indices, problems) if problem}
-                if wrong and self.on_error == "stop":  # before the network is compiled for nothing
-                    raise InputError(next(iter(wrong.values())))
-                left_out.update(wrong)
-                readable = np.array([not problem for problem in problems])
+        with closing(dataset.read(output_numpy=True)) as batches:
+            for clips, batch_labels, batch_indices in batches:
+                readable = np.array([int(index) not in problems for index in batch_indices])
                 batch_scores = self.scorer(clips, batch_indices)[readable]
                 labels.append(batch_labels[readable])
                 indices.append(batch_indices[readable])
@@ -99,11 +95,11 @@ class Evaluator:
                 scores.append(batch_scores)
                 if after_batch:
                     after_batch(batch_scores, labels[-1])
-        return ScoredClips(_joined(scores), _joined(labels), _joined(indices), left_out)
+        return ScoredClips(_joined(scores), _joined(labels), _joined(indices), problems)
 
     def frames(self, index: int, observe: float) -> list[np.ndarray]:
         """The frames of the clip at position ``index`` that a call with ``observe`` shows the network."""
-        return replace(self.loader, observe=observe).frames(self.records[index], index)
+        return replace(self.loader, observe=observe).read(self.records[index], index)
 
     def _require_finite(self, scores: np.ndarray, indices: np.ndarray) -> None:
         """NaN would count as right, because no other score is greater."""
@@ -150,15 +146,14 @@ def build_evaluator(
 
 
 def build_loader(settings: Any, test_crops: int) -> EvaluationLoader:
-    """How the clips are loaded; reads the dataset's keys, ``num_segments image_size frame_order seed``."""
+    """How the clips are loaded; reads what ``dataset_frames`` reads, ``num_segments image_size frame_order seed``."""
     return EvaluationLoader(
-        Path(settings.dataset_root) / settings.images_dir_name,
+        dataset_frames(settings),
         settings.num_segments,
         settings.image_size,
         test_crops,
         settings.frame_order,
         seed=settings.seed,
-        frame_name=settings.frame_name,
     )
 
 
@@ -190,7 +185,7 @@ def score_fractions(
             logger.warning("left out %s: %s", records[index].name, scored.left_out[index])
         left_out = {**scored.left_out, **left_out}
         if not len(scored.labels):
-            raise InputError(f"{evaluator.loader.images_root}: none of the {len(records)} clips can be read")
+            raise InputError(f"{evaluator.loader.frames.root}: none of the {len(records)} clips can be read")
         known = scored.labels >= 0
         summary = {"clips": len(known)}
         if known.any():
@@ -273,7 +268,7 @@ class Validation:
         counts = np.bincount(answers, minlength=self.num_classes).tolist()
         first, five, clips, *counts = self.evaluator.ranks.sum([*count_right(scored.scores, scored.labels), *counts])
         if not clips:
-            root = self.evaluator.loader.images_root
+            root = self.evaluator.loader.frames.root
             raise InputError(f"{root}: none of the clips to validate with can be read")
         self.one_answer = int(np.argmax(counts)) if np.count_nonzero(counts) == 1 else None
         accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from model_utils.settings import Settings
 from src import sampling, tsn_dataset
-from src.data.clips import EvaluationLoader, VideoRecord
-from src.transforms import cut_crops
+from src.data.clips import EvaluationLoader, VideoRecord, dataset_frames
 
 COMPARED = 32  # clips, at most
 
@@ -26,10 +27,10 @@ class Samples(NamedTuple):
     about: dict[str, Any]
 
 
-def read_samples(config: Any, num_classes: int) -> Samples:
+def read_samples(config: Settings, num_classes: int) -> Samples:
     """``calibration_clips`` clips of the training list and up to COMPARED others, drawn by ``seed``.
 
-    Also reads ``dataset_root images_dir_name frame_name train_list_file_name num_segments image_size``.
+    Also reads what ``dataset_frames`` reads and ``train_list_file_name num_segments image_size``.
 
     Raises:
         InputError: if the list or a frame cannot be read.
@@ -38,18 +39,16 @@ def read_samples(config: Any, num_classes: int) -> Samples:
     records = tsn_dataset.read_clips(config, config.train_list_file_name, num_classes)
     order = sampling.epoch_order(len(records), config.seed, 0)
     count = min(config.calibration_clips, len(records))
-    clips = _read(config, records, order[: count + COMPARED])
+    clips = _read(config, [records[index] for index in order[: count + COMPARED].tolist()])
     about = {"list_file": path.name, "clips": count, "seed": config.seed}
     return Samples(clips[:count], clips[count:] if len(clips) > count else clips[:COMPARED], about)
 
 
-def _read(config: Any, records: list[VideoRecord], indices: np.ndarray) -> np.ndarray:
-    images_root = Path(config.dataset_root) / config.images_dir_name
-    loader = EvaluationLoader(
-        images_root, config.num_segments, config.image_size, test_crops=1, frame_name=config.frame_name
-    )
-    frames = (loader.frames(records[index], index) for index in indices.tolist())
-    return np.stack([cut_crops(clip, config.image_size, 1)[0] for clip in frames])
+def _read(config: Settings, records: list[VideoRecord]) -> np.ndarray:
+    loader = EvaluationLoader(dataset_frames(config), config.num_segments, config.image_size, test_crops=1)
+    dataset = tsn_dataset.evaluation_dataset(loader, records, batch_size=1)
+    with closing(dataset.read(output_numpy=True)) as batches:
+        return np.stack([clips[0, 0] for clips, *_ in batches])
 
 
 def batches_of(inputs: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

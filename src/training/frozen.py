@@ -7,21 +7,22 @@ mirror image: 4 * D bytes each, 300 MB for 1000 clips of 36 frames with D = 1024
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from logging import Logger
-from pathlib import Path
 
 import numpy as np
 from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src import sampling, tsn_dataset
-from src.data.clips import TrainingLoader, VideoRecord, decode_frames
+from src.data.clips import FrameLoader, TrainingLoader, VideoRecord, require_size
+from src.ops.batch_dataset import BatchDataset, Batches
 from src.ops.ranks import ALONE, Ranks
-from src.transforms import cut_crops
-from src.tsn import TSN, ClipInput, pixels_of
+from src.tsn import TSN, FrameFeatures
 from src.utils import pad_batch
 
 FRAMES = 32  # a batch of the backbone
@@ -57,19 +58,6 @@ class FeatureLoss(nn.Cell):
         return ops.cross_entropy(scores, labels)
 
 
-class BackboneFeatures(nn.Cell):
-    """What the backbone's last layer gets: uint8 frames [N, S, S, 3] BGR -> float32 [N, D]."""
-
-    def __init__(self, network: TSN) -> None:
-        super().__init__(auto_prefix=False)
-        self.to_video = ClipInput(pixels_of(network))
-        self.backbone = network.base_model
-
-    def construct(self, frames: Tensor) -> Tensor:
-        side = frames.shape[1]
-        return self.backbone.features(self.to_video(frames.reshape((-1, 1, side, side, 3))))
-
-
 @dataclass(frozen=True)
 class KeptFeatures:
     """Loads clips as ``TrainingLoader`` does, with kept features instead of frames.
@@ -82,6 +70,12 @@ class KeptFeatures:
     loader: TrainingLoader
     features: list[np.ndarray]
 
+    @property
+    def columns(self) -> np.dtype:
+        """What a row of a batch holds: as with ``TrainingLoader``, but features in place of the clip."""
+        features = ("features", np.float32, (self.loader.num_segments, self.loader.features))
+        return np.dtype([features, *self.loader.columns.descr[1:]])
+
     def __call__(self, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
         """Features [T, D], label, relations and dropout mask of a clip in an epoch."""
         rng = partial(sampling.generator, self.loader.seed, epoch, index)
@@ -89,48 +83,57 @@ class KeptFeatures:
         return self.features[index][int(mirror), indices], label, *self.loader.draw_masks(rng)
 
 
-def keep_features(network: TSN, loader: TrainingLoader, records: list[VideoRecord], logger: Logger) -> KeptFeatures:
-    """Computes the features of all clips.
+def keep_features(
+    network: TSN, loader: TrainingLoader, records: list[VideoRecord], workers: int, logger: Logger
+) -> KeptFeatures:
+    """Computes the features of all clips, whose frames ``workers`` processes load.
 
     Raises:
         InputError: for a clip that cannot be read.
     """
-    compute = BackboneFeatures(network).set_train(False)
-    kept = []
-    for number, record in enumerate(records, 1):
-        frames = decode_frames(Path(loader.images_root) / record.folder, np.arange(record.num_frames))
-        crops = cut_crops(frames, loader.image_size, 1)[0]  # [N, S, S, 3]
-        ways = [crops] if loader.flip == "none" else [crops, crops[:, :, ::-1]]
-        kept.append(np.stack([_in_batches(compute, way) for way in ways]))
-        if number % 50 == 0 or number == len(records):
-            logger.info("features of %d of %d clips", number, len(records))
+    backbone = FrameFeatures(network, last_layer=False).set_train(False)
+    single = FrameLoader(loader.frames, loader.image_size)
+    dataset = tsn_dataset.frame_dataset(single, records, batch_size=FRAMES, workers=workers)
+    kept: list[np.ndarray] = []
+    with closing(dataset.read(output_numpy=True)) as batches:
+        mirror = loader.flip != "none"
+        rows = (row for frames, sizes in batches for row in _features(backbone, frames, sizes, mirror))
+        for number, record in enumerate(records, 1):
+            features, sizes = zip(*islice(rows, record.num_frames))
+            for index, size in enumerate(sizes):
+                require_size(loader.frames.path(record, index), size, sizes[0])
+            kept.append(np.stack(features, axis=1))
+            if number % 50 == 0 or number == len(records):
+                logger.info("features of %d of %d clips", number, len(records))
     return KeptFeatures(loader, kept)
 
 
-def _in_batches(compute: nn.Cell, frames: np.ndarray) -> np.ndarray:
-    parts = [frames[begin : begin + FRAMES] for begin in range(0, len(frames), FRAMES)]
+def _features(
+    backbone: nn.Cell, frames: np.ndarray, sizes: np.ndarray, mirror: bool
+) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
+    """The features of each of these frames, float32 [2 or 1 (as filmed, mirrored), D], and its height and width."""
+    ways = [frames, frames[:, :, ::-1]] if mirror else [frames]
     # Each batch has as many frames, so that one graph is compiled.
-    return np.concatenate([compute(Tensor(pad_batch(part, FRAMES))).asnumpy()[: len(part)] for part in parts])
+    rows = [backbone(Tensor(pad_batch(way, FRAMES))).asnumpy() for way in ways]
+    return zip(np.stack(rows, axis=1), map(tuple, sizes.tolist()))
 
 
-def feature_batches(
+def feature_dataset(
     kept: KeptFeatures,
     records: list[VideoRecord],
     *,
     batch_size: int,
-    epochs: int,
     first_epoch: int = 0,
     first_step: int = 0,
     ranks: Ranks = ALONE,
-) -> Generator[tuple[Tensor, ...], None, None]:
-    """``tsn_dataset.training_batches`` with kept features instead of clips."""
-    first = first_epoch, first_step
-    tasks = tsn_dataset.training_tasks(records, kept.loader.seed, batch_size, epochs, first, ranks)
-    rows = []
-    for task in tasks:
-        rows.append(kept(*task))
-        if len(rows) == batch_size:
-            features, labels, relations, masks = zip(*rows)
-            columns = np.stack(features), np.array(labels, np.int32), np.stack(relations), np.stack(masks)
-            yield tuple(map(Tensor, columns))
-            rows = []
+) -> BatchDataset:
+    """``tsn_dataset.training_dataset`` with kept features, float32 [B, T, D], instead of clips."""
+
+    def start() -> Batches:
+        tasks = tsn_dataset.training_tasks(records, kept.loader.seed, batch_size, (first_epoch, first_step), ranks)
+        while True:
+            rows = np.array([kept(*task) for task in islice(tasks, batch_size)], kept.columns)
+            yield tuple(np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ())
+
+    steps = tsn_dataset.steps_per_epoch(len(records), batch_size, ranks.size)
+    return BatchDataset(start, kept.columns, batch_size, steps, first_step)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from model_utils.errors import InputError
-from src.data.clips import decode_frame, decode_frames
-from tests.helpers.clips import write_clip
+from src.data.clips import VideoRecord, decode_frame
+from tests.helpers.clips import folders, write_clip
 
 
 def jpeg(image=None, **options):
@@ -22,10 +22,10 @@ def jpeg(image=None, **options):
     return buffer.getvalue()
 
 
-def test_decode_frames_gives_the_pixels_pillow_decodes(tmp_path):
+def test_frames_are_the_pixels_pillow_decodes(tmp_path):
     clip = write_clip(tmp_path / "clip", 9, 40, 44)
     indices = np.array([0, 4, 4, 8])
-    frames = decode_frames(clip, indices)
+    frames = folders(clip.parent).read(VideoRecord("clip", 9, 0), indices)
     for index, frame in zip(indices, frames):
         reference = np.asarray(Image.open(clip / f"0000{index + 1}.jpg").convert("RGB"))
         assert frame.dtype == np.uint8
@@ -34,7 +34,7 @@ def test_decode_frames_gives_the_pixels_pillow_decodes(tmp_path):
 
 def decode_one(folder, data):
     (folder / "00001.jpg").write_bytes(data)
-    return decode_frames(folder, np.array([0]))[0]
+    return folders(folder.parent).read(VideoRecord(folder.name, 1, 0), np.array([0]))[0]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "RGB"])
@@ -93,20 +93,20 @@ def test_frames_that_are_no_images(tmp_path, data, problem):
 
 def test_missing_folder_frame_and_unreadable_frame(tmp_path):
     with pytest.raises(InputError, match="gone: clip folder is missing"):
-        decode_frames(tmp_path / "gone", np.array([0]))
+        folders(tmp_path).read(VideoRecord("gone", 1, 0), np.array([0]))
     clip = write_clip(tmp_path / "clip", 3, 20, 30)
     with pytest.raises(InputError, match=r"clip.00004\.jpg: frame is missing"):
-        decode_frames(clip, np.array([0, 3]))
+        folders(tmp_path).read(VideoRecord("clip", 4, 0), np.array([0, 3]))
     (clip / "00004.jpg").mkdir()
     with pytest.raises(InputError, match=r"clip.00004\.jpg: frame cannot be read"):
-        decode_frames(clip, np.array([0, 3]))
+        folders(tmp_path).read(VideoRecord("clip", 4, 0), np.array([0, 3]))
 
 
 def test_frames_of_different_sizes(tmp_path):
     clip = write_clip(tmp_path / "clip", 2, 20, 30)
     (clip / "00003.jpg").write_bytes(jpeg())
     with pytest.raises(InputError, match=r"00003\.jpg: frame of 50x40 pixels; expected 30x20"):
-        decode_frames(clip, np.array([0, 1, 2]))
+        folders(tmp_path).read(VideoRecord("clip", 3, 0), np.array([0, 1, 2]))
 
 
 def test_frames_are_closed(tmp_path):

@@ -6,7 +6,6 @@ import csv
 import json
 import re
 import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -20,14 +19,13 @@ from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
-from src.data import clips
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
 from src.evaluation.scoring import ClipScorer
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.transforms import cut_crops
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
 NUM_CLIPS = 6
@@ -148,14 +146,14 @@ def test_observed_fractions_increase():
 
 
 def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=(), ranks=ALONE):
-    loader = EvaluationLoader(dataset / "20bn-jester-v1", 3, SIDE, crops, seed=seed, **dict(loading))
+    loader = EvaluationLoader(folders(dataset / "20bn-jester-v1"), 3, SIDE, crops, seed=seed, **dict(loading))
     options = {"subsample_num": 2, "seed": seed, **dict(scoring)}
     scorer = ClipScorer(network, test_crops=crops, batch_size=batch_size, **options)
     return Evaluator(scorer, loader, records_of(dataset), workers=workers, ranks=ranks)
 
 
 def records_of(dataset):
-    return tsn_dataset.read_video_list(dataset / "val_videofolder.txt", 3)
+    return tsn_dataset.read_video_list(dataset / "val_videofolder.txt", 3, folders(dataset / "20bn-jester-v1"))
 
 
 @pytest.mark.parametrize("frame_order", ["natural", "reversed"])
@@ -170,7 +168,7 @@ def test_scores_are_those_of_the_chosen_frames(dataset, frame_order):
     for index in range(NUM_CLIPS):
         half = -(-(9 + index) // 2)
         chosen = [int(half / 3 * (i + 0.5)) for i in range(3)]
-        frames = clips.decode_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
+        frames = read_frames(root / f"clip{index}", chosen[:: -1 if frame_order == "reversed" else 1])
         video = cut_crops(frames, SIDE, 5).astype(np.float32) - np.float32([104, 117, 128])  # [5, T, S, S, 3]
         video = video.transpose(0, 1, 4, 2, 3).reshape(5, 9, SIDE, SIDE)
         np.testing.assert_allclose(scored.scores[index], network(Tensor(video)).asnumpy().mean(0), rtol=1e-3, atol=1e-4)
@@ -206,7 +204,7 @@ def test_an_evaluator_is_built_from_all_its_settings():
     ranks, network = Ranks(2, 4), SmallNetwork()
     options = {"test_crops": 5, "batch_size": 6, "workers": 3, "mirrored": mirrored, "ranks": ranks}
     evaluator = build_evaluator(SimpleNamespace(**keys), network, records, **options)
-    assert evaluator.loader == EvaluationLoader(Path("root/frames"), 5, 64, 5, "reversed", 1.0, 11, "{}.png")
+    assert evaluator.loader == EvaluationLoader(folders("root/frames", "{}.png"), 5, 64, 5, "reversed", 1.0, 11)
     assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
     scorer = evaluator.scorer
     assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
@@ -378,7 +376,7 @@ def test_ten_crops_swap_the_classes_of_mirrored_crops_back_if_mirroring_changed_
     scores, others = [], []
     for index in range(NUM_CLIPS):
         chosen = sampling.test_segments(9 + index, 3)
-        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", chosen), SIDE, 10)
+        pixels = cut_crops(read_frames(dataset / f"20bn-jester-v1/clip{index}", chosen), SIDE, 10)
         video = pixels.astype(np.float32) - np.float32([104, 117, 128])
         logits = network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(10, 9, SIDE, SIDE))).asnumpy()
         swapped = logits.copy()
@@ -396,7 +394,7 @@ def test_the_seed_decides_how_frames_are_shuffled(evaluate, dataset, seed):
     network, scores = SmallNetwork().set_train(False), []
     for index in range(NUM_CLIPS):
         order = sampling.generator(seed, 0, index, "shuffle").permutation(sampling.test_segments(9 + index, 3))
-        pixels = cut_crops(clips.decode_frames(dataset / f"20bn-jester-v1/clip{index}", order), SIDE, 1)
+        pixels = cut_crops(read_frames(dataset / f"20bn-jester-v1/clip{index}", order), SIDE, 1)
         video = pixels.astype(np.float32) - np.float32([104, 117, 128])
         scores.append(network(Tensor(video.transpose(0, 1, 4, 2, 3).reshape(1, 9, SIDE, SIDE))).asnumpy()[0])
     assert_predictions(folder, np.array(scores))
@@ -414,7 +412,7 @@ class FakeEvaluator:
     """Answers with one result after the other: the places of the true classes of some clips."""
 
     ranks = ALONE
-    loader = SimpleNamespace(images_root="images")
+    loader = SimpleNamespace(frames=folders("images"))
 
     def __init__(self, *results):
         self.results = list(results)
@@ -499,17 +497,17 @@ def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
 
         monkeypatch.setattr(tsn_dataset, original.__name__, watched)
 
-    watch(tsn_dataset.training_batches)
-    watch(tsn_dataset.evaluation_batches)
+    watch(tsn_dataset.training_dataset)
+    watch(tsn_dataset.evaluation_dataset)
     options = "--epochs_num 1 --train_workers 8 --eval_workers 7 --width_mult 0.0625 --subsample_num 1 --seed 3"
     train(*options.split(), "--flip", "plain", "--dropout", "0.25")
-    loader, clips_listed, options = seen["training_batches"]
+    loader, clips_listed, options = seen["training_dataset"]
     expected = {"num_segments": 3, "image_size": SIDE, "subsample_num": 1, "seed": 3, "flip": "plain", "dropout": 0.25}
     assert vars(loader).items() >= {**expected, "features": 64}.items()
     assert loader.mirrored.tolist() == [1, 0, 2]
     assert clips_listed == NUM_CLIPS
-    assert options.items() >= {"batch_size": 2, "workers": 2, "epochs": 1, "first_epoch": 0, "first_step": 0}.items()
-    loader, clips_listed, options = seen["evaluation_batches"]
+    assert options.items() >= {"batch_size": 2, "workers": 2, "first_epoch": 0, "first_step": 0}.items()
+    loader, clips_listed, options = seen["evaluation_dataset"]
     assert (loader.test_crops, loader.seed, clips_listed) == (1, 3, NUM_CLIPS)
     assert options.items() >= {"batch_size": 2, "workers": 2}.items()
 

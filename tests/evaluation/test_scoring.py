@@ -7,7 +7,7 @@ from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
 from src.trn import MultiScaleTRN
 from src.tsn import TSN
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import folders, write_clip
 from tests.helpers.networks import SIDE
 
 
@@ -76,9 +76,9 @@ def test_two_evaluations_agree_to_the_last_digit(tmp_path, relations):
     scorer = ClipScorer(network, test_crops=5, batch_size=4, relations=relations, subsample_num=2, seed=1)
 
     def evaluate(clips, workers):
-        loader = EvaluationLoader(tmp_path, 3, SIDE, test_crops=5)
-        batches = tsn_dataset.evaluation_batches(loader, clips, batch_size=4, workers=workers)
-        return np.concatenate([scorer(pixels, indices) for pixels, _, indices, _ in batches])
+        loader = EvaluationLoader(folders(tmp_path), 3, SIDE, test_crops=5)
+        dataset = tsn_dataset.evaluation_dataset(loader, clips, batch_size=4, workers=workers)
+        return np.concatenate([scorer(pixels, indices) for pixels, _, indices in dataset.read(output_numpy=True)])
 
     expected = evaluate(records, workers=1)
     assert np.ptp(expected, axis=0).min() > 0.01 * np.abs(expected).max()

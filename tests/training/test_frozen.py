@@ -7,13 +7,13 @@ import pytest
 from mindspore import Tensor
 
 from src import tsn_dataset
-from src.data.clips import TrainingLoader, VideoRecord, decode_frames
+from src.data.clips import TrainingLoader, VideoRecord
 from src.sampling import dropout_mask
 from src.train_cell import ClipLoss, TrainStep, build_optimizer
-from src.training.frozen import FeatureLoss, feature_batches, freeze_backbone, keep_features
+from src.training.frozen import FeatureLoss, feature_dataset, freeze_backbone, keep_features
 from src.transforms import cut_crops
 from src.tsn import ClipInput
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import SIDE, seeing_network
 
 pytestmark = pytest.mark.slow
@@ -31,20 +31,20 @@ def images(tmp_path_factory):
 
 def make_loader(images, features, flip="label_aware"):
     return TrainingLoader(
-        images, 3, SIDE, 2, seed=5, flip=flip, mirrored=np.array([1, 0, 2]), dropout=0.5, features=features
+        folders(images), 3, SIDE, 2, seed=5, flip=flip, mirrored=np.array([1, 0, 2]), dropout=0.5, features=features
     )
 
 
 def kept_of(images, network, flip="label_aware"):
     loader = make_loader(images, network.base_model.feature_channels, flip)
-    return keep_features(network, loader, RECORDS, logging.getLogger("test"))
+    return keep_features(network, loader, RECORDS, 2, logging.getLogger("test"))
 
 
 def test_features_are_those_of_the_centre_crops_and_their_mirror_images(images):
     network = seeing_network()
     kept = kept_of(images, network)
     for record, features in zip(RECORDS, kept.features):
-        crops = cut_crops(decode_frames(images / record.folder, np.arange(record.num_frames)), SIDE, 1)[0]
+        crops = cut_crops(read_frames(images / record.folder, range(record.num_frames)), SIDE, 1)[0]
         for way, shown in zip(features, (crops, crops[:, :, ::-1])):
             video = ClipInput()(Tensor(np.ascontiguousarray(shown[:, None])))
             expected = network.base_model.features(video).asnumpy()
@@ -54,12 +54,12 @@ def test_features_are_those_of_the_centre_crops_and_their_mirror_images(images):
 
 
 def test_batches_draw_like_those_of_clips(images):
-    """Label, relations and dropout of a clip are those of ``training_batches``; so is the order."""
+    """Label, relations and dropout of a clip are those of ``training_dataset``; so is the order."""
     network = seeing_network()
     kept = kept_of(images, network)
-    options = {"batch_size": 1, "epochs": 3, "first_epoch": 1, "first_step": 1}
-    theirs = list(tsn_dataset.training_batches(kept.loader, RECORDS, **options))
-    ours = list(feature_batches(kept, RECORDS, **options))
+    options = {"batch_size": 1, "first_epoch": 1, "first_step": 1}
+    theirs = list(tsn_dataset.training_dataset(kept.loader, RECORDS, **options).read(2))
+    ours = list(feature_dataset(kept, RECORDS, **options).read(2))
     assert len(ours) == len(theirs) == 5
     for (features, *rest), (_, *expected) in zip(ours, theirs):
         assert features.shape == (1, 3, network.base_model.feature_channels)
@@ -98,7 +98,7 @@ def test_only_what_is_behind_the_backbone_learns(images):
     before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
     optimizer = build_optimizer(network, 0.1, 9, 9, 0.9, 0.0)
     step = TrainStep(network, optimizer, 20.0, FeatureLoss(network)).set_train()
-    for batch in feature_batches(kept, RECORDS, batch_size=3, epochs=2):
+    for batch in feature_dataset(kept, RECORDS, batch_size=3).read(2):
         step(*batch)
     after = {p.name: p.asnumpy() for p in network.get_parameters()}
     changed = {name for name, value in before.items() if not np.array_equal(after[name], value)}
