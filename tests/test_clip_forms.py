@@ -76,7 +76,15 @@ def dataset(request, tmp_path, monkeypatch):
     monkeypatch.setattr(tsn_dataset, "load_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "calibration_clips": 2}
-    keys = {"num_segments": T, "image_size": SIDE, "seed": SEED, "subsample_num": 2, "flip": "plain", "dropout": 0.0}
+    keys = {
+        "num_segments": T,
+        "image_size": SIDE,
+        "seed": SEED,
+        "subsample_num": 2,
+        "flip": "plain",
+        "mirror_pairs": [],
+        "dropout": 0.0,
+    }
     windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
     return SimpleNamespace(**names, **lists, **keys, **windows, background_class="")
 
