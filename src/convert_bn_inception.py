@@ -2,9 +2,10 @@
 
     python -m src.convert_bn_inception bn_inception-9f5701afb96c8044.pth bn_inception.ckpt
 
-The published file was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C].
-Every tensor in it becomes a parameter, but for the ImageNet classifier, which is left out and reported. Any other
-tensor is an error that names it.
+There are three public copies (``PUBLIC_COPIES``), whose SHA-256 begins with the hex digits in their names. The first
+was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C]. Every tensor becomes
+a parameter, but for the ImageNet classifier, which is left out and reported. Any other tensor is an error that names
+it.
 
 The model zoo's command writes the model zoo's file, with the classifier and without ``base_model.`` before each name:
 
@@ -14,6 +15,7 @@ The model zoo's command writes the model zoo's file, with the classifier and wit
 from __future__ import annotations
 
 import argparse
+import hashlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -34,6 +36,13 @@ from src.utils import require_usable_weights
 if TYPE_CHECKING:
     from mindspore import Parameter
 
+# {how the SHA-256 begins: which file it is}
+PUBLIC_COPIES = {
+    "9f5701afb96c8044": "bn_inception-9f5701afb96c8044.pth, of the authors of TSN",
+    "52deb4733": "bn_inception-52deb4733.pth, of pretrainedmodels",
+    "ed2e8665": "bn_inception_caffe-ed2e8665.pth, of OpenMMLab",
+}
+DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
 IMAGENET_CLASSIFIER = ("fc.weight", "fc.bias", "last_linear.weight", "last_linear.bias")
 BATCH_NORM_NAMES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
@@ -102,6 +111,30 @@ def _float_arrays(state: Mapping[Any, Any], path: str | Path) -> dict[str, np.nd
     return weights
 
 
+def check_download(path: str | Path) -> str:
+    """Which public copy of the weights a file is; "" for any other file.
+
+    Raises:
+        InputError: for a file whose name holds a hash that is not its own, and for one that cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}, expected a file of PyTorch weights") from error
+    found = digest.hexdigest()
+    # As PyTorch's own downloads are named. Eight digits that are a date are no hash.
+    named = re.search(rf"-(?!{DATE}\b)([0-9a-f]{{8,64}})(?: \(\d+\))?\.[^-]*$", Path(path).name)
+    if named and not found.startswith(named[1]):
+        raise InputError(
+            f"{path}: its SHA-256 begins with {found[: len(named[1])]}, expected {named[1]} as in its name; the"
+            " download was cut off or changed, download it again"
+        )
+    return next((copy for start, copy in PUBLIC_COPIES.items() if found.startswith(start)), "")
+
+
 def match_parameters(
     weights: Mapping[str, np.ndarray],
     parameters: Iterable[Parameter],
@@ -153,6 +186,7 @@ def convert_bn_inception(
         InputError: if ``source`` is not BNInception of this width or ``target`` cannot be written.
     """
     check_target(target, source)
+    copy = check_download(source)
     weights, _ = read_torch_file(source)
     from src.training.checkpoint import save_checkpoint
 
@@ -161,6 +195,7 @@ def convert_bn_inception(
         arrays = {f"base_model.{name}": array for name, array in arrays.items()}
     save_checkpoint(target, arrays, {"source": Path(source).name, "settings": {"width_mult": width_mult}})
 
+    print(f"{source}: {copy or 'none of the three public copies, but the same network'}")
     print(f"{target}: {count(arrays)} from {source}")
     classifier = [name for name in IMAGENET_CLASSIFIER if name in weights]
     if classifier and not zoo_names:

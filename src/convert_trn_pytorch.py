@@ -24,6 +24,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.errors import InputError
 from src.convert_bn_inception import (
     backbone_torch_name,
+    check_download,
     check_target,
     count,
     make_parser,
@@ -102,6 +103,7 @@ def convert_trn_pytorch(
     from src.tsn_dataset import read_categories
 
     check_target(target, source, categories or "")
+    check_download(source)
     weights, about = read_torch_file(source)
     if about.get("arch", "BNInception") != "BNInception":
         raise InputError(f"{source}: its arch is {about['arch']!r}, expected 'BNInception'")

@@ -1,5 +1,9 @@
+import hashlib
 import os
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +12,9 @@ torch = pytest.importorskip("torch", reason="torch is not in the environment of 
 
 from benchmarks.torch_reference import BNInception, randomise  # noqa: E402
 from model_utils.errors import InputError  # noqa: E402
+from src import convert_bn_inception as converter  # noqa: E402
 from src.convert_bn_inception import convert_bn_inception, main  # noqa: E402
+from src.convert_trn_pytorch import convert_trn_pytorch  # noqa: E402
 from src.training.checkpoint import read_checkpoint  # noqa: E402
 
 WIDTH = 0.125
@@ -226,3 +232,61 @@ def test_command_line(state, tmp_path, capsys):
     for width in ("0", "-1", "nan", "wide"):
         with pytest.raises(InputError, match="command line: argument --width_mult: "):
             main([str(tmp_path / "in.pth"), str(tmp_path / "out.ckpt"), "--width_mult", width])
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# The names of the public copies, and how their tensors are called and shaped.
+COPIES = {
+    "bn_inception-{}.pth": ("of the authors of TSN", 16, as_published),
+    "bn_inception-{}.pth.": (
+        "of pretrainedmodels",
+        9,
+        lambda state: {**state, "last_linear.weight": torch.zeros(5, 128)},
+    ),
+    "bn_inception_caffe-{}.pth": ("of OpenMMLab", 8, lambda state: dict(state)),
+}
+
+
+@pytest.mark.parametrize(("name", "whose", "digits", "form"), [(name, *copy) for name, copy in COPIES.items()])
+def test_public_copies_are_told_by_their_hash(state, tmp_path, capsys, monkeypatch, name, whose, digits, form):
+    """The real files are not at hand: their places in the table are taken by hashes of files made here."""
+    path = tmp_path / "in.pth"
+    torch.save(form(state), path, _use_new_zipfile_serialization=False)
+    start = sha256(path)[:digits]
+    monkeypatch.setattr(converter, "PUBLIC_COPIES", {start: f"the copy {whose}"})
+    named = path.rename(tmp_path / name.strip(".").format(start))
+    for source in (named, Path(shutil.copy(named, tmp_path / "renamed.pth"))):
+        convert_bn_inception(source, tmp_path / "out.ckpt", WIDTH)
+        assert capsys.readouterr().out.splitlines()[0] == f"{source}: the copy {whose}"
+
+    named.write_bytes(named.read_bytes()[:-1])
+    other = sha256(named)[:digits]
+    message = f"its SHA-256 begins with {other}, expected {start} as in its name; the download was cut off or changed"
+    for convert_file in (convert_bn_inception, convert_trn_pytorch):
+        with pytest.raises(InputError, match=f"{re.escape(named.name)}: {message}"):
+            convert_file(named, tmp_path / "new.ckpt", WIDTH)
+    assert not (tmp_path / "new.ckpt").exists()
+
+
+def test_table_of_public_copies():
+    """The names under which they are given out."""
+    files = "bn_inception-9f5701afb96c8044.pth bn_inception-52deb4733.pth bn_inception_caffe-ed2e8665.pth".split()
+    assert [text.split(",")[0] for text in converter.PUBLIC_COPIES.values()] == files
+    assert all(f"-{start}.pth" in text for start, text in converter.PUBLIC_COPIES.items())
+
+
+@pytest.mark.parametrize("name", ["a-20231105.pth", "a-b.pth", "a-deadbee.pth", "deadbeef.pth", "a-deadbeef-b.pth"])
+def test_names_without_a_hash_are_not_checked(state, tmp_path, capsys, name):
+    torch.save(state, tmp_path / name)
+    convert_bn_inception(tmp_path / name, tmp_path / "out.ckpt", WIDTH)
+    assert f"{name}: none of the three public copies, but the same network\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["a-deadbeef.pth", "a-deadbeef (1).pth", "a-0123456a.pth.tar", "a-20043004.pth"])
+def test_names_with_a_hash_are_checked(state, tmp_path, name):
+    torch.save(state, tmp_path / name)
+    with pytest.raises(InputError, match="its SHA-256 begins with"):
+        convert_bn_inception(tmp_path / name, tmp_path / "out.ckpt", WIDTH)
