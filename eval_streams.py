@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
+from model_utils.files import is_folder
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_bytes, write_json
 
@@ -62,7 +63,7 @@ def evaluate(config: StreamSettings) -> None:
     from src.inference.stream_eval import describe, log_metrics, scores_bytes, watch_all
     from src.inference.streaming import Recognizer, build_detector
 
-    if not Path(config.videos).is_dir():
+    if not is_folder(config.videos):
         raise InputError(f"{config.videos}: no such folder of videos")
     paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
     if not paths:

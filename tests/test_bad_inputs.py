@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -37,6 +38,7 @@ from tests.data.test_unpack_jester_dataset import cut, edit_zip, tar_of, write_d
 from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
+from tests.helpers.permissions import obeyed_permissions
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +65,9 @@ TRAIN = (
 EVAL = "eval.py --device_target CPU --dataset_root data --ckpt_file trn.ckpt --eval_output_dir out --eval_workers 1"
 EXPORT = "export.py --device_target CPU --dataset_root data --ckpt_file trn.ckpt --export_output_dir out"
 INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/right --json out.json --test_crops 1"
+EVAL_STREAMS = (
+    "eval_streams.py --device_target CPU --ckpt_file trn.ckpt --eval_output_dir out --videos videos/x --truth t.json"
+)
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
@@ -264,6 +269,36 @@ def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.
         (work / "a.csv").write_text(annotations)
 
     return damage
+
+
+def unread_video(damage: Callable[[Path], object]) -> Damage:
+    """Videos of every program that opens some, one of each damaged by ``damage``."""
+
+    def everywhere(work: Path) -> None:
+        own_videos()(work)
+        something_v2(entry_of("1"))(work)
+        shutil.copy(work / "videos/x/a.mp4", work / "data/20bn-something-something-v2/3.webm")
+        (work / "t.json").write_text('{"a.mp4": [], "b.mp4": []}')
+        damage(work / "videos/x/b.mp4")
+        damage(work / "data/20bn-something-something-v2/1.webm")
+
+    return everywhere
+
+
+def playlist(path: Path) -> None:
+    """An HLS playlist of another video."""
+    other = path.parents[2] / "videos/x/a.mp4"
+    path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:1,\nfile://{other}\n#EXT-X-ENDLIST\n")
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def broken_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("gone.mp4")
 
 
 def entry_of(video: str) -> str:
@@ -654,6 +689,23 @@ CASES = [
         SOMETHING,
         "v2/1.webm: not a video",
     ),
+    # Videos: each program that opens one refuses what is none before anything else is opened.
+    *(
+        Case(name, unread_video(damage), command, (file, reason))
+        for name, damage, reason, programs in [
+            ("playlist as video", playlist, ": not a video; expected a file with pictures of its own", 5),
+            ("pipe as video", pipe, ": cannot be read (it is a named pipe; expected a regular file)", 2),
+            ("broken link as video", broken_link, ": cannot be read (No such file: it is a link to gone.mp4)", 2),
+            ("unreadable video", lambda path: path.chmod(0), ": cannot be read (Permission denied)", 3),
+        ]
+        for file, command in [
+            ("videos/x/b.mp4", OWN),
+            ("20bn-something-something-v2/1.webm", SOMETHING),
+            ("videos/x/b.mp4", f"{INFER} --source videos/x/b.mp4"),
+            ("videos/x/b.mp4", f"{INFER} --source videos/x/b.mp4 --stream"),
+            ("videos/x/b.mp4", EVAL_STREAMS),
+        ][:programs]
+    ),
     Case(
         "video of two lists",
         something_v2(entry_of("3")),
@@ -993,7 +1045,13 @@ def work(whole, tmp_path, monkeypatch):
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    return {str(path.relative_to(folder)): _content(path) for path in folder.rglob("*")}
+
+
+def _content(path: Path) -> bytes | None:
+    with suppress(PermissionError):
+        return path.read_bytes() if path.is_file() else None
+    return None
 
 
 def check(case: Case, before: dict, work: Path, status: int, stdout: str, stderr: str) -> None:
@@ -1021,7 +1079,7 @@ def run_here(work, monkeypatch, capfd):
         program, *arguments = shlex.split(command)
         module = importlib.import_module(program[: -len(".py")] if program.endswith(".py") else program)
         monkeypatch.setattr(sys, "argv", [program, *arguments])
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as end, obeyed_permissions():
             run_main(module.main)
         get_logger(rank=1)  # closes the log file
         return (end.value.code, *capfd.readouterr())

@@ -14,8 +14,9 @@ from itertools import combinations
 from pathlib import Path
 
 from model_utils.errors import InputError
+from model_utils.files import exists, is_folder, list_folder, printable
 from src.data.lists import read_lines
-from src.data.video import VIDEO_SUFFIXES, printable
+from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
 COLUMNS = ("video", "label", "start", "end", "split")
@@ -65,7 +66,7 @@ def find_clips(videos: Path) -> list[Clip]:
     """
     clips = []
     for entry in _visible(videos):
-        if entry.is_dir():
+        if is_folder(entry):
             found = [path.relative_to(videos) for path in _videos_below(entry)]
             if not found:
                 print(f"{printable(entry)}: no videos in this folder, so it is no class", flush=True)
@@ -84,7 +85,7 @@ def find_clips(videos: Path) -> list[Clip]:
 def _videos_below(folder: Path) -> list[Path]:
     found = []
     for path in _visible(folder):
-        if path.is_dir() and not path.is_symlink():
+        if is_folder(path) and not path.is_symlink():
             found += _videos_below(path)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
             found.append(path)
@@ -92,10 +93,7 @@ def _videos_below(folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if entry.name[0] != ".")
-    except OSError as error:
-        raise InputError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
+    return [entry for entry in list_folder(folder) if entry.name[0] != "."]
 
 
 def read_annotations(path: Path, videos: Path) -> list[Clip]:
@@ -145,7 +143,7 @@ def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
     video = os.path.normpath(row["video"])
     if os.path.isabs(video) or video.startswith(".."):
         raise InputError(f"{place}: video {row['video']!r}; expected a path below {printable(videos)}")
-    if not (videos / video).is_file():
+    if not exists(videos / video):
         raise InputError(f"{place}: {printable(videos / video)}: no such video")
     start, end = _seconds(place, "start", row), _seconds(place, "end", row)
     if end is not None and end <= (start or 0.0):

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import is_folder, require_regular
 from model_utils.settings import Settings
 from src import sampling, transforms
 from src.data.names import split_frame_name
@@ -302,7 +303,7 @@ def decode_frame(path: str | os.PathLike) -> np.ndarray:
         data = _read_file(path)
     except FileNotFoundError:
         folder = Path(path).parent
-        message = f"{path}: frame is missing" if folder.is_dir() else f"{folder}: clip folder is missing"
+        message = f"{path}: frame is missing" if is_folder(folder) else f"{folder}: clip folder is missing"
         raise InputError(message) from None
     except OSError as error:
         raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
@@ -334,10 +335,12 @@ def _fill_or_explain(fill: Callable[[], None], clip: np.ndarray) -> str:
 
 
 def _read_file(path: str | os.PathLike) -> bytes:
-    # For files as small as frames, open() takes as long as all of this.
-    descriptor = os.open(path, os.O_RDONLY)
+    # For files as small as frames, open() takes as long as all of this, and so does ``files.read_file``.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
     try:
-        return os.read(descriptor, os.fstat(descriptor).st_size)
+        status = os.fstat(descriptor)
+        require_regular(path, status.st_mode)
+        return os.read(descriptor, status.st_size)
     finally:
         os.close(descriptor)
 

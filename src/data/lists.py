@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from model_utils.errors import InputError
+from model_utils.files import read_file
 from model_utils.util import write_whole
 from src.data.names import LEFT_OUT_FILE, LIST_FILES
 
@@ -19,7 +20,7 @@ def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
         InputError: also for a file that cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a text file with {expected}") from None
     return split_lines(data, path, expected)

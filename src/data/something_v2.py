@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.files import exists, is_folder, read_file
 from model_utils.util import locked
 from src.data.frame_folders import FrameMaker, Wanted
 from src.data.lists import require_disjoint, write_lists
@@ -54,7 +55,7 @@ def prepare(args: Namespace) -> None:
     """
     root = args.dataset_root
     videos = root / V2_VIDEOS_DIR_NAME
-    if not videos.is_dir():
+    if not is_folder(videos):
         raise InputError(f"{videos}: no such folder; expected the unpacked videos <id>.webm")
     labels = args.labels_path or root / LABELS_DIR_NAME
     categories = read_categories(_require_list(labels, "labels"))
@@ -72,7 +73,7 @@ def prepare(args: Namespace) -> None:
         for entry in its_entries
     ]
     for clip in wanted:
-        if not clip.video.is_file():
+        if not exists(clip.video):
             raise InputError(f"{clip.place}: {clip.video}: no such video")
     maker = FrameMaker(root / V2_IMAGES_DIR_NAME, args.fps, args.height, args.on_error == "skip")
     busy = f"{root}: another process writes into this folder; wait until it has ended"
@@ -134,7 +135,7 @@ def read_entries(path: Path, categories: list[str] | None) -> list[Entry]:
 
 def _find_list(labels_path: Path, name: str) -> Path | None:
     paths = [labels_path / f"{prefix}{name}.json" for prefix in ("", SOMETHING_V2.list_prefix)]
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if exists(path)), None)
 
 
 def _require_list(labels_path: Path, name: str) -> Path:
@@ -147,7 +148,7 @@ def _require_list(labels_path: Path, name: str) -> Path:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

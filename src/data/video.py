@@ -14,24 +14,19 @@ Every source has these attributes:
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
 import time
 from collections.abc import Container, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Union
 
-# FFmpeg and OpenCV print messages of their own to the terminal; here each error is one line.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 import cv2
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import exists, is_folder, list_folder, printable
 from src.data.clips import decode_frame
-
-cv2.setLogLevel(0)
+from src.data.containers import open_container
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
@@ -118,14 +113,10 @@ class VideoFile:
 
 def grabbed_frames(path: Path) -> Iterator[cv2.VideoCapture]:
     """For each frame of a video file the capture that has just grabbed it; turns frames as the file's rotation says."""
-    with opencv_path(path) as name:
-        capture = cv2.VideoCapture(name)
-        try:
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # on by default in OpenCV 4.8, off in 4.11
-            while capture.grab():
-                yield capture
-        finally:
-            capture.release()
+    with open_container(path) as capture:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # on by default in OpenCV 4.8, off in 4.11
+        while capture.grab():
+            yield capture
 
 
 def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, float]:
@@ -196,9 +187,9 @@ def find_sources(paths: list[str]) -> list[str]:
     found = []
     for text in paths:
         path = Path(text)
-        if not os.path.exists(text) and not text.isdecimal():
+        if not exists(path) and not text.isdecimal():
             raise InputError(f"{printable(text)}: no such folder of frames, video file or camera number")
-        videos = _files_in(path, VIDEO_SUFFIXES) if path.is_dir() else []
+        videos = _files_in(path, VIDEO_SUFFIXES) if is_folder(path) else []
         frames = _files_in(path, IMAGE_SUFFIXES) if videos else []
         if frames:
             held = f"{len(frames)} frames and {len(videos)} videos in a folder"
@@ -213,9 +204,9 @@ def open_source(path: str) -> Source:
     Raises:
         InputError: if ``path`` is none of them or holds no frames.
     """
-    if os.path.isdir(path):
+    if is_folder(path):
         return FrameFolder(Path(path))
-    if os.path.isfile(path):
+    if exists(path):
         return VideoFile(Path(path))
     if path.isdecimal():
         return Camera(int(path))
@@ -261,35 +252,13 @@ def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[in
     return num_frames, np.array(indices), frames
 
 
-@contextlib.contextmanager
-def opencv_path(path: Path) -> Iterator[str]:
-    """The path as OpenCV can open it.
-
-    It takes no name that is not UTF-8; such a file gets a temporary symbolic link. A path that begins with letters and
-    a colon would be the address of a stream, an absolute one never is.
-    """
-    absolute = os.path.abspath(path)
-    if printable(absolute) == absolute:
-        yield absolute
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = os.path.join(folder, "video" + printable(path.suffix))
-        os.symlink(absolute, link)
-        yield link
-
-
-def printable(path: str | os.PathLike) -> str:
-    """The path with each byte that is not UTF-8 written as ``\\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files with these suffixes, without hidden ones: macOS puts ``._00001.jpg`` beside ``00001.jpg``."""
-    try:
-        files = [file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.is_file()]
-        return [file for file in files if not file.name.startswith(".")]
-    except OSError as error:
-        raise InputError(f"{printable(folder)}: cannot be read ({error.strerror})") from None
+    """What has these suffixes and is no folder: what cannot be read is named when it is opened, not left out.
+
+    Hidden files do not count: macOS puts ``._00001.jpg`` beside ``00001.jpg``.
+    """
+    found = [path for path in list_folder(folder) if path.suffix.lower() in suffixes and path.name[0] != "."]
+    return [path for path in found if not is_folder(path)]
 
 
 def _natural_order(file: Path) -> list[str | int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,8 +13,9 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import printable
 from model_utils.util import write_whole
-from src.data.video import PLAUSIBLE_RATES, grabbed_frames, opencv_path, printable
+from src.data.video import PLAUSIBLE_RATES, grabbed_frames
 
 OUTPUT_CODECS = {".mp4": "mp4v", ".webm": "VP80"}  # browsers play the second
 
@@ -60,7 +63,7 @@ class VideoWriter:
 
     def _open(self, height: int, width: int) -> cv2.VideoWriter:
         self.partial = self.stack.enter_context(write_whole(self.path, "video"))
-        path = self.stack.enter_context(opencv_path(self.partial))
+        path = self.stack.enter_context(_opencv_path(self.partial))
         return _open_writer(path, self.rate, (height, width), self.name)
 
     def _check(self) -> None:
@@ -92,3 +95,20 @@ def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv
     if not writer.isOpened():
         raise InputError(f"{name}: cannot write a video of {width}x{height} pixels")
     return writer
+
+
+@contextlib.contextmanager
+def _opencv_path(path: Path) -> Iterator[str]:
+    """The path as OpenCV can write to it.
+
+    It takes no name that is not UTF-8; such a file gets a temporary symbolic link. A path that begins with letters and
+    a colon would be the address of a stream, an absolute one never is.
+    """
+    absolute = os.path.abspath(path)
+    if printable(absolute) == absolute:
+        yield absolute
+        return
+    with TemporaryDirectory() as folder:
+        link = os.path.join(folder, "video" + printable(path.suffix))
+        os.symlink(absolute, link)
+        yield link

@@ -12,10 +12,11 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 from model_utils.errors import InputError
+from model_utils.files import printable
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
 from src.data.names import without_background
-from src.data.video import Camera, Recording, Source, Span, open_source, printable
+from src.data.video import Camera, Recording, Source, Span, open_source
 from src.inference import timeline
 from src.inference.model import Model
 from src.inference.options import InferSettings

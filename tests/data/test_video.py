@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -179,8 +180,8 @@ def test_a_video_that_is_cut_off_gives_a_warning(tmp_path, suffix):
 )
 def test_a_container_may_overstate_by_three_frames_or_one_in_a_hundred(tmp_path, monkeypatch, count, stated, warns):
     class Stating:
-        def __init__(self, path):
-            self.capture = REAL(path)
+        def __init__(self, *arguments):
+            self.capture = REAL(*arguments)
 
         def __getattr__(self, name):
             return getattr(self.capture, name)
@@ -244,7 +245,7 @@ def test_a_video_is_closed_after_reading_also_when_only_a_part_is_read(tmp_path)
             released.append(True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cv2, "VideoCapture", lambda path: Watched())
+        patch.setattr(cv2, "VideoCapture", lambda *arguments: Watched())
         assert list(video.grabbed_frames(tmp_path / "v.mp4")) == []
     assert released == [True]
 
@@ -271,13 +272,13 @@ def test_names_that_are_not_utf8(foreign, tmp_path):
         assert len([frame for _, frame in source.frames()]) == source.num_frames == count
         source.name.encode()
         assert r"caf\xe9" in source.name
-    before = sorted(Path(video.tempfile.gettempdir()).iterdir())
+    before = sorted(Path(tempfile.gettempdir()).iterdir())
     with VideoWriter(str(foreign / f"{FOREIGN}-out.mp4"), 12) as writer:
         for frame in changing_frames(7):
             writer.write(frame)
     assert sorted(foreign.iterdir()) == sorted([video_file, foreign / "clip", foreign / f"{FOREIGN}-out.mp4"])
     assert open_source(str(foreign / f"{FOREIGN}-out.mp4")).num_frames == 7
-    assert sorted(Path(video.tempfile.gettempdir()).iterdir()) == before
+    assert sorted(Path(tempfile.gettempdir()).iterdir()) == before
     (foreign / "text.mp4").write_text("no video")
     (foreign / "empty").mkdir()
     for name in ("text.mp4", "empty", "missing"):
@@ -309,7 +310,7 @@ def test_what_is_no_source_is_named(tmp_path):
     (tmp_path / "zero.avi").touch()
     (tmp_path / "empty").mkdir()
     for name, message in [
-        ("text.mp4", "not a video, no frame"),
+        ("text.mp4", "not a video; expected a file with pictures of its own: MP4"),
         ("zero.avi", "not a video"),
         ("empty", "no frames"),
         ("missing", "no such"),

@@ -48,3 +48,24 @@ def damage(path: Path, share: float, until: float) -> Path:
     data[first:end] = bytes(end - first)
     path.write_bytes(data)
     return path
+
+
+def refer_to(path: Path, other: Path) -> Path:
+    """States that the frames are in another file: an alias in ``dref``, as QuickTime writes it."""
+    data = bytearray(path.read_bytes())
+    name = str(other).encode()
+    name += b"\0" * (len(name) % 2)
+    alias = struct.pack(
+        ">4s4x10xB27s12xB63s16xhh16xHH", b"alis", 0, b"", len(other.name), other.name.encode(), -1, -1, 2, len(name)
+    )
+    alias += name + struct.pack(">hH", -1, 0)
+    entry = struct.pack(">I", 4 + len(alias)) + alias
+    at = data.index(b"dref") - 4
+    size = struct.unpack_from(">I", data, at)[0]
+    box = struct.pack(">I4sII", 16 + len(entry), b"dref", 0, 1) + entry
+    data[at : at + size] = box
+    for parent in (b"moov", b"trak", b"mdia", b"minf", b"dinf"):
+        start = data.index(parent) - 4
+        struct.pack_into(">I", data, start, struct.unpack_from(">I", data, start)[0] + len(box) - size)
+    path.write_bytes(data)
+    return path

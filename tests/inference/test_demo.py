@@ -214,7 +214,7 @@ def test_short_and_narrow_videos(demo, count, height, width):
 def test_what_is_no_video(demo):
     name = "<b>notes.txt"
     html, _ = demo.on_video(upload(demo, name, lambda path: path.write_text("no video")))
-    assert "&lt;b&gt;notes.txt: not a video, no frame of it could be decoded" in html
+    assert "&lt;b&gt;notes.txt: not a video; expected a file with pictures of its own: MP4" in html
     assert str(demo.uploads) not in html
     assert list(demo.uploads.rglob("*")) == []
     assert demo.on_video(None) == ("", None)

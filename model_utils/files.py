@@ -1,0 +1,135 @@
+"""Files and folders that a user names. One place asks the file system, so that every program names the same reasons.
+
+Only regular files are opened: a named pipe would be waited for without end. All functions that raise ``OSError`` put
+the path and a reason that can be printed into it. ``Path.is_file`` and its kin are no substitute: they raise
+``PermissionError`` for what is in a folder that may not be entered, and ``os.path.isfile`` says that it is not there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Callable
+
+from model_utils.errors import InputError
+
+KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_file(path: str | os.PathLike) -> int:
+    """A descriptor of a regular file, opened for reading.
+
+    Raises:
+        OSError: if the file cannot be read, or is a folder, a pipe, a socket or a device, which is not opened.
+    """
+    file_status(path)
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting, should a pipe have taken the file's place
+
+
+def file_status(path: str | os.PathLike) -> os.stat_result:
+    """What the system knows about a regular file. Raises OSError if there is none, or if the system does not say."""
+    try:
+        found = os.stat(path)
+    except ValueError:
+        raise OSError(errno.EINVAL, "no file has a NUL byte in its name", os.fspath(path)) from None
+    except FileNotFoundError as error:
+        if os.path.islink(path):
+            error.strerror = f"No such file: it is a link to {printable(os.readlink(os.fspath(path)))}"
+        raise
+    require_regular(path, found.st_mode)
+    return found
+
+
+def require_regular(path: str | os.PathLike, mode: int) -> None:
+    """Raises OSError for a path of this ``st_mode`` that is no regular file."""
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        raise OSError(errno.EINVAL, f"it is {kind}; expected a regular file", os.fspath(path))
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: as ``open_file`` does, and if the system cannot read them.
+    """
+    descriptor = open_file(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        data = os.read(descriptor, size)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):  # Linux reads 2 GB at a time
+            data += more
+        return data
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def status(path: str | os.PathLike) -> os.stat_result | None:
+    """What the system knows about a path, following links; None if nothing is there.
+
+    Raises:
+        InputError: naming the reason, if the system does not say, as in a folder that may not be entered.
+    """
+    return _ask(os.stat, path)
+
+
+def exists(path: str | os.PathLike) -> bool:
+    """Whether something is there, be it a link to nothing. Raises what ``status`` does."""
+    return _ask(os.lstat, path) is not None
+
+
+def _ask(system: Callable[[str | os.PathLike], os.stat_result], path: str | os.PathLike) -> os.stat_result | None:
+    try:
+        return system(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise cannot_be_read(path, error) from None
+
+
+def is_file(path: str | os.PathLike) -> bool:
+    """Whether a regular file is there. Raises what ``status`` does."""
+    found = status(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def is_folder(path: str | os.PathLike) -> bool:
+    """Whether a folder is there. Raises what ``status`` does."""
+    found = status(path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def list_folder(path: str | os.PathLike) -> list[Path]:
+    """The entries of a folder, sorted by name.
+
+    Raises:
+        InputError: naming the reason, if it cannot be read.
+    """
+    try:
+        return sorted(Path(path).iterdir())
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+
+
+def cannot_be_read(path: str | os.PathLike, error: OSError) -> InputError:
+    """What to raise for a path that the system does not let be read."""
+    return InputError(f"{printable(path)}: cannot be read ({error.strerror})")
+
+
+def printable(path: str | os.PathLike) -> str:
+    """The path with each byte that is not UTF-8 written as ``\\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
