@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import re
-import signal
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
 from model_utils.errors import InputError
 from src.data.names import FRAME_NAME, split_frame_name
+from src.data.pool import in_processes
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FOLDERS_WORTH_A_PROCESS = 5000
@@ -90,13 +89,9 @@ def frame_counts(folders: list[str], frame_name: str) -> Iterator[Iterator[int |
     Not threads: listing a folder takes and releases the interpreter's lock for every name in it.
     """
     count = partial(_count_or_error, frame_name=frame_name)
-    processes = min(os.cpu_count() or 1, len(folders) // FOLDERS_WORTH_A_PROCESS)
-    if processes < 2:
-        yield _numbered_alike(folders, map(count, folders))
-        return
-    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
-    with spawning.Pool(processes, _ignore_interrupt) as pool:
-        yield _numbered_alike(folders, pool.imap(count, folders, chunksize=256))
+    processes = len(folders) // FOLDERS_WORTH_A_PROCESS
+    with contextlib.closing(in_processes(count, folders, processes, "counts frames", chunk=256)) as counts:
+        yield _numbered_alike(folders, counts)
 
 
 def _count_or_error(folder: str, frame_name: str) -> tuple[int, int] | Exception:
@@ -120,7 +115,3 @@ def _numbered_alike(folders: list[str], counts: Iterator[tuple[int, int] | Excep
             yield num_frames
         else:
             yield InputError(f"{folder}: frames are counted from {first}, but in {its_folder} from {base}; rename them")
-
-
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the others

@@ -7,6 +7,7 @@ A clip's folder holds ``.source.json``, which says what its frames were made of;
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -17,10 +18,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model_utils.errors import InputError
+from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
 from src.data.names import SOURCE_FILE
 from src.data.video import VideoFile
-from src.data.video_frames import Decoding, Stretch, in_processes, inspect_video, write_frames
+from src.data.video_frames import Decoding, Stretch, decoding, inspect_video, write_frames
 
 # Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
 END_TOLERANCE = 0.1  # seconds
@@ -79,14 +81,17 @@ class FrameMaker:
         """
         counts: dict[str, int] = {}
         todo: dict[Path, list[Wanted]] = {}
+        videos, problems = [], {}
         for clip in clips:
             made = _read_source(self.images / clip.folder)
-            if made and made["source"] == self._source(clip):
-                counts[clip.folder] = made["frames"]
-            else:
-                todo.setdefault(clip.video, []).append(clip)
-        videos, problems = [], {}
-        for path, result in in_processes(inspect_video, todo, "Inspect", "video"):
+            try:
+                if made and made["source"] == self._source(clip):
+                    counts[clip.folder] = made["frames"]
+                else:
+                    todo.setdefault(clip.video, []).append(clip)
+            except InputError as error:
+                problems[clip.folder] = str(error)
+        for path, result in decoding(inspect_video, todo, Path, "Inspect"):
             if isinstance(result, InputError):
                 problems.update({clip.folder: str(result) for clip in todo[path]})
             else:
@@ -104,14 +109,14 @@ class FrameMaker:
         counts, problems, new = dict(plan.counts), dict(plan.problems), 0
         with ExitStack() as stack:
             partial = stack.enter_context(_emptied(self.images.with_name(f"{self.images.name}.partial")))
-            work = in_processes(write_frames, self._jobs(plan, partial), "Decode", "video")
-            for decoding, result in stack.enter_context(closing(work)):
-                clips = _good_clips(plan, decoding.video)
+            work = decoding(write_frames, self._jobs(plan, partial), lambda job: job.video.path, "Decode")
+            for job, result in stack.enter_context(closing(work)):
+                clips = _good_clips(plan, job.video)
                 if isinstance(result, InputError):
                     problems.update({clip.folder: str(result) for clip in clips})
                     self._stop_at(problems)
                     continue
-                for clip, stretch, count in zip(clips, decoding.stretches, result):
+                for clip, stretch, count in zip(clips, job.stretches, result):
                     self._publish(clip, stretch.folder, count)
                     counts[clip.folder] = count
                     new += 1
@@ -140,11 +145,22 @@ class FrameMaker:
                 raise InputError(f"{target}: would be replaced, but is not made from a video; move it away")
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder, target)
+        try:
+            os.replace(folder, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # The images, or those of a class, are behind a link to another disk: there they appear whole, too.
+            with _emptied(target.with_name(".partial")) as there:
+                shutil.copytree(folder, there, dirs_exist_ok=True)
+                os.replace(there, target)
 
     def _source(self, clip: Wanted) -> dict[str, Any]:
-        """What the frames depend on: another value makes them anew."""
-        stat = clip.video.stat()
+        """What the frames depend on: another value makes them anew. Raises InputError if the video cannot be read."""
+        try:
+            stat = file_status(clip.video)
+        except OSError as error:
+            raise cannot_be_read(clip.video, error) from None
         about = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "start": clip.start, "end": clip.end}
         return {**about, "fps": self.fps, "height": self.height}
 
@@ -165,7 +181,7 @@ def _outside(clip: Wanted, video: VideoFile) -> str:
 def _read_source(folder: Path) -> dict[str, Any] | None:
     """What ``_publish`` wrote; None without it."""
     try:
-        made = json.loads((folder / SOURCE_FILE).read_bytes())
+        made = json.loads(read_file(folder / SOURCE_FILE))
         return made if isinstance(made["frames"], int) and "source" in made else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -6,12 +6,11 @@ speed, and from pictures that are turned upright.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, TypeVar
+from typing import Callable, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -19,9 +18,11 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.names import FRAME_NAME
+from src.data.pool import in_processes
 from src.data.video import TIME_ROUNDING, VideoFile, frames_of_one_size
 
 JPEG_QUALITY = 95
+BYTES_WORTH_A_PROCESS = 500_000  # of videos, about half a second of decoding: what a process takes to start
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -98,22 +99,14 @@ def shrink(frame: np.ndarray, height: int) -> np.ndarray:
     return cv2.resize(frame, (max(1, round(columns * height / rows)), height), interpolation=cv2.INTER_AREA)
 
 
-def in_processes(
-    work: Callable[[Job], Result], jobs: Iterable[Job], label: str, unit: str
+def decoding(
+    work: Callable[[Job], Result], jobs: Iterable[Job], video_of: Callable[[Job], Path], label: str
 ) -> Generator[tuple[Job, Result], None, None]:
-    """Each job with ``work(job)``, in their order; one process for each core, with progress on stdout."""
+    """Each job with ``work(job)``, in their order, in processes where the videos are worth it; progress on stdout."""
     jobs = list(jobs)
-    processes = min(os.cpu_count() or 1, len(jobs))
-    if not jobs:
-        return
-    spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
-    with spawning.Pool(processes, _start_worker) as pool, progress(label, len(jobs), unit) as update:
-        results: Iterator[Any] = pool.imap(work, jobs)
+    size = sum(os.path.getsize(video_of(job)) for job in jobs if os.path.isfile(video_of(job)))
+    results = in_processes(work, jobs, size // BYTES_WORTH_A_PROCESS, "decodes videos")
+    with closing(results), progress(label, len(jobs), "video") as update:
         for job, result in zip(jobs, results):
             yield job, result
             update(1)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # videos are decoded side by side instead
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the workers

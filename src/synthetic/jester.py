@@ -17,9 +17,7 @@ import contextlib
 import gzip
 import hashlib
 import io
-import multiprocessing
 import os
-import signal
 import tarfile
 import tempfile
 import zipfile
@@ -34,8 +32,11 @@ from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import locked, write_bytes
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
+from src.data.pool import in_processes
 from src.synthetic.clips import contact_sheet, draw_clip
 from src.synthetic.gestures import GESTURES
+
+CLIPS_WORTH_A_PROCESS = 32  # drawn in about the time that a process takes to start
 
 
 def plan_clips(labels: list[str], split_sizes: dict[str, int], seed: int) -> dict[str, list[tuple[int, str]]]:
@@ -94,17 +95,16 @@ def _jpeg_clip(job: tuple[str, int, int]) -> tuple[int, list[bytes]]:
 
 def _write_frames(path: Path, clips: list[tuple[int, str]], seed: int) -> None:
     jobs = [(label, seed, clip_id) for clip_id, label in clips]
-    spawning = multiprocessing.get_context("spawn")  # whatever the caller has loaded need not survive a fork
-    num_workers = min(os.cpu_count() or 1, 1 + len(jobs) // 32)
     # mtime 0 and level 1: the same seed gives the same bytes, and JPEGs hardly compress any further.
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("wb"))
         packed = stack.enter_context(gzip.GzipFile("", "wb", 1, file, mtime=0))
         tar = stack.enter_context(tarfile.open(fileobj=packed, mode="w|"))
-        pool = stack.enter_context(spawning.Pool(num_workers, initializer=_start_worker))
+        drawn = in_processes(_jpeg_clip, jobs, len(jobs) // CLIPS_WORTH_A_PROCESS, "draws clips", chunk=4)
+        stack.enter_context(contextlib.closing(drawn))
         update = stack.enter_context(progress("Draw", len(jobs), "clip"))
         _add_folder(tar, IMAGES_DIR_NAME)
-        for clip_id, frames in pool.imap(_jpeg_clip, jobs, chunksize=4):
+        for clip_id, frames in drawn:
             folder = f"{IMAGES_DIR_NAME}/{clip_id}"
             _add_folder(tar, folder)
             for number, frame in enumerate(frames, start=1):
@@ -112,11 +112,6 @@ def _write_frames(path: Path, clips: list[tuple[int, str]], seed: int) -> None:
                 member.size = len(frame)
                 tar.addfile(member, io.BytesIO(frame))
             update(1)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # clips are drawn side by side instead
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started the workers
 
 
 def _add_folder(tar: tarfile.TarFile, name: str) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,6 +26,8 @@ from src.data.video_frames import shrink
 from src.tsn_dataset import read_categories, read_video_list
 from tests.helpers.colours import coloured, write_video
 from tests.helpers.containers import rotate, set_intervals
+from tests.helpers.permissions import obeyed_permissions
+from tests.helpers.processes import kill_this_process
 
 ROOT = Path(__file__).parents[2]
 IMAGES = "20bn-jester-v1"
@@ -260,6 +263,84 @@ def test_a_class_that_is_left_with_one_video_is_named(videos, tmp_path):
     with pytest.raises(InputError, match=r"class 'down': one video only, down/c 3 4\.MP4"):
         main([str(videos), str(tmp_path / "data"), "--on_error", "skip"])
     assert lists(tmp_path / "data") == {}
+
+
+@pytest.mark.parametrize("step", ["inspect_video", "write_frames"])
+def test_a_process_that_dies_is_said(videos, tmp_path, monkeypatch, step):
+    """And not left out: the other videos of a machine without memory would be, too."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("src.data.video_frames.BYTES_WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(f"src.data.frame_folders.{step}", kill_this_process)
+    with pytest.raises(InputError, match="^a process that decodes videos was ended by SIGKILL; if memory ran out"):
+        main([str(videos), str(tmp_path / "data"), "--on_error", "skip"])
+    assert not list(tmp_path.glob("data/*/*"))
+
+
+def test_videos_that_are_worth_it_are_decoded_in_processes(videos, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    main([str(videos), str(tmp_path / "here")])
+    monkeypatch.setattr("src.data.video_frames.BYTES_WORTH_A_PROCESS", 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr("src.data.video_frames.cv2.imencode", None)  # here; the processes have one of their own
+        main([str(videos), str(tmp_path / "there")])
+    frames = {path.relative_to(tmp_path / "here"): path.read_bytes() for path in tmp_path.glob("here/**/*.jpg")}
+    assert len(frames) == 6 * 12
+    others = {path.relative_to(tmp_path / "there"): path.read_bytes() for path in tmp_path.glob("there/**/*.jpg")}
+    assert others == frames
+    assert lists(tmp_path / "here") == lists(tmp_path / "there")
+
+
+def test_what_cannot_be_read_is_named_or_left_out(videos, tmp_path, capsys):
+    """A link that broke and a video that may no longer be read, after their frames were made."""
+    command = [str(videos), str(tmp_path / "data")]
+    (videos / "down/a.mp4").rename(tmp_path / "a.mp4")
+    (videos / "down/a.mp4").symlink_to(tmp_path / "a.mp4")
+    main(command)
+    (tmp_path / "a.mp4").unlink()
+    (videos / "down/b.webm").chmod(0)
+    os.mkfifo(videos / "down/pipe.mp4")
+    problems = [
+        f"{videos / 'down/a.mp4'}: cannot be read (No such file: it is a link to {tmp_path / 'a.mp4'})",
+        f"{videos / 'down/pipe.mp4'}: cannot be read (it is a named pipe; expected a regular file)",
+    ]
+    with pytest.raises(InputError) as error:
+        main(command)
+    assert str(error.value).startswith(f"{problems[0]} (and 1 other problems, listed above); --on_error skip")
+    capsys.readouterr()
+    write_video(videos / "down/d.mp4", grey_steps(4), 10)
+    with obeyed_permissions():
+        (videos / "down/b.webm").touch()  # to be decoded again
+        main([*command, "--on_error", "skip"])
+    said = capsys.readouterr().out.splitlines()
+    problems.append(f"{videos / 'down/b.webm'}: cannot be read (Permission denied)")
+    assert {line for line in said if line.startswith("left out")} == {f"left out: {problem}" for problem in problems}
+
+
+def test_a_class_folder_that_may_not_be_entered_is_named(videos, tmp_path):
+    (videos / "down").chmod(0o600)
+    with pytest.raises(InputError, match=r"down/a\.mp4: cannot be read \(Permission denied\)$"), obeyed_permissions():
+        main([str(videos), str(tmp_path / "data")])
+    (videos / "down").chmod(0)
+    with pytest.raises(InputError, match=r"down: cannot be read \(Permission denied\)$"), obeyed_permissions():
+        main([str(videos), str(tmp_path / "data")])
+    (videos / "down").chmod(0o700)
+
+
+@pytest.mark.parametrize("moved", [IMAGES, f"{IMAGES}/down"])
+def test_frames_behind_a_link_to_another_disk(videos, tmp_path, moved):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
+        if os.stat(disk).st_dev == os.stat(tmp_path).st_dev:
+            pytest.skip("needs two file systems")
+        command = [str(videos), str(tmp_path / "data")]
+        main(command)
+        shutil.move(tmp_path / "data" / moved, Path(disk) / "frames")
+        (tmp_path / "data" / moved).symlink_to(Path(disk) / "frames")
+        write_video(videos / "down/d.mp4", grey_steps(4), 10)
+        main(command)
+        assert levels(tmp_path / "data" / IMAGES / "down/d.mp4") == [0, 0, 1, 2, 3]
+        assert len(list((tmp_path / "data" / IMAGES).glob("*/*/.source.json"))) == 7
+        assert not list(Path(disk).rglob(".partial"))
+        assert len(lists(tmp_path / "data")["train_videofolder.txt"]) == 5
 
 
 def test_a_full_disk_is_said(videos, tmp_path, monkeypatch):
