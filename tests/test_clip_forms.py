@@ -82,7 +82,7 @@ def dataset(request, tmp_path, monkeypatch):
         "seed": SEED,
         "subsample_num": 2,
         "flip": "plain",
-        "mirror_pairs": [],
+        "mirror_pairs": "",
         "dropout": 0.0,
     }
     windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
