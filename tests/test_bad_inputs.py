@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
-import zipfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Callable, NamedTuple
@@ -34,7 +32,7 @@ from model_utils.logging import get_logger
 from model_utils.util import run_main
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from tests.data.test_unpack_jester_dataset import cut, edit_zip, tar_of, write_data, write_labels
+from tests.data.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
 from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
@@ -205,17 +203,6 @@ def infinite_weights(work: Path) -> None:
     )
 
 
-def other_part(name: str, *members: tuple[str, bytes]) -> Damage:
-    """Replaces a part by a zip of these members."""
-
-    def damage(work: Path) -> None:
-        with zipfile.ZipFile(work / name, "w") as archive:
-            for member, content in members:
-                archive.writestr(member, content)
-
-    return damage
-
-
 def stream(packed: bytes) -> Damage:
     """Replaces the archives by one part with this content."""
 
@@ -238,25 +225,8 @@ def rename_frames(work: Path) -> None:
         (work / FRAMES / f"right/{number:05d}.jpg").rename(work / FRAMES / f"right/img_{number}.jpg")
 
 
-def edit(name: str, offset: int, value: int) -> Damage:
-    """Sets a field in the headers of a zip archive."""
-    return lambda work: edit_zip(work / name, offset, value)
-
-
 def make(name: str) -> Damage:
     return lambda work: (work / name).mkdir(parents=True)
-
-
-def claims_200_gb() -> tarfile.TarInfo:
-    info = tarfile.TarInfo("20bn-jester-v1/1/00001.jpg")
-    info.pax_headers = {"size": str(200 * 10**9)}
-    return info
-
-
-def link(name: str, target: str) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = tarfile.SYMTYPE, target
-    return info
 
 
 def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.mp4")) -> Damage:
@@ -377,13 +347,6 @@ CASES = [
     Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
     # Lists.
-    Case(
-        "frame name without a number",
-        nothing,
-        (TRAIN, EVAL, PREPROCESS),
-        ("frame_name 'img.jpg': expected a file name with one number in it", "such as {:05d}.jpg"),
-        "--frame_name img.jpg",
-    ),
     Case("other frame name", nothing, TRAIN, ": frame is missing", "--frame_name img_{}.jpg"),
     Case(
         "other frame names", rename_frames, PREPROCESS, ("img_1.jpg: not the name", "or --frame_name 'img_{:01d}.jpg'")
@@ -393,36 +356,13 @@ CASES = [
     Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
     Case("missing test list", nothing, EVAL, "data/test_videofolder.txt: cannot be read", "--split test"),
     Case("empty dataset", write(TRAIN_LIST, ""), TRAIN, "data/train_videofolder.txt: empty file"),
-    Case("empty dataset", write(VAL_LIST, ""), (TRAIN, EVAL), "data/val_videofolder.txt: empty file"),
-    Case("list that is no text", write(VAL_LIST, b"\xff\x00"), EVAL, "val_videofolder.txt: cannot"),
-    Case("empty row", write(TRAIN_LIST, "left 3 0\n\n"), TRAIN, "train_videofolder.txt:2: row ''"),
-    Case("empty row", write(VAL_LIST, "left 3 0\n\n"), (TRAIN, EVAL), "val_videofolder.txt:2: row ''"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
-    Case("malformed row", write(VAL_LIST, "left x 0\n"), EVAL, "val_videofolder.txt:1: row 'left x 0'"),
-    Case("NUL byte", write(TRAIN_LIST, "left 3 0\nle\0ft 3 0\n"), TRAIN, "train_videofolder.txt:2: NUL byte"),
-    Case("NUL byte", write(VAL_LIST, "left 3 0\n\0\0\0\0"), (TRAIN, EVAL), "val_videofolder.txt:2: NUL byte"),
-    Case(
-        "Latin-1 row", write(VAL_LIST, b"left 3 0\nd\xe9j\xe0 3 0\n"), (TRAIN, EVAL), "(line 2 is not UTF-8: byte 0xe9)"
-    ),
-    Case("row with a fraction", write(VAL_LIST, "left 2.5 0\n"), (TRAIN, EVAL), "txt:1: row 'left 2.5 0'"),
-    Case("row without frames", write(VAL_LIST, "left 0 0\n"), EVAL, "val_videofolder.txt:1: 0 frames"),
-    Case(
-        "class too high",
-        write(TRAIN_LIST, "left 3 0\nright 3 3\n"),
-        TRAIN,
-        f"{TRAIN_LIST}:2: class index 3; expected 0 to 2",
-    ),
     Case(
         "class too low", write(VAL_LIST, "left 3 -1\n"), (TRAIN, EVAL), f"{VAL_LIST}:1: class index -1; expected 0 to 2"
     ),
     Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
-    Case("class twice", write(CATEGORIES, "a\nb\na\n"), (TRAIN, EVAL, EXPORT), "categories.txt:3: class 'a'"),
-    Case("NUL in a class", write(CATEGORIES, "a\nb\0\nc\n"), PROGRAMS_WITH_CLASSES, "categories.txt:2: NUL byte"),
-    Case(
-        "Latin-1 class", write(CATEGORIES, b"a\nb\n\xe9\n"), PROGRAMS_WITH_CLASSES, "(line 3 is not UTF-8: byte 0xe9)"
-    ),
-    Case("nameless class", write(CATEGORIES, "a\n\nc\n"), (TRAIN, EVAL, EXPORT), "categories.txt:2: empty"),
+    Case("class twice", write(CATEGORIES, "a\nb\na\n"), PROGRAMS_WITH_CLASSES, "categories.txt:3: class 'a'"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
     # Checkpoints.
     Case("no checkpoint given", nothing, EXPORT, "ckpt_file: no checkpoint given", "--ckpt_file="),
@@ -453,8 +393,6 @@ CASES = [
     Case("infinite weights to resume", infinite_weights, TRAIN, INFINITE, "--resume trn.ckpt"),
     Case("infinite weights in a backbone", infinite_weights, TRAIN, INFINITE, "--pre_trained_backbone trn.ckpt"),
     Case("infinite weights to start from", infinite_weights, TRAIN, INFINITE, "--pre_trained trn.ckpt"),
-    Case("empty checkpoint", write("trn.ckpt", ""), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
-    Case("foreign checkpoint", write("trn.ckpt", "hello\n" * 99), NETWORK_USERS, "trn.ckpt: not a whole MindSpore"),
     Case("folder as checkpoint", folder_instead("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
     Case("PyTorch file as checkpoint", nothing, NETWORK_USERS, "in.pth: expected a ", "--ckpt_file in.pth"),
     Case(
@@ -579,87 +517,23 @@ CASES = [
         ("unknown key 'trian_batch_size'", "train_batch_size?"),
         "--trian_batch_size 3",
     ),
-    Case("value without a key", nothing, PROGRAMS, "'stray'", "stray"),
-    Case("key without a value", nothing, PROGRAMS, "--lr: expected one argument", "--lr"),
-    Case("wrong type", nothing, PROGRAMS, ("--num_segments: 'many' is not allowed", "int in"), "--num_segments many"),
-    Case("out of range", nothing, PROGRAMS, ("--lr: '-1' is not allowed", "float in (0, inf)"), "--lr=-1"),
-    Case(
-        "not a choice", nothing, PROGRAMS, ("--flip: 'both' is not allowed", "label_aware, plain, none"), "--flip both"
-    ),
-    Case("missing config", nothing, PROGRAMS, "none.yaml: cannot read the config file", "--config_path none.yaml"),
-    Case(
-        "unknown key in the config",
-        write("c.yaml", "lr: 0.1\nlearning_rate: 0.1\n"),
-        PROGRAMS,
-        "c.yaml:2: unknown key 'learning_rate'",
-        YAML,
-    ),
     Case("wrong type in the config", write("c.yaml", "lr: fast\n"), PROGRAMS, "c.yaml:1: lr: 'fast'", YAML),
-    Case("out of range in the config", write("c.yaml", "dropout: 1\n"), TRAIN, "c.yaml:1: dropout: '1'", YAML),
-    Case("config that is no YAML", write("c.yaml", "lr: [\n"), PROGRAMS, "c.yaml:2: not valid YAML", YAML),
     Case("image size", nothing, PROGRAMS, ("image_size 40", "nearest that work: ["), "--image_size 40"),
     Case("too many segments", nothing, TRAIN, "num_segments 30: expected at most 16", "--num_segments 30"),
     Case("observe that is no number", nothing, EVAL, "observe: '0.5,half' is not allowed", "--observe 0.5,half"),
-    Case(
-        "observe out of range",
-        nothing,
-        EVAL,
-        "observe: '0' is not allowed, expected fractions in (0, 1]",
-        "--observe 0",
-    ),
     Case("ModelArts elsewhere", nothing, (TRAIN, EVAL, EXPORT), "needs the package moxing", "--enable_modelarts true"),
     # Archives.
     Case("missing archives folder", remove("archives"), UNPACK, "archives: no such folder"),
-    Case("no archives", remove(FIRST, PART, LAST), UNPACK, "archives: no"),
     Case("missing part", remove(PART), UNPACK, f"{PART}: this part is missing"),
-    Case("missing last part", remove(LAST), UNPACK, f"{PART}: the archive does not end"),
     Case("truncated part", cut_off(PART, 0.9), UNPACK, f"{PART}: damaged or not a zip"),
     Case("folder as part", folder_instead(PART), UNPACK, f"{PART}: cannot be read: Is a directory"),
-    Case("part with something else", other_part(PART, ("holiday.txt", b"")), UNPACK, f"{PART}: holds holiday.txt"),
-    Case(
-        "md5 mismatch",
-        other_part(PART, ("20bn-jester-v1-01", b"x"), ("20bn-jester-v1-01.md5", b"0" * 32)),
-        UNPACK,
-        (f"{PART}: md5 is 9dd4e461268c8034f5c8564e155c67a6", "expected " + "0" * 32),
-    ),
     Case(
         "member that leaves the target",
         archive_with("../escaped"),
         UNPACK,
         ("-00.zip: archive member '../escaped'", "refused"),
     ),
-    Case(
-        "absolute member", archive_with("/tmp/escaped"), UNPACK, ("-00.zip: archive member '/tmp/escaped'", "refused")
-    ),
-    Case(
-        "link", archive_with(link("20bn-jester-v1/1", "/tmp")), UNPACK, ("archive member '20bn-jester-v1/1'", "refused")
-    ),
-    Case("empty archive", stream(tar_of([])), UNPACK, "-00.zip: no files in the archive"),
-    Case(
-        "second archive that is damaged",
-        stream(tar_of([("20bn-jester-v1/1/00001.jpg", b"x")]) + tar_of([("20bn-jester-v1/2/00001.jpg", b"x")])[:-9]),
-        UNPACK,
-        "-00.zip: the archive does not end with this part",
-    ),
-    Case(
-        "frame twice",
-        archive_with(("20bn-jester-v1/1/00001.jpg", "20bn-jester-v1/1/00001.jpg")),
-        UNPACK,
-        ("-00.zip: archive member '1/00001.jpg': there twice", "refused"),
-    ),
-    Case("huge member", archive_with(claims_200_gb()), UNPACK, ("200000000000 bytes, more than", "refused")),
-    Case("name that is not UTF-8", archive_with("20bn-jester-v1/\udcff/1.jpg"), UNPACK, ("not a file name", "refused")),
-    *(
-        Case(name, edit(path, offset, value), UNPACK, f"{path}: {named}")
-        for path in (FIRST, LABELS)
-        for name, offset, value, named in (
-            ("encrypted zip", 6, 1, "cannot be read without a password"),
-            ("Deflate64 zip", 8, 9, "zipped in a way that Python cannot read"),
-        )
-    ),
-    Case("folder as label list", both(remove(LABELS), make("archives/labels/train.csv")), UNPACK, "not a regular file"),
     Case("no labels", remove(LABELS), UNPACK, "archives: no list train.csv"),
-    Case("truncated labels", cut_off(LABELS), UNPACK, "package-labels.zip: damaged"),
     Case("file as target", write("target", ""), (UNPACK, SYNTHETIC), "target"),
     # Label lists.
     Case("missing dataset", nothing, "src.preprocess_jester_dataset none", "none/20bn-jester-v1: no such folder"),
@@ -716,62 +590,18 @@ CASES = [
         Case("path instead of an id", something_v2(entry_of(name)), SOMETHING, f'train.json: entry 1: {{"id": "{name}"')
         for name in ("1/../../1", "../1", "1.webm", "1 ", "")
     ),
-    Case(
-        "two datasets",
-        write("archives/20bn-something-something-v2-00", "x"),
-        UNPACK,
-        "archives: holds archives 20bn-jester",
-    ),
-    Case(
-        "zip that leaves the target",
-        both(remove(FIRST, PART, LAST), other_part("archives/a.zip", ("../1/00001.jpg", b"x"))),
-        UNPACK,
-        "archives/a.zip: archive member '../1/00001.jpg': would leave the target",
-    ),
     # Own videos.
     Case("missing videos", nothing, OWN, "videos: no such folder"),
-    Case("no videos", make("videos/x"), OWN, "videos: no videos (.3gp"),
-    Case(
-        "video in no class", own_videos(names=("a.mp4",)), OWN, ("videos/a.mp4: is in no class", "videos/<class>/a.mp4")
-    ),
-    Case("one video", own_videos(names=("x/a.mp4", "x/b.mp4", "y/a.mp4")), OWN, "class 'y': one video only, y/a.mp4"),
     Case(
         "broken video",
         both(own_videos(), write("videos/x/b.mp4", "x")),
         OWN,
         ("videos/x/b.mp4: not a video", "--on_error skip"),
     ),
-    Case(
-        "cut off video",
-        both(own_videos(), cut_off("videos/x/a.mp4")),
-        OWN,
-        ("videos/x/a.mp4: not a video", "skip leaves"),
-    ),
     Case("another dataset", own_videos(), f"{OWN[:-6]}data", "data/20bn-jester-v1: belongs to a dataset"),
     Case("file as folder", own_videos(), f"{OWN[:-6]}in.pth", "in.pth: is not a folder"),
-    Case("share", own_videos(), OWN, "--val 2: must be between 0 and 1", "--val 2"),
-    Case("rate", own_videos(), OWN, "--fps 0: must be above 0", "--fps 0"),
     Case("no annotations", make("videos"), ANNOTATED, "a.csv: cannot be read (No such file"),
-    Case("no header", own_videos("x/a.mp4,x\n"), ANNOTATED, ("a.csv:1: 'x/a.mp4,x'", "expected a header video,label")),
     Case("no such video", own_videos("video,label\nx/c.mp4,x\n"), ANNOTATED, "a.csv:2: videos/x/c.mp4: no such video"),
-    Case(
-        "no time", own_videos("video,label,start\nx/a.mp4,x,1:2\n"), ANNOTATED, "a.csv:2: start '1:2'; expected seconds"
-    ),
-    Case(
-        "annotation outside the video",
-        own_videos("video,label,start,end\nx/a.mp4,x,0,0.5\nx/b.mp4,x,0.2,0.9\n"),
-        ANNOTATED,
-        (
-            "a.csv:3: from 0.2 s to 0.9 s is outside the video videos/x/b.mp4, which has 0.50 s",
-            "expected a stretch inside",
-        ),
-    ),
-    Case(
-        "overlap of two splits",
-        own_videos("video,label,start,end,split\nx/a.mp4,x,0,0.3,train\nx/a.mp4,x,0.2,0.5,val\n"),
-        ANNOTATED,
-        ("a.csv:3: x/a.mp4 in validation overlaps a.csv:2 in training", "expected moments that are in one split only"),
-    ),
     Case(
         "gap in the frames",
         remove(FRAME),
@@ -779,22 +609,6 @@ CASES = [
         f"{FRAMES}: 1 clips have gaps in the numbers of their frames: right;",
     ),
     Case("unknown label", write(TRAIN_LABELS, "left;Left\n"), PREPROCESS, "train.csv:1: unknown label 'Left'"),
-    Case("malformed label row", write(TRAIN_LABELS, "left\n"), PREPROCESS, "train.csv:1: 'left', expected"),
-    Case("NUL in a label row", write(TRAIN_LABELS, "le\0ft;Thumb Up\n"), PREPROCESS, "train.csv:1: NUL byte"),
-    Case("NUL in a class", write("data/labels/labels.csv", "a\0\n"), PREPROCESS, "labels.csv:1: NUL byte"),
-    Case(
-        "frame named .JPG",
-        write(f"{FRAMES}/right/00004.JPG", b"\xff"),
-        PREPROCESS,
-        "right/00004.JPG: not the name of a",
-    ),
-    Case(
-        "frame named .png",
-        write(f"{FRAMES}/right/00004.png", b"\xff"),
-        PREPROCESS,
-        "right/00004.png: not the name of a",
-    ),
-    Case("empty label row", write(TRAIN_LABELS, "\nleft;Thumb Up\n"), PREPROCESS, "train.csv:1: '', expected"),
     Case(
         "file as folder of lists",
         nothing,
@@ -816,9 +630,6 @@ CASES = [
         "src.convert_trn_pytorch in.pth c.ckpt --categories c.ckpt",
         "target: c.ckpt would be written over: c.ckpt is read",
     ),
-    Case("no number", nothing, CONVERTERS, ("--width_mult", "'wide'"), "--width_mult wide"),
-    Case("out of range", nothing, CONVERTERS, ("--width_mult", "9", "up to 4"), "--width_mult 9"),
-    Case("out of range", nothing, CONVERT_TRN, ("--num_segments", "1: expected at least 2"), "--num_segments 1"),
     # The rest.
     Case(
         "archives are there already",
@@ -826,8 +637,6 @@ CASES = [
         SYNTHETIC,
         "target/20bn-jester-v1-00.zip: ",
     ),
-    Case("too many gestures", nothing, SYNTHETIC, "--gestures 28: must be 1 to 27", "--gestures 28"),
-    Case("no number of clips", nothing, SYNTHETIC, ("--train", "'some'"), "--train some"),
     Case("unknown option", nothing, (UNPACK, PREPROCESS, SYNTHETIC, *CONVERTERS), "--colour", "--colour red"),
     Case("results that are not there", nothing, ABLATION, "results/TRNmultiscale/natural/metrics.json: cannot be read"),
 ]
@@ -855,15 +664,10 @@ if HAS_MINDCV:
 if HAS_TORCH:
     CASES += [
         Case("missing file", remove("in.pth"), CONVERTERS, "in.pth: No such file"),
-        Case("folder as file", folder_instead("in.pth"), CONVERTERS, "in.pth: Is a directory"),
         Case("text", nothing, CONVERTERS, "in.pth: damaged, truncated or another format"),
-        Case("zero bytes", write("in.pth", ""), CONVERTERS, "in.pth: damaged, truncated or another format"),
         Case("truncated", both(write_torch(tensors("a")), cut_off("in.pth")), CONVERTERS, "in.pth: damaged, truncated"),
-        Case("no tensors", write_torch(lambda: [1, 2]), CONVERTERS, "in.pth: no named tensors in it"),
         Case("pickle that acts", write_torch(Trap), CONVERTERS, "in.pth: refused: it wants to call posix.mkdir"),
-        Case("plain pickle that acts", write("in.pth", pickle.dumps(Trap(), 2)), CONVERTERS, "in.pth: "),
         Case("NaN", write_torch(not_finite), CONVERTERS, "in.pth: 1 of its 1 tensors hold NaN or infinite values (a)"),
-        Case("other network", write_torch(tensors("fc.weight")), CONVERT_TRN, "in.pth: no new_fc.weight in it"),
         Case(
             "other tensors",
             write_torch(tensors("extra")),

@@ -403,7 +403,7 @@ def test_a_file_that_is_larger_than_the_limit_of_the_process_leaves_nothing(tmp_
         ["bash", "-c", 'ulimit -f 100; exec "$@"', "-", *program], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "4/00001.jpg: cannot be written: File too large" in done.stderr or done.stderr.startswith("error: ")
+    assert done.stderr == f"error: {tmp_path / 'target'}: cannot be written: File too large\n"
     assert "DONE" not in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -555,6 +555,12 @@ def header(name, size, kind=tarfile.REGTYPE):
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
+@pytest.fixture(scope="module")
+def zeros():
+    """48 MB, packed."""
+    return gzip.compress(bytes(48 << 20), 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -566,9 +572,8 @@ def header(name, size, kind=tarfile.REGTYPE):
     ],
     ids=["file", "pax", "pax global", "long name", "long link"],
 )
-def test_member_that_claims_200_gb_is_not_read_into_memory(tmp_path, kind, message):
-    filling = gzip.compress(header(f"{IMAGES}/1/00001.jpg", 200 * 10**9, kind) + bytes(192 << 20), 1)
-    write_data(tmp_path / "data", [filling])
+def test_member_that_claims_200_gb_is_not_read_into_memory(tmp_path, zeros, kind, message):
+    write_data(tmp_path / "data", [gzip.compress(header(f"{IMAGES}/1/00001.jpg", 200 * 10**9, kind)) + zeros])
     write_labels(tmp_path / "data")
     tracemalloc.start()
     refused(tmp_path / "data", tmp_path / "target", message)
