@@ -57,7 +57,7 @@ def main() -> None:
     shape = [f"--{key}={usage[key]}" for key in ("num_segments", "image_size")]
     samples = read_samples(load_config(["--dataset_root", dataset_root, *shape]), len(usage["categories"]))
     calibration, compared = (
-        CAFFE_PIXELS.prepare(clips).transpose(0, 1, 4, 2, 3).reshape(len(clips), -1, *clips.shape[2:4])
+        CAFFE_PIXELS.prepare(clips.reshape(-1, *clips.shape[2:])).reshape(len(clips), -1, *clips.shape[2:4])
         for clips in (samples.calibration, samples.compared)
     )
     right = load_exported(file)([compared])

@@ -27,10 +27,14 @@ class Pixels(NamedTuple):
     scales: tuple[float, ...]
 
     def prepare(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 frames [..., 3], BGR -> float32 [..., 3]."""
+        """uint8 frames [N, H, W, 3], BGR -> what a network takes, float32 [N, 3, H, W]."""
         ordered = frames[..., ::-1] if self.order == "RGB" else frames
-        centred = ordered.astype(np.float32) - np.array(self.means, np.float32)
-        return centred if self.unscaled else centred * np.array(self.scales, np.float32)
+        prepared = np.empty((len(frames), 3, *frames.shape[1:3]), np.float32)
+        for channel, (mean, scale) in enumerate(zip(self.means, self.scales)):
+            np.subtract(ordered[..., channel], np.float32(mean), out=prepared[:, channel])
+            if scale != 1:
+                prepared[:, channel] *= np.float32(scale)
+        return prepared
 
     @property
     def unscaled(self) -> bool:

@@ -95,7 +95,7 @@ def test_pixels_are_rgb_centred_and_scaled_as_in_mindcvs_recipes():
     rgb = frames[..., ::-1] / 255.0
     expected = (rgb - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(video, expected.transpose(0, 1, 4, 2, 3).reshape(1, 6, 4, 4), atol=1e-5)
-    np.testing.assert_allclose(IMAGENET_PIXELS.prepare(frames), expected, atol=1e-5)
+    np.testing.assert_allclose(IMAGENET_PIXELS.prepare(frames[0]), expected[0].transpose(0, 3, 1, 2), atol=1e-5)
     np.testing.assert_array_equal(ClipLogits(network, 1).to_video(Tensor(frames)).asnumpy(), video)
 
 

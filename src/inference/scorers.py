@@ -43,7 +43,7 @@ class ExportedFile:
 
     def pixels(self, frames: np.ndarray) -> np.ndarray:
         """The file's input for uint8 frames [N, S, S, 3] BGR: float32 [N, 3, S, S]."""
-        return exported.prepare_pixels(frames, self.usage["input"])
+        return exported.described_input(self.usage["input"]).prepare(frames)
 
     def require_classes(self, logits: np.ndarray) -> None:
         """Raises InputError for scores [N, C] of another number of classes than the JSON names."""

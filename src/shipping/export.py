@@ -185,8 +185,8 @@ def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
     batch, side = config.export_batch_size or 2, config.image_size
-    frames = pixels.prepare(rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8))
-    inputs = [frames.transpose(0, 1, 4, 2, 3).reshape(batch, -1, side, side)]
+    frames = pixels.prepare(rng.integers(0, 256, (batch * config.num_segments, side, side, 3), np.uint8))
+    inputs = [frames.reshape(batch, -1, side, side)]
     if _takes_relations(config):
         draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
         inputs.append(np.stack(draws).astype(np.int32))
@@ -195,8 +195,7 @@ def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
 
 def _frames(pixels: Pixels, clips: np.ndarray) -> np.ndarray:
     """The pixels of clips uint8 [N, T, S, S, 3] as the network takes them: float32 [N*T, 3, S, S]."""
-    frames = pixels.prepare(clips.reshape(-1, *clips.shape[2:]))
-    return np.ascontiguousarray(frames.transpose(0, 3, 1, 2))
+    return pixels.prepare(clips.reshape(-1, *clips.shape[2:]))
 
 
 def _video_inputs(config: Any, pixels: Pixels, clips: np.ndarray) -> list[np.ndarray]:

@@ -97,16 +97,10 @@ def described_pixels(says: dict[str, Any]) -> Pixels:
     return CAFFE_PIXELS if says.get("backbone", "bn_inception") == "bn_inception" else IMAGENET_PIXELS
 
 
-def prepare_pixels(frames: np.ndarray, described: dict[str, Any]) -> np.ndarray:
-    """What a file that is ``described`` so takes for uint8 frames [N, S, S, 3] BGR: float32 [N, 3, S, S]."""
-    ordered = frames[..., ::-1] if described["channel_order"] == "RGB" else frames
-    scales = np.broadcast_to(np.float32(described["scale"]), 3)
-    pixels = np.empty((len(frames), 3, *frames.shape[1:3]), np.float32)
-    for channel, (mean, scale) in enumerate(zip(described["channel_means"], scales)):
-        np.subtract(ordered[..., channel], np.float32(mean), out=pixels[:, channel])
-        if scale != 1:
-            pixels[:, channel] *= scale
-    return pixels
+def described_input(described: dict[str, Any]) -> Pixels:
+    """The pixels that ``input_description`` describes."""
+    scales = np.broadcast_to(np.float32(described["scale"]), 3).tolist()
+    return Pixels(described["channel_order"], tuple(described["channel_means"]), tuple(scales))
 
 
 def read_usage(path: Path) -> dict[str, Any]:
