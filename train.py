@@ -61,7 +61,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
 
     steps = tsn_dataset.steps_per_epoch(num_clips, config.train_batch_size, ranks.size)
     network = build_network(config, len(categories))
-    check_image_size(network.base_model, config.image_size)
+    check_image_size(config.backbone, network.base_model, config.image_size)
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
     loaded = "" if resumed else load_start(network, config, categories)
     if loaded:

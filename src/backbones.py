@@ -1,239 +1,148 @@
-"""Backbones by name: ``bn_inception``, or an image classifier of the package mindcv without its last layer.
+"""The table of backbones: how each is built, and all else that depends on which one it is.
 
-Each is a cell that maps frames, float32 [N, 3, S, S], to float32 [N, out_channels], and has
+A backbone is a cell that maps frames, float32 [N, 3, S, S], to float32 [N, out_channels], and has
 
-    pixels             the frames that it expects: channel order, means and scales (``src.transforms.Pixels``)
     feature_channels   D, the length of the vector that dropout acts on
     features(frames)   float32 [N, D], what the last layer gets
     fc                 the last layer
+
+A name that is not in the table is that of an image classifier of the package mindcv.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import mindspore as ms
-import numpy as np
-from mindspore import Tensor, nn, ops
+from typing import TYPE_CHECKING, Any
 
 from model_utils.errors import InputError
-from src import bn_inception
-from src.ops import compat
-from src.ops.batch_norm import batch_norm
-from src.transforms import IMAGENET_PIXELS
-from src.trn import dense
+from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
 
-BN_INCEPTION = "bn_inception"
-MARKER = 7919  # classes of a new mindcv model: no other layer has as many outputs, so this finds the last one
+# MindSpore takes seconds to import, and who runs an ONNX file reads the table without it: functions import what they
+# use.
+if TYPE_CHECKING:
+    from mindspore import nn
+
 PRETRAINED = "pretrained"
 
 
-def build_backbone(name: str, out_channels: int, width_mult: float, freeze_bn: bool) -> nn.Cell:
-    """The backbone ``name`` with random weights; ``width_mult`` and ``freeze_bn`` as in ``BNInception``.
+def _names_are_the_same(backbone: nn.Cell, parameters: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    return dict(parameters)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A row of the table.
+
+    Attributes:
+        build: makes the cell, with random weights, from ``out_channels``, ``width_mult`` and ``freeze_bn`` (see
+            ``BNInception``).
+        pixels: the frames that it expects.
+        check_side: raises InputError for a side of frames that it cannot take; without it a black frame is tried.
+        prepare: changes a trained cell, in place, to compute the same faster; inference only.
+        rename: gives the parameters in a file of the backbone alone the names that they have in the cell. A last layer
+            of another task is left out, unless it is called ``fc``, which nothing reads.
+        pretrained: the file of weights that PRETRAINED stands for.
+        other_kinds: it has trainable parameters other than weights, biases, gamma and beta, such as scales of layers;
+            they do not decay.
+    """
+
+    build: Callable[[int, float, bool], nn.Cell]
+    pixels: Pixels
+    check_side: Callable[[int], None] | None = None
+    prepare: Callable[[nn.Cell], None] | None = None
+    rename: Callable[[nn.Cell, Mapping[str, Any]], dict[str, Any]] = _names_are_the_same
+    pretrained: Callable[[], Path] | None = None
+    other_kinds: bool = False
+
+
+def _build_bn_inception(out_channels: int, width_mult: float, freeze_bn: bool) -> nn.Cell:
+    from src.bn_inception import BNInception
+
+    return BNInception(out_channels, width_mult, freeze_bn)
+
+
+def _check_bn_inception(image_size: int) -> None:
+    from src.bn_inception import check_image_size
+
+    check_image_size(image_size)
+
+
+def _fold_bn_inception(backbone: nn.Cell) -> None:
+    from src.bn_inception import fold
+
+    fold(backbone)
+
+
+BACKBONES = {
+    "bn_inception": Backbone(_build_bn_inception, CAFFE_PIXELS, _check_bn_inception, _fold_bn_inception),
+}
+
+
+def backbone_named(name: str) -> Backbone:
+    """The row of a backbone; its ``build`` raises InputError if there is no backbone of this name."""
+    return BACKBONES.get(name) or _of_mindcv(name)
+
+
+def _of_mindcv(name: str) -> Backbone:
+    def build(out_channels: int, width_mult: float, freeze_bn: bool) -> nn.Cell:
+        from src import mindcv_backbones
+
+        return mindcv_backbones.build(name, out_channels, width_mult, freeze_bn, others=tuple(BACKBONES))
+
+    def pretrained() -> Path:
+        from src import mindcv_backbones
+
+        return mindcv_backbones.pretrained_file(name, others=tuple(BACKBONES))
+
+    return Backbone(build, IMAGENET_PIXELS, rename=_rename_of_mindcv, pretrained=pretrained, other_kinds=True)
+
+
+def _rename_of_mindcv(backbone: nn.Cell, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in parameters.items() if not name.startswith(f"{backbone.last_layer}.")}
+    return {f"model.{name}": value for name, value in kept.items()}
+
+
+def pretrained_file(name: str) -> Path:
+    """The file of weights that PRETRAINED stands for.
 
     Raises:
-        InputError: for a name that neither this project nor mindcv knows, with the nearest ones; if mindcv is missing
-            or the model cannot be a backbone; for a width that it does not come in.
+        InputError: if there is none, or it cannot be fetched.
     """
-    if name == BN_INCEPTION:
-        return bn_inception.BNInception(out_channels, width_mult, freeze_bn)
-    model = _create(name)
-    if width_mult != 1.0:
-        raise InputError(f"width_mult {width_mult}: backbone {name} comes in one width; expected 1.0")
-    return MindcvBackbone(name, model, out_channels, freeze_bn)
+    fetch = backbone_named(name).pretrained
+    if fetch is None:
+        raise InputError(f"pre_trained_backbone {PRETRAINED}: mindcv has no {name}; give a checkpoint")
+    return fetch()
 
 
-def check_image_size(backbone: nn.Cell, image_size: int) -> None:
-    """Refuses a side of frames that a backbone cannot take; those of mindcv try it with one black frame.
+def check_image_size(name: str, backbone: nn.Cell, image_size: int) -> None:
+    """Refuses a side of frames that the backbone ``name``, built as ``backbone``, cannot take.
 
     Raises:
         InputError: naming the side.
     """
-    if not isinstance(backbone, MindcvBackbone):
-        bn_inception.check_image_size(image_size)
-        return
+    check_side = backbone_named(name).check_side
+    if check_side is None:
+        _try_black_frame(name, backbone, image_size)
+    else:
+        check_side(image_size)
+
+
+def _try_black_frame(name: str, backbone: nn.Cell, image_size: int) -> None:
+    import mindspore as ms
+    import numpy as np
+
     mode, training = ms.get_context("mode"), backbone.training
     ms.set_context(mode=ms.PYNATIVE_MODE)
     try:
         backbone.set_train(False)
-        shape = backbone.features(Tensor(np.zeros((1, 3, image_size, image_size), np.float32))).shape
+        shape = backbone.features(ms.Tensor(np.zeros((1, 3, image_size, image_size), np.float32))).shape
     except (ValueError, RuntimeError, TypeError) as error:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"image_size {image_size}: backbone {backbone.name} cannot take such frames: {why}") from error
+        raise InputError(f"image_size {image_size}: backbone {name} cannot take such frames: {why}") from error
     finally:
         backbone.set_train(training)
         ms.set_context(mode=mode)
     if shape != (1, backbone.feature_channels):
-        raise InputError(
-            f"backbone {backbone.name}: gives {shape} for a frame; expected {backbone.feature_channels} features"
-        )
-
-
-class MindcvBackbone(nn.Cell):
-    """A classifier of mindcv up to its last layer, and a new last layer.
-
-    What mindcv drops at random (dropout, stochastic depth) is never dropped here: such draws depend on the run so far,
-    so that a resumed run would not be exact. Dropout before the last layer comes as a mask, as in ``BNInception``.
-
-    Args:
-        name: the model's.
-        model: what mindcv makes for MARKER classes.
-        out_channels: size of the last layer's output.
-        freeze_bn: partial BN: all ``nn.BatchNorm2d`` but the first keep their stored statistics, gamma and beta.
-    """
-
-    pixels = IMAGENET_PIXELS
-
-    def __init__(self, name: str, model: nn.Cell, out_channels: int, freeze_bn: bool) -> None:
-        super().__init__()
-        self.name = name
-        self.last_layer, self.feature_channels = _remove_last_layer(name, model)
-        _remove_random_layers(model)
-        _replace_batch_norms(model, freeze_bn)
-        self.model = model
-        # A ReLU follows. From weights as small as those of BNInception's last layer, its outputs would soon be negative
-        # for all frames and never change: the features of these models are large, and much alike for all frames.
-        self.fc = dense(self.feature_channels, out_channels)
-
-    def features(self, frames: Tensor) -> Tensor:
-        """[N, 3, S, S] -> [N, feature_channels]: what mindcv's own last layer would get."""
-        return self.model(frames)
-
-    def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
-        features = self.features(frames)
-        if dropout_mask is not None:
-            features = features * dropout_mask
-        return self.fc(features)
-
-
-class HSwish(nn.Cell):
-    """x * relu6(x + 3) / 6, in operators that ONNX has."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        return x * ops.clip_by_value(x + 3.0, 0.0, 6.0) / 6.0
-
-
-class HSigmoid(nn.Cell):
-    """relu6(x + 3) / 6, in operators that ONNX has."""
-
-    def construct(self, x: Tensor) -> Tensor:
-        return ops.clip_by_value(x + 3.0, 0.0, 6.0) / 6.0
-
-
-def use_onnx_operators(network: nn.Cell) -> None:
-    """Replaces, in place, layers that MindSpore does not write to ONNX by others that compute the same."""
-    for kind, replacement in ((nn.HSwish, HSwish), (nn.HSigmoid, HSigmoid)):
-        for parent, name, _ in list(_cells_of_kind(network, kind)):
-            _put(parent, name, replacement())
-
-
-def pretrained_file(name: str) -> Path:
-    """The checkpoint of ImageNet weights that mindcv offers for a model, fetched by mindcv unless it has it already.
-
-    Raises:
-        InputError: if mindcv has none, or cannot fetch it.
-    """
-    if name == BN_INCEPTION:
-        raise InputError(f"pre_trained_backbone {PRETRAINED}: mindcv has no {name}; give a checkpoint")
-    _mindcv_models(name)
-    from mindcv.models.helpers import get_checkpoint_download_root
-    from mindcv.models.registry import get_pretrained_cfg_value
-    from mindcv.utils.download import DownLoad
-
-    url = get_pretrained_cfg_value(name, "url")
-    if not url:
-        raise InputError(f"pre_trained_backbone {PRETRAINED}: mindcv has no weights for {name}; give a checkpoint")
-    folder = Path(get_checkpoint_download_root())
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        DownLoad().download_url(url, path=str(folder))
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"pre_trained_backbone {PRETRAINED}: mindcv cannot fetch {url}: {error}") from error
-    return folder / Path(url).name
-
-
-# ------------------------------------------------------------------------------------------------------------ mindcv
-
-
-def _mindcv_models(name: str) -> Any:
-    """The module ``mindcv.models``."""
-    if importlib.util.find_spec("mindcv") is None:
-        raise InputError(
-            f"backbone {name}: neither {BN_INCEPTION} nor, because the package mindcv is not installed, one of its"
-            " models; requirements-backbones.txt installs it"
-        )
-    try:
-        import mindcv.models
-    except Exception as error:  # made for other versions of MindSpore it may raise anything
-        raise InputError(
-            f"backbone {name}: mindcv cannot be imported with MindSpore {ms.__version__}: {error}"
-        ) from error
-    return mindcv.models
-
-
-def _create(name: str) -> nn.Cell:
-    """The model ``name`` of mindcv, with MARKER classes and random weights."""
-    models = _mindcv_models(name)
-    if not models.is_model(name):
-        near = difflib.get_close_matches(name, [BN_INCEPTION, *models.list_models()], n=4, cutoff=0.3)
-        raise InputError(f"backbone {name!r}: no such backbone; nearest: {', '.join(near) or BN_INCEPTION}")
-    compat.add_out_of_place()
-    try:
-        model = models.create_model(name, num_classes=MARKER)
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise InputError(f"backbone {name}: mindcv cannot make it: {error}") from error
-    if getattr(model, "aux_logits", False):
-        raise InputError(f"backbone {name}: has auxiliary classifiers, which are not supported")
-    return model
-
-
-class _Same(nn.Cell):
-    def construct(self, x: Tensor) -> Tensor:
-        return x
-
-
-def _remove_last_layer(name: str, model: nn.Cell) -> tuple[str, int]:
-    """Removes the layer with MARKER outputs; returns its name in a checkpoint and the length of its input."""
-    last = [found for found in _cells_of_kind(model, nn.Dense) if found[2].out_channels == MARKER]
-    if len(last) != 1:
-        raise InputError(f"backbone {name}: expected one dense layer that gives its class scores, found {len(last)}")
-    parent, place, dense = last[0]
-    path = next(path for path, cell in model.cells_and_names() if cell is dense)
-    _put(parent, place, _Same())
-    return path, dense.in_channels
-
-
-def _remove_random_layers(model: nn.Cell) -> None:
-    for parent, place, cell in list(_cells_of_kind(model, nn.Cell)):
-        if isinstance(cell, nn.Dropout) or type(cell).__name__ == "DropPath":
-            _put(parent, place, _Same())
-
-
-def _replace_batch_norms(model: nn.Cell, freeze_bn: bool) -> None:
-    """Puts this project's normalisation, which several devices share, in the place of mindcv's."""
-    for number, (parent, place, old) in enumerate(list(_cells_of_kind(model, nn.BatchNorm2d))):
-        frozen = freeze_bn and number > 0
-        new = batch_norm(old.num_features, frozen, eps=old.eps, momentum=1.0 - old.momentum)
-        for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-            getattr(new, name).set_data(getattr(old, name))
-        new.gamma.requires_grad = new.beta.requires_grad = not frozen
-        _put(parent, place, new)
-
-
-def _cells_of_kind(root: nn.Cell, kind: type) -> Iterator[tuple[nn.Cell, str, nn.Cell]]:
-    """(parent, name in it, cell) of all cells of a kind below ``root``, in the order of their definition."""
-    for name, cell in root.name_cells().items():
-        if isinstance(cell, kind):
-            yield root, name, cell
-        yield from _cells_of_kind(cell, kind)
-
-
-def _put(parent: nn.Cell, name: str, cell: nn.Cell) -> None:
-    if isinstance(parent, (nn.SequentialCell, nn.CellList)):
-        parent[list(parent.name_cells()).index(name)] = cell
-    else:
-        setattr(parent, name, cell)
+        raise InputError(f"backbone {name}: gives {shape} for a frame; expected {backbone.feature_channels} features")

@@ -245,3 +245,10 @@ class BNInception(nn.Cell):
         if dropout_mask is not None:
             features = features * dropout_mask
         return self.fc(features)
+
+
+def fold(backbone: nn.Cell) -> None:
+    """Folds every BN of a trained backbone into the weights before it, in place; inference only."""
+    for _, cell in list(backbone.cells_and_names()):
+        if isinstance(cell, ConvBN):
+            cell.fold()

@@ -8,8 +8,6 @@ from mindspore import Parameter, Tensor, nn, ops
 from src.ops.gradients import ClipByGlobalNorm, GroupMomentum
 from src.tsn import ClipInput, pixels_of
 
-OTHER_MODELS = "base_model.model."  # models of mindcv have parameters of other kinds, such as scales of layers
-
 
 class ClipLoss(nn.Cell):
     """Mean softmax cross-entropy of a batch as ``src.tsn_dataset.training_dataset`` gives it: float32 scalar."""
@@ -92,7 +90,7 @@ def learning_rate(lr: float, update_lr_epochs: int, epoch: int) -> float:
 def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     """The trainable parameters in TSN's optimiser groups: ``weights``, ``biases`` and ``bn``.
 
-    Scales, tokens and other parameters that only mindcv's models have are in ``bn``: they do not decay.
+    Parameters of other kinds, which some backbones have, are in ``bn``: they do not decay.
 
     Raises:
         ValueError: if a trainable parameter belongs to no group.
@@ -104,7 +102,7 @@ def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
             groups["weights"].append(parameter)
         elif kind == "bias":
             groups["biases"].append(parameter)
-        elif kind in ("gamma", "beta") or parameter.name.startswith(OTHER_MODELS):
+        elif kind in ("gamma", "beta") or network.backbone.other_kinds:
             groups["bn"].append(parameter)
         else:
             raise ValueError(f"parameter {parameter.name} {parameter.shape} belongs to no optimiser group")

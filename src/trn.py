@@ -128,10 +128,3 @@ class SingleScaleTRN(nn.Cell):
 
     def construct(self, features: Tensor, relations: Tensor | None = None) -> Tensor:  # noqa: ARG002
         return self.classifier(features.reshape(self.shape))
-
-
-class AverageConsensus(nn.Cell):
-    """TSN's consensus, the mean of class scores over frames: [B, T, C] -> [B, C]. It cannot see the frames' order."""
-
-    def construct(self, scores: Tensor, relations: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        return scores.mean(1)

@@ -10,11 +10,9 @@ from typing import Any
 
 from mindspore import Tensor, dtype, nn, ops
 
-from src.backbones import build_backbone
-from src.bn_inception import ConvBN
-from src.ops.fast_relations import FastRelations
+from src.backbones import Backbone, backbone_named
+from src.heads import Head, head_named
 from src.transforms import CAFFE_PIXELS, Pixels
-from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
 
 
 class ClipInput(nn.Cell):
@@ -42,11 +40,16 @@ class ClipInput(nn.Cell):
 
 def pixels_of(network: nn.Cell) -> Pixels:
     """What the backbone of a ``TSN`` expects of pixels."""
-    return getattr(getattr(network, "base_model", None), "pixels", CAFFE_PIXELS)
+    return network.backbone.pixels
 
 
 class TSN(nn.Cell):
     """Backbone and consensus.
+
+    Args:
+        base_model, consensus: the cells.
+        num_segments: T, frames of a clip.
+        backbone, head: what else is known of these cells.
 
     Inputs:
         video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on.
@@ -57,11 +60,14 @@ class TSN(nn.Cell):
         logits, float32 [B, C].
     """
 
-    def __init__(self, base_model: nn.Cell, consensus: nn.Cell, num_segments: int) -> None:
+    def __init__(
+        self, base_model: nn.Cell, consensus: nn.Cell, num_segments: int, backbone: Backbone, head: Head
+    ) -> None:
         super().__init__()
         self.base_model = base_model
         self.consensus = consensus
         self.num_segments = num_segments
+        self.backbone, self.head = backbone, head
 
     def construct(self, video: Tensor, relations: Tensor | None = None, dropout_mask: Tensor | None = None) -> Tensor:
         side = video.shape[-1]
@@ -136,20 +142,14 @@ class FrameFeatures(nn.Cell):
 def build_network(settings: Any, num_classes: int) -> TSN:
     """Builds the network that ``settings`` (a config or a checkpoint's description) describes.
 
-    Reads ``consensus_type num_segments img_feature_dim subsample_num backbone width_mult freeze_bn``. With average
-    consensus the backbone's last layer gives class scores, otherwise ``img_feature_dim`` features.
+    Reads ``consensus_type img_feature_dim backbone width_mult freeze_bn`` and what the head reads. The backbone's last
+    layer gives ``img_feature_dim`` features, or class scores to a head without layers.
     """
-    segments, features = settings.num_segments, settings.img_feature_dim
-    if settings.consensus_type == "TRNmultiscale":
-        consensus = MultiScaleTRN(segments, features, num_classes, settings.subsample_num)
-    elif settings.consensus_type == "TRN":
-        consensus = SingleScaleTRN(segments, features, num_classes)
-    elif settings.consensus_type == "avg":
-        consensus, features = AverageConsensus(), num_classes
-    else:
-        raise ValueError(f"consensus_type {settings.consensus_type!r}: expected TRNmultiscale, TRN or avg")
-    backbone = build_backbone(settings.backbone, features, settings.width_mult, settings.freeze_bn)
-    return TSN(backbone, consensus, segments)
+    head, backbone = head_named(settings.consensus_type), backbone_named(settings.backbone)
+    features = num_classes if head.takes_scores else settings.img_feature_dim
+    consensus = head.build(settings, features, num_classes)
+    base_model = backbone.build(features, settings.width_mult, settings.freeze_bn)
+    return TSN(base_model, consensus, settings.num_segments, backbone, head)
 
 
 def prepare_for_inference(network: TSN) -> None:
@@ -158,9 +158,8 @@ def prepare_for_inference(network: TSN) -> None:
     Call it once, before the network is first used. Afterwards the network cannot be trained, and its parameters are not
     those of a checkpoint.
     """
-    for _, cell in list(network.cells_and_names()):
-        if isinstance(cell, ConvBN):
-            cell.fold()
-    if isinstance(network.consensus, MultiScaleTRN):
-        network.consensus = FastRelations(network.consensus)
+    if network.backbone.prepare:
+        network.backbone.prepare(network.base_model)
+    if network.head.prepare:
+        network.consensus = network.head.prepare(network.consensus)
     network.set_train(False)

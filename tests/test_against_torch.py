@@ -102,7 +102,7 @@ def test_features_of_the_whole_backbone_through_conversion(tmp_path):
     settings = {"consensus_type": "TRNmultiscale", "num_segments": 3, "img_feature_dim": 8, "subsample_num": 3}
     settings["backbone"] = "bn_inception"
     ours = build_network(SimpleNamespace(**settings, width_mult=1.0, freeze_bn=True), 2).set_train(False)
-    load_backbone(ours, tmp_path / "backbone.ckpt")
+    load_backbone(ours, tmp_path / "backbone.ckpt", "bn_inception", 1.0)
     x = frames(16, 224)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x))

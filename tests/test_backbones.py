@@ -182,9 +182,9 @@ def test_a_checkpoint_knows_its_backbone(tmp_path):
     with pytest.raises(InputError, match=f"trained with backbone {SMALL}, but backbone resnet50 was asked for"):
         checkpoint.load_network(settings(ckpt_file=str(path), backbone="resnet50", given=frozenset({"backbone"})))
     with pytest.raises(InputError, match=f"holds the backbone {SMALL}, but backbone is bn_inception"):
-        start.load_backbone(build_network(settings(), 3), path)
+        start.load_backbone(build_network(settings(), 3), path, "bn_inception", 1.0)
     other = network_of(SMALL)
-    said = start.load_backbone(other, path, SMALL)
+    said = start.load_backbone(other, path, SMALL, 1.0)
     taken = sum(name.startswith("base_model.model.") for name in network.parameters_dict())
     assert f"a network for 3 classes; {taken} parameters of its backbone {SMALL} taken, 10 behind it are new" in said
     for name, parameter in other.parameters_dict().items():
@@ -236,7 +236,7 @@ def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
         monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{served(tmp_path)}/mindcv.ckpt"})
         source = "pretrained"
     network = network_of(SMALL)
-    said = start.load_backbone(network, source, SMALL)
+    said = start.load_backbone(network, source, SMALL, 1.0)
     assert "mindcv.ckpt: a backbone; " in said
     own = network.parameters_dict()
     for parameter in theirs.get_parameters():
@@ -277,8 +277,8 @@ def test_backbones_that_cannot_be(name, changes, said):
 def test_sides_that_a_backbone_cannot_take():
     backbone = network_of("vit_b_32_224").base_model
     with pytest.raises(InputError, match="image_size 64: backbone vit_b_32_224 cannot take such frames"):
-        backbones.check_image_size(backbone, 64)
-    backbones.check_image_size(network_of(SMALL).base_model, SIDE)
+        backbones.check_image_size("vit_b_32_224", backbone, 64)
+    backbones.check_image_size(SMALL, network_of(SMALL).base_model, SIDE)
 
 
 def test_without_mindcv(monkeypatch):

@@ -71,7 +71,7 @@ def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degr
     ordering = ordering_network()
     backbone = UpperHalf(8)
     backbone.fc = ordering.base_model.fc
-    network = TSN(backbone, ordering.consensus, 3).set_train(False)
+    network = TSN(backbone, ordering.consensus, 3, ordering.backbone, ordering.head).set_train(False)
     config = colour_settings(file_format=name.upper(), export_batch_size=0 if compat.EXPORTS_ANY_BATCH else 1)
     export.export_network(network, config, NAMES, tmp_path / f"trn.{name}")
     rows, columns = np.mgrid[0 : 1 : size[0] * 1j, 0 : 1 : size[1] * 1j]

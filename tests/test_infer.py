@@ -25,7 +25,6 @@ from src.ops import compat
 from src.shipping import export, exported
 from src.training.checkpoint import describe, save_checkpoint
 from src.transforms import CAFFE_PIXELS, cut_crops
-from src.trn import AverageConsensus
 from src.tsn import TSN
 from tests.helpers.colours import (
     NAMES,
@@ -38,7 +37,7 @@ from tests.helpers.colours import (
     write_video,
 )
 from tests.helpers.containers import damage, rotate, set_intervals
-from tests.helpers.networks import SIDE
+from tests.helpers.networks import SIDE, behind
 
 
 @pytest.fixture
@@ -177,7 +176,7 @@ class SidedBackbone(nn.Cell):
 
 def sided_network() -> TSN:
     """Its scores depend on which side of a frame is which colour."""
-    network = TSN(SidedBackbone(), AverageConsensus(), 3)
+    network = behind(SidedBackbone(), "avg", len(SIDES))
     rng = np.random.default_rng(6)
     for parameter in network.get_parameters():
         parameter.set_data(Tensor(rng.normal(size=parameter.shape).astype(np.float32)))

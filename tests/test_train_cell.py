@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mindspore import Parameter, Tensor, nn
 
+from src.backbones import BACKBONES
 from src.ops.compat import LEGACY
 from src.train_cell import ClipLoss, TrainStep, build_optimizer, learning_rate, parameter_groups
 from src.trn import MultiScaleTRN
@@ -25,6 +26,8 @@ NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
 
 class SmallNetwork(nn.Cell):
     """A backbone of one layer before a real head, for what depends on the step and not on the backbone."""
+
+    backbone = BACKBONES["bn_inception"]
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,13 +7,14 @@ import pytest
 from mindspore import Tensor
 
 from src import sampling
+from src.heads import HEADS, AverageConsensus
 from src.ops.fast_relations import FastRelations
-from src.trn import AverageConsensus, SingleScaleTRN
+from src.trn import SingleScaleTRN
 from src.tsn import ClipInput, ClipLogits, prepare_for_inference
 from tests.helpers.networks import SIDE, seeing_network, tiny_network
 
 
-@pytest.mark.parametrize("consensus_type", ["TRNmultiscale", "TRN", "avg"])
+@pytest.mark.parametrize("consensus_type", HEADS)
 @pytest.mark.parametrize("freeze_bn", [True, False])
 def test_a_prepared_network_scores_as_before(consensus_type, freeze_bn):
     check(small=True, consensus_type=consensus_type, freeze_bn=freeze_bn)
@@ -77,5 +78,5 @@ def test_every_crop_of_a_clip_uses_the_clips_relations():
 
 
 def test_an_unknown_consensus():
-    with pytest.raises(ValueError, match="consensus_type 'lstm': expected TRNmultiscale, TRN or avg"):
+    with pytest.raises(ValueError, match="consensus_type 'lstm': expected one of TRNmultiscale, TRN, avg"):
         tiny_network(consensus_type="lstm")

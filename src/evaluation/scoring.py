@@ -6,7 +6,6 @@ import numpy as np
 from mindspore import Tensor
 
 from src.evaluation.protocol import average_crops, drawn_relations
-from src.trn import AverageConsensus, SingleScaleTRN
 from src.tsn import TSN, ClipLogits
 from src.utils import pad_batch
 
@@ -39,8 +38,7 @@ class ClipScorer:
         self.logits = ClipLogits(network, test_crops)
         self.num_segments, self.batch_size = network.num_segments, batch_size
         self.mirrored, self.subsample_num, self.seed = mirrored, subsample_num, seed
-        relates_tuples = not isinstance(getattr(network, "consensus", None), (SingleScaleTRN, AverageConsensus))
-        self.draws_relations = relations == "sampled" and relates_tuples
+        self.draws_relations = relations == "sampled" and network.head.draws_relations
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B], B <= ``batch_size`` -> float32 [B, C]."""

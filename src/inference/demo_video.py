@@ -30,8 +30,8 @@ class VideoAnswer:
     """Everything about one video.
 
     ``top`` are the likeliest classes of the whole, ``windows`` that of each window. ``gestures`` and ``explanation``, a
-    PNG, are None where the model cannot give them. ``drawn`` is a WebM file, ``warning`` what of the
-    video cannot be read.
+    PNG, are None where the model cannot give them; ``missing`` says why. ``drawn`` is a WebM file, ``warning`` what of
+    the video cannot be read.
     """
 
     num_frames: int
@@ -41,6 +41,7 @@ class VideoAnswer:
     windows: list[Span]
     gestures: list[Span] | None
     explanation: bytes | None
+    missing: str
     drawn: bytes
     warning: str
 
@@ -80,6 +81,12 @@ def answer_video(
     windows = timeline.window_times(source, window, window / 2)
     spans = list(timeline.recognise_windows(model, source, windows)) if len(windows) > 1 else []
     label = model.categories.index(top[0]["label"])
+    explanation, missing = None, ""
+    try:
+        model.explained_network("No explanation" if stream_state else "No explanation and no gestures")
+        explanation = run(_explanation, model, clip, label)
+    except InputError as error:
+        missing = str(error)
     return VideoAnswer(
         source.num_frames,
         source.duration,
@@ -87,7 +94,8 @@ def answer_video(
         top,
         spans,
         _gestures(source, *stream_state, run) if stream_state else None,
-        run(_explanation, model, clip, label) if model.network else None,
+        explanation,
+        missing,
         _drawn(source, spans or [Span(0.0, source.duration, **top[0])], model.categories),
         source.warning,
     )
@@ -122,7 +130,7 @@ def _explanation(model: Model, clip: timeline.Clip, label: int) -> bytes:
     from src.inference.explain import explain_frames
     from src.inference.explanation_picture import draw_explanation
 
-    scales = explain_frames(model.inner_network("explanation"), clip.frames, model.image_size)
+    scales = explain_frames(model.explained_network("No explanation"), clip.frames, model.image_size)
     return png_bytes(draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times))
 
 

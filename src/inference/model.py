@@ -87,10 +87,17 @@ class Model:
             )
         return self.pair
 
-    def inner_network(self, option: str) -> TSN:
-        """The network, for ``option``, which needs its layers. Raises InputError for an exported file."""
+    def explained_network(self, option: str) -> TSN:
+        """The network, for ``option``, which explains scores.
+
+        Raises:
+            InputError: for an exported file, and for a head whose scores are not sums over frame tuples.
+        """
         if self.network is None:
             raise InputError(f"{option}: needs a checkpoint (.ckpt), an exported file gives scores only")
+        if self.network.head.scales is None:
+            name = self.settings.consensus_type
+            raise InputError(f"{option}: not with consensus_type {name}, whose scores are not sums over frame tuples")
         return self.network
 
     def top(self, logits: np.ndarray, count: int = TOP) -> list[dict[str, Any]]:

@@ -86,6 +86,8 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
     """
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
+    if config.explain:
+        model.explained_network("--explain")  # an error shows before anything is recognised
     if config.stream:
         from src.inference.streaming import Recognizer, build_detector
 
@@ -134,7 +136,7 @@ def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: d
     from src.inference import explain
     from src.inference.explanation_picture import draw_explanation
 
-    scales = explain.explain_frames(model.inner_network("--explain"), clip.frames, model.image_size)
+    scales = explain.explain_frames(model.explained_network("--explain"), clip.frames, model.image_size)
     result["explanation"] = explain.explain_class(scales, label, model.categories, clip.indices)
     figure = draw_explanation(scales, label, model.categories, clip.frames, clip.indices, clip.times)
     write_bytes(path, png_bytes(figure))

@@ -61,6 +61,11 @@ class FastRelations(nn.Cell):
         self.last_bias = Tensor(sum(n * bias for n, (_, _, _, bias) in zip(draws, layers)).astype(np.float32))  # [C]
         self.matmul, self.batch_matmul, self.relu = ops.MatMul(), ops.BatchMatMul(), ops.ReLU()
 
+    @property
+    def fc_fusion_scales(self) -> nn.CellList:
+        """The relations of the head, the largest scale first."""
+        return self.plain.fc_fusion_scales
+
     def construct(self, features: Tensor, relations: Tensor | None = None) -> Tensor:
         return self.expected(features) if relations is None else self.plain(features, relations)
 

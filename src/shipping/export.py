@@ -18,8 +18,9 @@ from model_utils.settings import Use, values_for
 from model_utils.util import write_json, write_whole
 from model_utils.version import VERSION
 from src import sampling
-from src.backbones import use_onnx_operators
 from src.evaluation.protocol import drawn_relations
+from src.heads import head_named
+from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
 from src.shipping.exported import digest, input_description, load_exported, pair_paths, usage_path
 from src.shipping.quantise import quantise
@@ -178,7 +179,7 @@ def check_formats(config: Any) -> None:
 
 
 def _takes_relations(config: Any) -> bool:
-    return config.relations == "sampled" and config.consensus_type == "TRNmultiscale"
+    return config.relations == "sampled" and head_named(config.consensus_type).draws_relations
 
 
 def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:

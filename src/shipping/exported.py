@@ -22,9 +22,10 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.settings import Use, is_of_type, keys_for, table
+from model_utils.settings import Use, is_of_type, keys_for, table, values_before
+from src.backbones import backbone_named
 from src.shipping.weights import check_weights
-from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
+from src.transforms import Pixels
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -93,8 +94,8 @@ def input_description(num_segments: int, image_size: int, batch: int, pixels: Pi
 
 
 def described_pixels(says: dict[str, Any]) -> Pixels:
-    """What an exported file expects of pixels, by the backbone that its JSON says; without one it is BNInception."""
-    return CAFFE_PIXELS if says.get("backbone", "bn_inception") == "bn_inception" else IMAGENET_PIXELS
+    """What an exported file expects of pixels, by the backbone that its JSON says; older ones say none."""
+    return backbone_named(says.get("backbone", values_before()["backbone"])).pixels
 
 
 def described_input(described: dict[str, Any]) -> Pixels:

@@ -22,10 +22,11 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from model_utils.errors import InputError
-from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_for
+from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_before, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
-from src.backbones import BN_INCEPTION, check_image_size
+from src.backbones import check_image_size
+from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
 from src.utils import require_usable_weights
@@ -35,7 +36,6 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
 OPTIMIZER_PREFIX = "optimizer."
-LAST_LAYERS = ("consensus.fc_fusion_scales.0.3.bias", "consensus.classifier.3.bias", "base_model.fc.bias")
 
 
 # ---------------------------------------------------------------------------------------------------------- files
@@ -171,15 +171,15 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
         raise InputError("ckpt_file: no checkpoint given")
     parameters, about = read_checkpoint(path)
     config = _with_recorded(config, about)
-    names = _class_names(parameters, about, categories, path)
     try:
+        names = _class_names(parameters, about, categories, config)
         network = build_network(config, len(names))
     except InputError:
         raise
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"{path}: its settings give no network: {_first_line(error)}") from error
     load_parameters(network, parameters, path)
-    check_image_size(network.base_model, config.image_size)
+    check_image_size(config.backbone, network.base_model, config.image_size)
     network.set_train(False)
     return network, names, config
 
@@ -187,7 +187,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     config, path = copy.copy(config), config.ckpt_file
-    recorded = {**({"backbone": BN_INCEPTION} if about else {}), **about.get("settings", {})}
+    recorded = {**({"backbone": values_before()["backbone"]} if about else {}), **about.get("settings", {})}
     for key in keys_for(Use.NETWORK, Use.FOLLOWED):
         if key in recorded and key not in config.given:
             setattr(config, key, recorded[key])
@@ -201,15 +201,16 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
 
 
 def _class_names(
-    parameters: Mapping[str, Tensor], about: Mapping[str, Any], categories: list[str] | None, path: str
+    parameters: Mapping[str, Tensor], about: Mapping[str, Any], categories: list[str] | None, config: Settings
 ) -> list[str]:
     """The names of the classes: the dataset's, or else the checkpoint's, or else numbers."""
-    last = next(
-        (parameters[name].shape[0] for name in LAST_LAYERS if name in parameters and parameters[name].shape), None
-    )
-    num_classes, names = about.get("num_classes", last), about.get("categories")
+    path, head = config.ckpt_file, head_named(config.consensus_type)
+    last = (p.shape[0] for name, p in parameters.items() if head.is_of_last_layer(name) and p.shape)
+    num_classes, names = about.get("num_classes", next(last, None)), about.get("categories")
     if num_classes is None:
-        raise InputError(f"{path}: not a checkpoint of this network, it has no layer that gives class scores")
+        raise InputError(
+            f"{path}: not a checkpoint of a network with consensus_type {config.consensus_type}: no {head.last_layer}"
+        )
     if names and len(names) != num_classes:
         raise InputError(f"{path}: its description says num_classes {num_classes}, but names {len(names)} classes")
     if categories is not None and len(categories) != num_classes:

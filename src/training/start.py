@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ from typing import Any
 from mindspore import Parameter
 
 from model_utils.errors import InputError
-from model_utils.settings import Settings, Use, keys_for
-from src.backbones import BN_INCEPTION, PRETRAINED, pretrained_file
+from model_utils.settings import Settings, Use, keys_for, values_before
+from src.backbones import PRETRAINED, pretrained_file
+from src.heads import Head
 from src.training.checkpoint import fill, read_checkpoint
 from src.tsn import TSN
-
-LAST_OF_CONSENSUS = r"consensus\.(fc_fusion_scales\.\d+|classifier)\.3\."
 
 
 def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
@@ -62,7 +60,7 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
         raise InputError(f"{path}: pre_trained must fit the network, but was trained with {', '.join(changed)}")
     wanted, same = network.parameters_dict(), about.get("categories") == categories
     if not same:
-        wanted, given = _without_last_layer(wanted), _without_last_layer(given)
+        wanted, given = _without_last_layer(wanted, network.head), _without_last_layer(given, network.head)
     fill(wanted, given, path)
     parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
     new = len(network.parameters_dict()) - len(wanted)
@@ -77,10 +75,9 @@ def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
     return [f"image_size {trained} (now {now})"] if trained != now and "image_size" not in config.given else []
 
 
-def _without_last_layer(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _without_last_layer(parameters: Mapping[str, Any], head: Head) -> dict[str, Any]:
     """Without the layer, one for each scale, whose size is the number of classes."""
-    last = LAST_OF_CONSENSUS if _has_consensus(parameters) else r"base_model\.fc\."
-    return {name: parameter for name, parameter in parameters.items() if not re.match(last, name)}
+    return {name: parameter for name, parameter in parameters.items() if not head.is_of_last_layer(name)}
 
 
 def _has_consensus(parameters: Mapping[str, Any]) -> bool:
@@ -91,11 +88,11 @@ def _network_of(about: Mapping[str, Any]) -> str:
     return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
 
 
-def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION, width_mult: float | None = None) -> str:
+def load_backbone(network: TSN, path: str | Path, name: str, width_mult: float) -> str:
     """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
-    of a TRN, or those of a backbone alone: mindcv's own, or the model zoo's, without ``base_model.`` before them.
+    of a TRN, or those of a backbone alone, which its ``rename`` in ``src.backbones`` reads.
 
     Args:
         network: gets the weights.
@@ -113,20 +110,17 @@ def load_backbone(network: TSN, path: str | Path, name: str = BN_INCEPTION, widt
     source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
     given, about = read_checkpoint(source)
     recorded = about.get("settings", {})
-    held, width = recorded.get("backbone", BN_INCEPTION), recorded.get("width_mult")
+    held, width = recorded.get("backbone", values_before()["backbone"]), recorded.get("width_mult")
     if about and held != name:
         raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
-    if None not in (width, width_mult) and width != width_mult:
+    if width is not None and width != width_mult:
         raise InputError(f"{source}: its backbone was trained with width_mult {width}, but width_mult is {width_mult}")
     whole = any(key.startswith("base_model.") for key in given)
     if not whole:
-        prefix = "base_model." if name == BN_INCEPTION else "base_model.model."
-        given = {f"{prefix}{key}": parameter for key, parameter in given.items()}
+        renamed = network.backbone.rename(network.base_model, given)
+        given = {f"base_model.{key}": parameter for key, parameter in renamed.items()}
     wanted = _backbone_only(network.parameters_dict())
     given = _backbone_only(given)
-    if not whole and name != BN_INCEPTION:  # mindcv's file has a last layer of its own, whose name depends on the model
-        last = network.base_model.last_layer
-        given = {key: p for key, p in given.items() if not key.startswith(f"base_model.model.{last}.")}
     fill(wanted, given, source)
     new = len(network.parameters_dict()) - len(wanted)
     kind = _network_of(about) if whole else "a backbone"

@@ -19,12 +19,14 @@ from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
+from src.backbones import Backbone
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
 from src.evaluation.scoring import ClipScorer
+from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from src.transforms import cut_crops
+from src.transforms import CAFFE_PIXELS, cut_crops
 from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
@@ -35,8 +37,8 @@ class SmallNetwork(nn.Cell):
     """Mean colours of three frames, normalised over the batch in training, and one layer: the frames' order counts."""
 
     num_segments = 3
-    consensus = None  # nothing to prepare for inference
     base_model = SimpleNamespace(feature_channels=64)
+    backbone, head = Backbone(None, CAFFE_PIXELS), Head(None, draws_relations=True)
 
     def __init__(self):
         super().__init__()

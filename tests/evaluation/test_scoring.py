@@ -3,12 +3,11 @@ import pytest
 from mindspore import Tensor, nn, ops
 
 from src import sampling, tsn_dataset
+from src.backbones import BACKBONES
 from src.data.clips import EvaluationLoader, VideoRecord
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
-from src.trn import MultiScaleTRN
-from src.tsn import TSN
 from tests.helpers.clips import folders, write_clip
-from tests.helpers.networks import SIDE
+from tests.helpers.networks import SIDE, behind
 
 
 class PatchBackbone(nn.Cell):
@@ -25,7 +24,7 @@ class PatchBackbone(nn.Cell):
 
 def small_network(subsample_num=2):
     """A TRN whose scores depend on every part of three frames and on their order."""
-    network = TSN(PatchBackbone(8), MultiScaleTRN(3, 8, 3, subsample_num), 3)
+    network = behind(PatchBackbone(8), subsample_num=subsample_num)
     rng = np.random.default_rng(1)
     for parameter in network.get_parameters():
         scale = np.sqrt(2 / np.prod(parameter.shape[1:]))  # keeps the size of what passes through
@@ -91,6 +90,7 @@ class ScoresAreBrightness(nn.Cell):
     """A network whose three scores are the mean values, in the first frame, of left third, right third and middle."""
 
     num_segments = 3
+    backbone = BACKBONES["bn_inception"]
 
     def construct(self, video, relations=None):
         third = SIDE // 3

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from mindspore import Tensor, nn
 
-from src.trn import AverageConsensus, MultiScaleTRN, SingleScaleTRN
+from src.heads import HEADS
 from src.tsn import TSN
-from tests.helpers.networks import settings
+from tests.helpers.networks import behind, settings
 
 COLOURS = {"Blue": (220, 40, 40), "Green": (40, 220, 40), "Red": (40, 40, 220), "No gesture": (50, 50, 50)}  # BGR
 NAMES = list(COLOURS)
@@ -36,9 +36,8 @@ def colour_settings(**changes):
 
 def ordering_network(consensus_type: str = "TRNmultiscale") -> TSN:
     """Random weights: its scores depend on the colours of three frames and on their order."""
-    heads = {"TRNmultiscale": lambda: MultiScaleTRN(3, 8, len(NAMES), 2), "TRN": lambda: SingleScaleTRN(3, 8, 4)}
-    channels = len(NAMES) if consensus_type == "avg" else 8
-    network = TSN(ColourBackbone(channels), heads.get(consensus_type, AverageConsensus)(), 3)
+    channels = len(NAMES) if HEADS[consensus_type].takes_scores else 8
+    network = behind(ColourBackbone(channels), consensus_type, len(NAMES))
     rng = np.random.default_rng(5)
     for parameter in network.get_parameters():
         parameter.set_data(Tensor(rng.normal(scale=0.25, size=parameter.shape).astype(np.float32)))
@@ -47,7 +46,7 @@ def ordering_network(consensus_type: str = "TRNmultiscale") -> TSN:
 
 def colour_network() -> TSN:
     """Gives the class of the colour that most of three frames have, and is sure of it."""
-    network = TSN(ColourBackbone(len(NAMES)), AverageConsensus(), 3)
+    network = behind(ColourBackbone(len(NAMES)), "avg", len(NAMES))
     colours = (np.array(list(COLOURS.values())) - [104, 117, 128]) / 64
     network.base_model.fc.weight.set_data(Tensor((8 * colours).astype(np.float32)))
     network.base_model.fc.bias.set_data(Tensor((-4 * (colours**2).sum(1)).astype(np.float32)))

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 from mindspore import Tensor, nn
 
+from src.backbones import BACKBONES
 from src.bn_inception import BLOCKS, BNInception, InceptionBlock
+from src.heads import HEADS
 from src.tsn import TSN, build_network
 
 SIDE = 32
@@ -50,6 +52,14 @@ class SmallBackbone(nn.Cell):
         return self.fc(self.inception(self.conv(frames)).mean((2, 3)))
 
 
+def behind(backbone: nn.Cell, consensus_type: str = "TRNmultiscale", num_classes: int = len(CLASSES), **changes) -> TSN:
+    """A head with random weights behind a backbone of a test, which takes the pixels that BNInception takes."""
+    config = settings(**changes)
+    head = HEADS[consensus_type]
+    consensus = head.build(config, num_classes if head.takes_scores else config.img_feature_dim, num_classes)
+    return TSN(backbone, consensus, config.num_segments, BACKBONES["bn_inception"], head)
+
+
 def seeing_network(small: bool = False, **changes) -> TSN:
     """A tiny network that answers each clip differently; a new one does not, its features are next to zero.
 
@@ -57,7 +67,7 @@ def seeing_network(small: bool = False, **changes) -> TSN:
     """
     network = tiny_network(**changes)
     if small:
-        network = TSN(SmallBackbone(network.base_model), network.consensus, network.num_segments)
+        network = behind(SmallBackbone(network.base_model), **changes)
     network.set_train(False)
     rng = np.random.default_rng(1)
     for parameter in network.get_parameters():

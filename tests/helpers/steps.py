@@ -15,6 +15,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, nn
 
+from src.backbones import BACKBONES
 from src.bn_inception import ConvBN
 from src.train_cell import TrainStep, build_optimizer
 from src.trn import MultiScaleTRN
@@ -25,6 +26,8 @@ LIMITS = (0.01, 1e9)  # of the gradients' norm: every step exceeds the first, an
 
 class Network(nn.Cell):
     """One convolution whose batch normalisation follows the batches, and a real head."""
+
+    backbone = BACKBONES["bn_inception"]
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -157,6 +158,15 @@ def test_the_camera_of_an_exported_model(demo):
     assert state is None
 
 
+def test_a_head_whose_scores_are_not_explained(tmp_path):
+    video = write_video(tmp_path / "video.avi", coloured("Red", 20), rate=20)
+    shown_model = model()
+    shown_model.network.head = replace(shown_model.network.head, scales=None)
+    answer = demo_video.answer_video(video, "video.avi", shown_model, WINDOW, new_stream(), here)
+    why = "not with consensus_type avg, whose scores are not sums over frame tuples"
+    assert (answer.top[0]["label"], answer.explanation, answer.missing) == ("Red", None, f"No explanation: {why}")
+
+
 def test_scores_that_are_not_finite(demo):
     network = colour_network()
     network.base_model.fc.bias.set_data(network.base_model.fc.bias * np.nan)
@@ -195,7 +205,7 @@ def test_a_video_for_an_exported_model(demo):
     demo.model, demo.new_stream = model(exported=True), None
     html, _ = demo.on_video(upload(demo, "red.avi", lambda path: write_video(path, coloured("Red", 30))))
     assert re.search(r"<td>Red</td>.*?100.0 %", html, re.S)
-    assert "an exported model gives scores only" in html
+    assert "an exported file gives scores only" in html
     assert "data:image/png" not in html
 
 

@@ -12,9 +12,10 @@ from mindspore import Tensor
 
 from src.evaluation import plots
 from src.evaluation.scoring import ClipScorer
+from src.heads import HEADS, AverageConsensus
 from src.inference import explain, explanation_picture
 from src.transforms import cut_crops
-from src.trn import AverageConsensus, SingleScaleTRN
+from src.trn import SingleScaleTRN
 from src.tsn import prepare_for_inference
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
@@ -26,7 +27,7 @@ TIMES = np.array([0.25, 0.75, 1.25])
 def test_each_tuple_contributes_its_share_of_the_expected_score():
     head, weights = make_head(8)
     features = np.random.default_rng(6).normal(size=(8, FEATURES)).astype(np.float32)
-    scales = explain.explain_features(head, features, np.zeros(FEATURES))
+    scales = HEADS["TRNmultiscale"].scales(head, features, np.zeros(FEATURES))
     assert [scale.size for scale in scales] == list(range(8, 1, -1))
     for row, (scale, single) in enumerate(zip(scales, relation_scores(weights, features, 8))):
         np.testing.assert_array_equal(scale.tuples, list(combinations(range(8), scale.size)))
@@ -42,7 +43,7 @@ def test_each_tuple_contributes_its_share_of_the_expected_score():
 def test_a_single_relation_is_one_tuple_of_all_frames():
     head = SingleScaleTRN(3, FEATURES, CLASSES, bottleneck=16)
     features = np.random.default_rng(7).normal(size=(3, FEATURES)).astype(np.float32)
-    (scale,) = explain.explain_features(head, features, np.zeros(FEATURES))
+    (scale,) = HEADS["TRN"].scales(head, features, np.zeros(FEATURES))
     assert scale.tuples.tolist() == [[0, 1, 2]]
     np.testing.assert_allclose(scale.bias, head.classifier.cell_list[3].bias.asnumpy())
     np.testing.assert_allclose(explain.scores([scale]), head(Tensor(features[None])).asnumpy()[0], atol=1e-5)
@@ -51,13 +52,13 @@ def test_a_single_relation_is_one_tuple_of_all_frames():
 def test_average_consensus_is_tuples_of_one_frame():
     rng = np.random.default_rng(8)
     scores, bias = rng.normal(size=(5, CLASSES)).astype(np.float32), rng.normal(size=CLASSES).astype(np.float32)
-    (scale,) = explain.explain_features(AverageConsensus(), scores, bias)
+    (scale,) = HEADS["avg"].scales(AverageConsensus(), scores, bias)
     assert scale.tuples.tolist() == [[0], [1], [2], [3], [4]]
     np.testing.assert_allclose(scale.contributions, (scores - bias) / 5, atol=1e-6)
     np.testing.assert_allclose(explain.scores([scale]), scores.mean(0), atol=1e-6)
 
 
-@pytest.mark.parametrize("consensus_type", ["TRNmultiscale", "TRN", "avg"])
+@pytest.mark.parametrize("consensus_type", [name for name, head in HEADS.items() if head.scales])
 def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type):
     network = ordering_network(consensus_type)
     frames = changing_frames(3)
@@ -78,9 +79,9 @@ def test_with_the_real_backbone():
 @pytest.mark.slow
 def test_a_network_prepared_for_inference_is_explained_alike():
     network, features = seeing_network(), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
-    plain = explain.explain_features(network.consensus, features, np.zeros(8))
+    plain = network.head.scales(network.consensus, features, np.zeros(8))
     prepare_for_inference(network)
-    prepared = explain.explain_features(network.consensus, features, np.zeros(8))
+    prepared = network.head.scales(network.consensus, features, np.zeros(8))
     expected = network.consensus(Tensor(features[None])).asnumpy()[0]
     np.testing.assert_allclose(explain.scores(prepared), expected, atol=1e-5)
     for ours, theirs in zip(prepared, plain):

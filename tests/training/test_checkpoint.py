@@ -281,7 +281,7 @@ def test_the_version_stands_in_the_description(saved):
         ({"settings": {"width_mult": float("nan")}}, "width_mult nan"),
         ({"settings": {"image_size": None}}, "image_size None"),
         ({"settings": {"colour": "red"}}, "colour 'red'"),
-        ({"settings": {"consensus_type": "mean"}}, "expected TRNmultiscale, TRN or avg"),
+        ({"settings": {"consensus_type": "mean"}}, "expected one of TRNmultiscale, TRN, avg"),
         ({"categories": "abc"}, "categories 'abc', expected a list of names"),
         ({"categories": [1, 2, 3]}, "expected a list of names"),
         ({"categories": ["a", "b"]}, "num_classes 3, but names 2 classes"),

@@ -198,6 +198,6 @@ def test_a_backbone_of_the_model_zoo_port(tmp_path):
     port.update({"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000, np.float32)})
     entries = [{"name": name, "data": Tensor(array)} for name, array in port.items()]
     ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
-    load_backbone(network, tmp_path / "port.ckpt")
+    load_backbone(network, tmp_path / "port.ckpt", "bn_inception", settings().width_mult)
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, arrays.get(name, before[name]), err_msg=name)

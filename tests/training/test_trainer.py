@@ -16,6 +16,7 @@ from mindspore import Tensor, nn
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
+from src.backbones import BACKBONES
 from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import ALONE
 from src.train_cell import build_optimizer
@@ -33,6 +34,7 @@ class SmallNetwork(nn.Cell):
     """One layer before a real head: it compiles in two seconds."""
 
     base_model = SimpleNamespace(fc=None)
+    backbone = BACKBONES["bn_inception"]
 
     def __init__(self):
         super().__init__()
