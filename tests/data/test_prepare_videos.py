@@ -24,6 +24,7 @@ from src.data.prepare_videos import main
 from src.data.splits import split_clips
 from src.data.video_frames import shrink
 from src.tsn_dataset import read_categories, read_video_list
+from tests.helpers.clips import folders
 from tests.helpers.colours import coloured, write_video
 from tests.helpers.containers import rotate, set_intervals
 from tests.helpers.permissions import obeyed_permissions
@@ -70,7 +71,9 @@ def test_class_folders_become_a_dataset(videos, tmp_path, capsys):
     main([str(videos), str(root), "--fps", "5", "--height", "24"])
 
     assert read_categories(root / "categories.txt") == ["down", "up again"]
-    records = [read_video_list(root / f"{name}_videofolder.txt", 2) for name in ("train", "val")]
+    records = [
+        read_video_list(root / f"{name}_videofolder.txt", 2, folders(root / IMAGES)) for name in ("train", "val")
+    ]
     assert [Counter(record.label for record in part) for part in records] == [{0: 2, 1: 2}, {0: 1, 1: 1}]
     assert {record for part in records for record in part} == {
         VideoRecord(f"{name}/{video}", 5, index)
