@@ -22,7 +22,7 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
-    from src.shipping.export import check_formats, export_network, export_pair
+    from src.shipping.export import check_formats, export_network, export_pair, settled
     from src.shipping.exported import pair_paths, usage_path
     from src.shipping.samples import read_samples
     from src.training.checkpoint import load_network
@@ -42,6 +42,7 @@ def export(config: Config) -> None:
     known = tsn_dataset.read_categories(listed) if listed.is_file() else None
     logger = get_logger(output_dir, file_name="export.log")
     network, categories, config = load_network(config, known)
+    config = settled(config)
     prepare_for_inference(network)
 
     log_settings(logger, config, output_dir, "export")

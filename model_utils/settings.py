@@ -102,6 +102,7 @@ class Settings:
     model_name: Annotated[str, Use.FREE]
     file_format: Annotated[str, Use.FREE]
     export_batch_size: Annotated[int, Use.FREE]
+    export_interface: Annotated[str, Use.FREE]
     quantize: Annotated[str, Use.FREE]
     calibration_clips: Annotated[int, Use.FREE]
     streaming: Annotated[bool, Use.FREE]

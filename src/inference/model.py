@@ -167,9 +167,18 @@ def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
 
 
 def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
-    """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ."""
-    config, free = copy.copy(config), ("flip", "mirror_pairs", "background_class")
-    for key in keys_for(Use.EXPORTED, Use.NETWORK):
+    """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ.
+
+    A file with the model zoo's interface has a number of crops, and swaps the classes of mirrored crops itself.
+    """
+    config, free, keys = (
+        copy.copy(config),
+        {"flip", "mirror_pairs", "background_class"},
+        keys_for(Use.EXPORTED, Use.NETWORK),
+    )
+    if "interface" in usage:
+        free, keys = {"background_class"}, (*keys, "test_crops")
+    for key in keys:
         # Older exports say less; None is not known.
         given, recorded = getattr(config, key), usage.get(key, values_before().get(key))
         if key not in config.given:

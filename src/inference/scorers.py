@@ -82,9 +82,20 @@ class ExportedScorer:
         if usage["relations"] == "sampled":
             drawn = drawn_relations(segments, usage["subsample_num"], self.seed, indices)
             inputs.append(np.repeat(drawn, crops, axis=0))
+        if "interface" in usage:
+            return self._zoo_scores(count, crops, *inputs)
         logits = self.file(*inputs)  # [B*crops, C]
         self.file.require_classes(logits)
         return average_crops(logits.reshape(count, crops, -1), self.mirrored)
+
+    def _zoo_scores(self, count: int, crops: int, video: np.ndarray, relations: np.ndarray) -> np.ndarray:
+        """Clip by clip; the file itself swaps the classes of mirrored crops back."""
+        side = video.shape[-1]
+        videos = video.reshape(count, 1, -1, side, side)
+        combinations = relations.reshape(count, 1, crops, *relations.shape[1:])
+        logits = np.stack([self.file.run([videos[i], combinations[i]]) for i in range(count)])  # [B, crops, C]
+        self.file.require_classes(logits[:, 0])
+        return logits.mean(1)
 
 
 class PairScorer:

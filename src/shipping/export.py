@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import logging
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,17 +16,17 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
-from model_utils.settings import Use, values_for
-from model_utils.util import write_json, write_whole
-from model_utils.version import VERSION
+from model_utils.util import LOGGER_NAME, write_json, write_whole
 from src import sampling
 from src.evaluation.protocol import drawn_relations
-from src.heads import head_named
 from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
 from src.shipping.exported import digest, input_description, load_exported, pair_paths, usage_path
+from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
+from src.shipping.usage import takes_relations, usage
+from src.shipping.zoo_interface import check_zoo_interface, is_zoo, with_zoo_interface
 from src.transforms import Pixels
 from src.tsn import TSN, pixels_of
 
@@ -46,7 +48,8 @@ def export_network(
     """Writes ``network`` to ``path`` in ``config.file_format``, and what ``usage`` says to its ``usage_path``.
 
     Inputs of the file: ``video`` float32 [B, T*3, S, S] and, if it takes drawn relations, ``relations`` int32
-    [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any.
+    [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any. With
+    ``config.export_interface`` zoo they are those of ``ZooInterface``.
 
     The file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
     is not that of the file, which ``read_usage`` refuses.
@@ -65,7 +68,7 @@ def export_network(
     _check_possible(config)
     network.set_train(False)
     pixels = pixels_of(network)
-    part = Part(network, _inputs(config, pixels), {}, "logits")
+    part = Part(_cell(network, config, categories), _inputs(config, pixels), {}, "logits")
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
         written = _write(
             part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
@@ -73,8 +76,9 @@ def export_network(
         difference: dict[str, Any] = {}
         if config.file_format != "AIR":
             inputs = _video_inputs(config, pixels, samples.compared) if samples else part.inputs
-            found = _run_in_batches(load_exported(written), inputs, config)
-            difference = sample_difference(network(*map(Tensor, inputs)).asnumpy(), found)
+            run = load_exported(written)
+            found = run(inputs) if is_zoo(config) else _run_in_batches(run, inputs, config)
+            difference = sample_difference(part.cell(*map(Tensor, inputs)).asnumpy(), found)
         about = {"quantize": "int8", "calibration": samples.about, "difference": difference} if samples else {}
         shutil.copyfile(written, partial)
         write_json(usage_path(path), usage(config, categories, path.name, digest(partial), pixels) | about)
@@ -153,8 +157,10 @@ def _write(part: Part, config: Any, path: Path, calibration: list[np.ndarray] | 
         inputs = [Tensor(array) for array in part.inputs]
     path = path.with_suffix(f".{config.file_format.lower()}")  # 1.10 knows no path with a space in it
     ms.export(part.cell, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
+    if config.file_format == "MINDIR":
+        name_mindir(path)
     if config.file_format == "ONNX":
-        _name_onnx(path, any_batch, part)
+        name_onnx(path, part.about.get("input", {}).get("name"), part.output, any_batch)
         if calibration is not None:
             quantise(path, batches_of(calibration, config.export_batch_size or CALIBRATION_BATCH))
     return path
@@ -170,6 +176,7 @@ def _check_possible(config: Any) -> None:
 
 def check_formats(config: Any) -> None:
     """Raises InputError for keys of an export that do not go together."""
+    check_zoo_interface(config)
     if config.quantize != "none" and config.file_format != "ONNX":
         raise InputError(f"quantize {config.quantize}: needs file_format ONNX, but it is {config.file_format}")
     if config.streaming and config.file_format == "AIR":
@@ -178,19 +185,39 @@ def check_formats(config: Any) -> None:
         raise InputError("streaming true: needs relations all, a stream scores all relations")
 
 
-def _takes_relations(config: Any) -> bool:
-    return config.relations == "sampled" and head_named(config.consensus_type).draws_relations
+def settled(config: Any) -> Any:
+    """A copy of ``config`` with the values that the interface or the package leaves no choice about; they are logged.
+
+    Raises:
+        InputError: for an interface that the network cannot have.
+    """
+    check_zoo_interface(config)
+    config, logger = copy.copy(config), logging.getLogger(LOGGER_NAME)
+    if is_zoo(config):
+        config.export_batch_size, config.relations = 1, "sampled"
+        logger.info("export_interface zoo: one clip of %d crops, relations sampled", config.test_crops)
+    elif not compat.EXPORTS_ANY_BATCH and "export_batch_size" not in config.given:
+        config.export_batch_size = 1
+        logger.info("export_batch_size 1: MindSpore %s exports no network for any batch", ms.__version__)
+    return config
+
+
+def _cell(network: TSN, config: Any, categories: list[str]) -> nn.Cell:
+    return with_zoo_interface(network, config, categories) if is_zoo(config) else network
 
 
 def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
-    batch, side = config.export_batch_size or 2, config.image_size
+    batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
     frames = pixels.prepare(rng.integers(0, 256, (batch * config.num_segments, side, side, 3), np.uint8))
     inputs = [frames.reshape(batch, -1, side, side)]
-    if _takes_relations(config):
+    if takes_relations(config):
         draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
         inputs.append(np.stack(draws).astype(np.int32))
+    if is_zoo(config):
+        video, combinations = inputs
+        return [video.reshape(1, -1, side, side), combinations[None]]
     return inputs
 
 
@@ -203,7 +230,7 @@ def _video_inputs(config: Any, pixels: Pixels, clips: np.ndarray) -> list[np.nda
     """The inputs of a whole network for clips uint8 [N, T, S, S, 3]."""
     side, count = config.image_size, len(clips)
     inputs = [_frames(pixels, clips).reshape(count, -1, side, side)]
-    if _takes_relations(config):
+    if takes_relations(config):
         indices = np.arange(count)
         inputs.append(drawn_relations(config.num_segments, config.subsample_num, config.seed, indices))
     return inputs
@@ -219,48 +246,6 @@ def _pair_inputs(network: TSN, config: Any, clips: np.ndarray) -> tuple[list[np.
 def _run_in_batches(run: Any, inputs: list[np.ndarray], config: Any) -> np.ndarray:
     size = config.export_batch_size or len(inputs[0])
     return np.concatenate([run(batch) for batch in batches_of(inputs, size)])[: len(inputs[0])]
-
-
-def _name_onnx(path: Path, any_batch: bool, part: Part) -> None:
-    """Names inputs and output and frees the batch, which MindSpore writes as a number although no node needs it."""
-    import onnx
-
-    model = onnx.load(path)
-    described = part.about.get("input", {})
-    (output,) = model.graph.output
-    names = {output.name: part.output}
-    if described:
-        names[model.graph.input[0].name] = described["name"]
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for value in (*model.graph.input, output):
-        value.name = names.get(value.name, value.name)
-        if any_batch:
-            value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.save(model, path)
-
-
-def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
-    """What a program that runs the exported file has to know, for its JSON."""
-    side = config.image_size
-    return {
-        "file": file_name,
-        "sha256": sha256,
-        "file_format": config.file_format,
-        "quantize": "none",
-        "categories": categories,
-        "image_size": side,
-        "backbone": config.backbone,
-        "input": input_description(config.num_segments, side, config.export_batch_size, pixels),
-        "sampling": "frame i of T is floor(N / T * (i + 1/2)) of a clip of N frames, counted from 0",
-        "resize": f"shorter side to {side * 256 // 224}, then the centre {side} x {side}",
-        "output": "logits float32 [batch, classes]; softmax gives probabilities",
-        **values_for(config, Use.NETWORK, Use.EXPORTED),
-        "relations": "sampled" if _takes_relations(config) else "all",
-        "trn_version": VERSION,
-        "mindspore_version": ms.__version__,
-    }
 
 
 def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:

@@ -35,6 +35,7 @@ RELATIONS = ("all", "sampled")
 MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
 SIDES = (32, 512)  # of a picture, in pixels
 PARTS = ("frame", "head")  # of a pair
+CROPS = (1, 5, 10)  # of a clip, in a file with the model zoo's interface
 EXPORT_AGAIN = "export the checkpoint again"
 
 
@@ -105,7 +106,7 @@ def described_input(described: dict[str, Any]) -> Pixels:
 
 
 def read_usage(path: Path) -> dict[str, Any]:
-    """What the JSON of an exported file says, see ``export.usage``.
+    """What the JSON of an exported file says, see ``usage.usage``.
 
     Raises:
         InputError: if the file or its JSON is missing, if the JSON belongs to another file, or if a value that is
@@ -129,7 +130,7 @@ def read_usage(path: Path) -> dict[str, Any]:
 
 
 def _check_usage(about: Path, says: Any) -> None:
-    """Raises InputError for the first value that is not what ``export.usage`` writes."""
+    """Raises InputError for the first value that is not what ``usage.usage`` writes."""
     if not isinstance(says, dict):
         raise InputError(f"{about}: expected the JSON that export.py writes, a table; {EXPORT_AGAIN}")
     expected = {
@@ -155,6 +156,9 @@ def _check_usage(about: Path, says: Any) -> None:
         raise InputError(f"{about}: sha256 {_shown(says['sha256'])}, expected text; {EXPORT_AGAIN}")
     if "part" in says:
         _check_part(about, says)
+    if "interface" in says and (says["interface"] != "zoo" or says.get("test_crops") not in CROPS):
+        shown = f"interface {_shown(says['interface'])} with test_crops {_shown(says.get('test_crops'))}"
+        raise InputError(f"{about}: {shown}, expected zoo with 1, 5 or 10; {EXPORT_AGAIN}")
     _check_input(about, says)
 
 
@@ -177,9 +181,8 @@ def _check_input(about: Path, says: dict[str, Any]) -> None:
     if says.get("part") == "head":  # takes features
         return
     size = batch if isinstance(batch, int) else 0
-    fed = input_description(
-        says["num_segments"], says["image_size"], size, described_pixels(says), says.get("part", "")
-    )
+    frames = says["num_segments"] * (says["test_crops"] if "interface" in says else 1)
+    fed = input_description(frames, says["image_size"], size, described_pixels(says), says.get("part", ""))
     for key, value in fed.items():
         if given.get(key) != value or isinstance(given[key], bool):  # True equals 1.0
             raise InputError(f"{about}: input: {key} {_shown(given.get(key))}, expected {value}; {EXPORT_AGAIN}")

@@ -61,6 +61,24 @@ def export(work, file_format, relations="all", batch=0):
     return path
 
 
+@pytest.mark.parametrize(
+    ("crops", "flip"), [(10, "label_aware"), (10, "plain"), (5, "label_aware")], ids=lambda value: str(value)
+)
+def test_a_file_with_the_interface_of_the_model_zoo(work, tmp_path, crops, flip):
+    """It has the scores of the checkpoint with drawn relations, also where mirrored crops swap classes."""
+    path = work / f"zoo-{crops}-{flip}.mindir"
+    changes = {"export_interface": "zoo", "relations": "sampled", "export_batch_size": 1, "test_crops": crops}
+    export_network(network(), settings(file_format="MINDIR", flip=flip, **changes), CLASSES, path)
+    options = ["--test_crops", str(crops), "--flip", flip, "--relations", "sampled", "--seed", "3"]
+    _, rows = evaluate(work, work / "trn.ckpt", tmp_path / "checkpoint", *options)
+    _, found_rows = evaluate(work, path, tmp_path / "file", "--seed", "3")  # the file knows the rest
+    shares, found_shares = ([float(row["probability"]) for row in table] for table in (rows, found_rows))
+    assert found_shares == pytest.approx(shares, abs=1e-5)
+    for key, value in (("flip", "none"), ("test_crops", "1")):
+        with pytest.raises(InputError, match=f"exported with {key} .*, but {value} was asked for"):
+            evaluate(work, path, tmp_path / "refused", f"--{key}", value)
+
+
 def evaluate(work, model, folder, *options):
     paths = ["--dataset_root", str(work), "--ckpt_file", str(model), "--eval_output_dir", str(folder)]
     program.evaluate(load_config([*paths, "--eval_batch_size", "2", "--eval_workers", "1", *options]))

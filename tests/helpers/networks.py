@@ -30,6 +30,7 @@ def settings(**changes) -> SimpleNamespace:
         "flip": "label_aware",
         "mirror_pairs": "",
         "background_class": "No gesture",
+        "export_interface": "batch",
         "given": frozenset(),
     }
     return SimpleNamespace(**{**values, **changes})

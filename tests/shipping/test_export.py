@@ -26,6 +26,8 @@ from tests.helpers.networks import CLASSES, settings, tiny_network
 def quick(monkeypatch):
     """Exports a few bytes at once. Returns a function that sets them."""
 
+    monkeypatch.setattr(export, "name_mindir", lambda path: None)
+
     def with_content(content: bytes) -> None:
         monkeypatch.setattr(ms, "export", lambda *_, file_name, **__: Path(f"{file_name}.mindir").write_bytes(content))
         monkeypatch.setattr(export, "load_exported", lambda path: lambda inputs: np.zeros((2, 3), np.float32))

@@ -1,0 +1,124 @@
+"""MINDIR files with the model zoo's inputs, used by a program that knows no others."""
+
+from __future__ import annotations
+
+import json
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from model_utils.errors import InputError
+from src.data.mirror_pairs import mirrored_classes
+from src.evaluation.protocol import average_crops
+from src.ops import compat
+from src.shipping.export import check_formats, export_network, settled
+from src.shipping.exported import read_usage
+from src.shipping.zoo_interface import ZooInterface
+from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+
+SEGMENTS, DRAWS = 3, 2
+
+
+def crops_and_combinations(crops, seed=0):
+    rng = np.random.default_rng(seed)
+    video = rng.uniform(-120, 130, (crops, SEGMENTS * 3, SIDE, SIDE)).astype(np.float32)
+    pairs = [rng.choice(3, 2, replace=False) for _ in range(crops)]  # of the C(3, 2) = 3 pairs of frames
+    return video, np.array([[[0, -1], pair] for pair in pairs], np.int32)  # there is one triple
+
+
+def zoo_settings(**changes):
+    values = {"export_interface": "zoo", "file_format": "MINDIR", "export_batch_size": 0, "relations": "all"}
+    values.update({"test_crops": 10, "streaming": False, "quantize": "none"})
+    return settings(**{**values, **changes})
+
+
+@pytest.mark.parametrize("names", [CLASSES, ["Swiping Left", "Swiping Up", "Thumb Up"]])
+def test_the_mean_over_rows_is_the_score(names):
+    """Mirrored crops have the classes of what they show: Left for Right, and the first crop's where there is none."""
+    network = seeing_network(small=True)
+    video, combinations = crops_and_combinations(10)
+    rows = network(Tensor(video), Tensor(combinations)).asnumpy()
+    inputs = Tensor(video.reshape(1, -1, SIDE, SIDE)), Tensor(combinations[None])
+    np.testing.assert_allclose(ZooInterface(network)(*inputs).asnumpy(), rows, atol=1e-6)
+    mirrored = mirrored_classes(names)
+    found = ZooInterface(network, mirrored)(*inputs).asnumpy()
+    np.testing.assert_allclose(found.mean(0), average_crops(rows[None], mirrored)[0], atol=1e-6)
+    assert np.abs(found.mean(0) - rows.mean(0)).max() > 1e-3
+    np.testing.assert_allclose(found[0::2], rows[0::2], atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
+def test_the_inputs_of_a_file(tmp_path):
+    """Name, order, shape and type are those of the zoo's; the JSON says the same."""
+    path, network = tmp_path / "trn.mindir", seeing_network(small=True)
+    config = settled(zoo_settings(flip="plain"))
+    difference = export_network(network, config, CLASSES, path)
+    assert difference["largest"] <= 1e-5
+    assert difference["clips"] == 10  # rows
+    from mindspore.train.mind_ir_pb2 import ModelProto
+
+    model = ModelProto()
+    model.ParseFromString(path.read_bytes())
+    inputs = [(node.name, node.tensor[0].data_type, list(node.tensor[0].dims)) for node in model.graph.input]
+    float32, int32 = 1, 6
+    assert inputs == [("video", float32, [1, 90, SIDE, SIDE]), ("combinations", int32, [1, 10, 2, DRAWS])]
+
+    video, combinations = crops_and_combinations(10)
+    rows = network(Tensor(video), Tensor(combinations)).asnumpy()
+    cell = ms.nn.GraphCell(ms.load(str(path)))
+    found = cell(Tensor(video.reshape(1, -1, SIDE, SIDE)), Tensor(combinations[None])).asnumpy()
+    assert found.shape == (10, 3)
+    np.testing.assert_allclose(found, rows, atol=1e-5)
+
+    about = json.loads((tmp_path / "trn.mindir.json").read_text())
+    described = [(part["name"], part["dtype"], part["shape"]) for part in (about["input"], about["second_input"])]
+    assert described == [("video", "float32", [1, 90, SIDE, SIDE]), ("combinations", "int32", [1, 10, 2, DRAWS])]
+    assert about["second_input"]["padding"].startswith("combinations of [3] frames are fewer than 2: all of them, then")
+    assert (about["interface"], about["test_crops"], about["relations"]) == ("zoo", 10, "sampled")
+    assert read_usage(path) == about
+    for wrong in ({"interface": "mine"}, {"test_crops": 3}):
+        (tmp_path / "trn.mindir.json").write_text(json.dumps({**about, **wrong}))
+        with pytest.raises(InputError, match="trn.mindir.json: interface .*, expected zoo with 1, 5 or 10"):
+            read_usage(path)
+
+
+def test_drawn_relations_are_described_in_every_form(tmp_path, monkeypatch):
+    monkeypatch.setattr("src.shipping.export.name_mindir", lambda path: None)
+    monkeypatch.setattr(
+        ms, "export", lambda *_, file_name, **__: (tmp_path / f"{file_name}.mindir").write_bytes(b"network")
+    )
+    monkeypatch.setattr("src.shipping.export.load_exported", lambda path: lambda inputs: np.zeros((2, 3), np.float32))
+    for batch in (2, *([0] if compat.EXPORTS_ANY_BATCH else [])):
+        config = zoo_settings(export_interface="batch", relations="sampled", export_batch_size=batch)
+        export_network(seeing_network(small=True), config, CLASSES, tmp_path / "trn.mindir")
+        second = json.loads((tmp_path / "trn.mindir.json").read_text())["second_input"]
+        assert (second["name"], second["shape"]) == ("relations", [batch or "batch", 2, DRAWS])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file_format": "ONNX"}, "needs file_format MINDIR or AIR, but it is ONNX"),
+        ({"consensus_type": "avg"}, "needs consensus_type TRNmultiscale, but it is avg"),
+        ({"streaming": True}, "the files for a stream take frames and features, give streaming false"),
+        ({"given": {"relations"}}, "needs relations sampled, but it is all"),
+        ({"given": {"export_batch_size"}, "export_batch_size": 4}, "needs export_batch_size 1, but it is 4"),
+    ],
+)
+def test_what_does_not_go_with_it(changes, message):
+    for check in (check_formats, settled):
+        with pytest.raises(InputError) as error:
+            check(zoo_settings(**changes))
+        assert str(error.value) == f"export_interface zoo: {message}"
+
+
+def test_the_default_batch_where_the_package_has_no_open_one(monkeypatch):
+    """The plain command exports one clip at a time there; who asks for any batch is told that there is none."""
+    monkeypatch.setattr(compat, "EXPORTS_ANY_BATCH", False)
+    assert settled(zoo_settings(export_interface="batch")).export_batch_size == 1
+    assert settled(zoo_settings(export_interface="batch", given={"export_batch_size"})).export_batch_size == 0
+    monkeypatch.setattr(compat, "EXPORTS_ANY_BATCH", True)
+    assert settled(zoo_settings(export_interface="batch")).export_batch_size == 0
