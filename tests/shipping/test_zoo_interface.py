@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import cv2
 import mindspore as ms
 import numpy as np
 import pytest
@@ -13,11 +18,17 @@ from model_utils.errors import InputError
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import average_crops
 from src.ops import compat
+from src.shipping import export
 from src.shipping.export import check_formats, export_network, settled
 from src.shipping.exported import read_usage
 from src.shipping.zoo_interface import ZooInterface
+from src.transforms import cut_crops
+from src.tsn import ClipInput
+from src.utils import softmax
+from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
 
+SHIPPING = Path(__file__).parents[2] / "docs" / "shipping.md"
 SEGMENTS, DRAWS = 3, 2
 
 
@@ -122,3 +133,42 @@ def test_the_default_batch_where_the_package_has_no_open_one(monkeypatch):
     assert settled(zoo_settings(export_interface="batch", given={"export_batch_size"})).export_batch_size == 0
     monkeypatch.setattr(compat, "EXPORTS_ANY_BATCH", True)
     assert settled(zoo_settings(export_interface="batch")).export_batch_size == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.parametrize(("name", "crops"), [("relations", 1), ("zoo", 10)])
+def test_a_program_that_draws_relations(tmp_path, name, crops):
+    """It has the network's scores for the same draws. That for the zoo's inputs reads no JSON."""
+    (program,) = re.findall(rf"```python\n(# {name}_clip\.py.*?)```", SHIPPING.read_text(encoding="utf-8"), re.DOTALL)
+    assert "src" not in program
+    if name == "zoo":
+        assert program.count("T, S, N = 8, 224, 3\n") == 1
+        assert "json" not in program
+        program = program.replace("T, S, N = 8, 224, 3\n", f"T, S, N = 3, {SIDE}, 2\n")
+    (tmp_path / "program.py").write_text(program)
+    network = seeing_network(small=True)
+    changes = {"export_interface": "zoo", "test_crops": 10} if name == "zoo" else {}
+    config = settings(relations="sampled", file_format="MINDIR", export_batch_size=1, **changes)
+    export.export_network(network, config, CLASSES, tmp_path / "trn.mindir")
+    (tmp_path / "trn.mindir.json").unlink() if name == "zoo" else None
+    write_clip(tmp_path / "clip", 11, 40, 52, seed=3)
+    (tmp_path / "categories.txt").write_text("\n".join(CLASSES))
+    arguments = ["clip", *(["categories.txt"] if name == "zoo" else [])]
+    command = [sys.executable, "program.py", *arguments]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    found = {
+        label: float(percent) for percent, label in (row.strip().split("%  ") for row in ended.stdout.splitlines())
+    }
+
+    frames = [cv2.imread(str(tmp_path / "clip" / f"{number:05d}.jpg")) for number in (2, 6, 10)]
+    video = ClipInput()(Tensor(cut_crops(frames, SIDE, crops)))  # [crops, T*3, S, S]
+    random, draws = np.random.default_rng(0), []
+    for _ in range(crops):
+        random.choice(1, 1, replace=False)  # the program draws among one triple, too
+        draws.append([[0, 0], random.choice(3, 2, replace=False)])
+    logits = network(video, Tensor(np.array(draws, np.int32))).asnumpy()
+    expected = softmax(average_crops(logits[None], mirrored_classes(CLASSES))[0])
+    assert found == pytest.approx(dict(zip(CLASSES, 100 * expected)), abs=0.2)
+    assert np.ptp(expected) > 0.02
