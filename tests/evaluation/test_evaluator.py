@@ -9,6 +9,7 @@ import shutil
 from types import SimpleNamespace
 
 import cv2
+import mindspore.dataset as ds
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
@@ -462,6 +463,21 @@ def train(dataset, tmp_path, monkeypatch):
 
 def losses(log):
     return [line for line in log.splitlines() if "loss is" in line]
+
+
+def test_the_programs_read_through_generator_datasets(train, evaluate, monkeypatch):
+    made = []
+    original = ds.GeneratorDataset.__init__
+
+    def watched(dataset, source, column_names, **options):
+        made.append(column_names)
+        original(dataset, source, column_names, **options)
+
+    monkeypatch.setattr(ds.GeneratorDataset, "__init__", watched)
+    train("--epochs_num", "1", "--eval_interval", "1")
+    assert made == [["clip", "label", "relations", "dropout_mask"], ["clip", "label", "index"]]
+    evaluate()
+    assert made[2:] == [["clip", "label", "index"]]
 
 
 @pytest.mark.slow
