@@ -11,6 +11,7 @@ USAGE="usage: bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT [--option value
   --val SHARE         share of each class's clips to validate with (default 0.2)
   --fps N             frames a second (default 12)
   --height N          height of the frames in pixels (default 100)
+  --max_frames N      frames of a clip, at most (default 10000)
   --seed N            another seed draws another split (default 0)
   --on_error skip     leave out videos that cannot be read, and say so (default stop)"
 

@@ -9,6 +9,7 @@ USAGE="usage: bash scripts/preprocess_something_v2.sh DATASET_ROOT [--option val
   --labels_path DIR   folder with the label lists (default DATASET_ROOT/labels)
   --fps N             frames a second (default 12, that of the videos)
   --height N          height of the frames in pixels (default 240, that of the videos)
+  --max_frames N      frames of a clip, at most (default 10000)
   --on_error skip     leave out videos that cannot be read, and say so (default stop)"
 
 require_arguments 1 "$@"

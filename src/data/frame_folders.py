@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import shutil
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
 from src.data.names import SOURCE_FILE
 from src.data.video import VideoFile
-from src.data.video_frames import Decoding, Stretch, decoding, inspect_video, write_frames
+from src.data.video_frames import Decoding, Stretch, decoding, inspect_video, num_frames, write_frames
 
 # Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
 END_TOLERANCE = 0.1  # seconds
@@ -65,13 +66,36 @@ class FrameMaker:
         images: folder of the clips' folders; is made.
         fps: frames a second.
         height: of the frames, in pixels.
+        max_frames: a clip of more frames is a problem.
         skip: whether clips with problems are left out; otherwise the first problem is raised.
     """
 
     images: Path
     fps: float
     height: int
+    max_frames: int
     skip: bool
+
+    @staticmethod
+    def add_options(parser: ArgumentParser, height: int) -> None:
+        """Adds the options that ``from_options`` reads; ``height`` is the default."""
+        parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, as in Jester)")
+        parser.add_argument("--height", type=int, default=height, help="of the frames, in pixels (default %(default)s)")
+        parser.add_argument("--max_frames", type=int, default=10000, help="of a clip, at most (default %(default)s)")
+        parser.add_argument(
+            "--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out"
+        )
+
+    @classmethod
+    def from_options(cls, images: Path, args: Namespace) -> FrameMaker:
+        """Raises InputError for an option out of its bounds."""
+        if not 0 < args.fps <= 1000:
+            raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
+        if not 16 <= args.height <= 4320:
+            raise InputError(f"--height {args.height}: must be 16 to 4320")
+        if args.max_frames < 1:
+            raise InputError(f"--max_frames {args.max_frames}: must be 1 or more")
+        return cls(images, args.fps, args.height, args.max_frames, args.on_error == "skip")
 
     def inspect(self, clips: list[Wanted]) -> Plan:
         """Finds the clips that are not made yet, or were made of something else, and reads their videos through.
@@ -96,7 +120,7 @@ class FrameMaker:
                 problems.update({clip.folder: str(result) for clip in todo[path]})
             else:
                 videos.append(result)
-                problems.update({clip.folder: _outside(clip, result) for clip in todo[path] if _outside(clip, result)})
+                problems.update({clip.folder: why for clip in todo[path] if (why := self._refused(clip, result))})
         self._stop_at(problems)
         return Plan(counts, problems, videos, todo)
 
@@ -128,6 +152,18 @@ class FrameMaker:
             if clips:
                 stretches = [Stretch(partial / f"{number}-{i}", clip.start, clip.end) for i, clip in enumerate(clips)]
                 yield Decoding(video, stretches, self.fps, self.height)
+
+    def _refused(self, clip: Wanted, video: VideoFile) -> str:
+        """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
+        stretch = f"{clip.place}: from {clip.start:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
+        if clip.start >= video.duration or (clip.end or 0.0) > video.duration + END_TOLERANCE:
+            has = f"outside the video {video.name}, which has {video.duration:.2f} s"
+            return f"{stretch} is {has}; expected a stretch inside it"
+        count = num_frames(video, clip.start, clip.end, self.fps)
+        if count > self.max_frames:
+            at_most = f"at most {self.max_frames} (--max_frames)"
+            return f"{stretch} of {video.name} are {count} frames at {self.fps:g} a second; expected {at_most}"
+        return ""
 
     def _stop_at(self, problems: dict[str, str]) -> None:
         if problems and not self.skip:
@@ -167,15 +203,6 @@ class FrameMaker:
 
 def _good_clips(plan: Plan, video: VideoFile) -> list[Wanted]:
     return [clip for clip in plan.todo[video.path] if clip.folder not in plan.problems]
-
-
-def _outside(clip: Wanted, video: VideoFile) -> str:
-    """What is wrong with a stretch that is not inside its video, or ""."""
-    if clip.start < video.duration and (clip.end or 0.0) <= video.duration + END_TOLERANCE:
-        return ""
-    end = "its end" if clip.end is None else f"{clip.end:g} s"
-    has = f"outside the video {video.name}, which has {video.duration:.2f} s"
-    return f"{clip.place}: from {clip.start:g} s to {end} is {has}; expected a stretch inside it"
 
 
 def _read_source(folder: Path) -> dict[str, Any] | None:

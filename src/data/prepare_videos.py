@@ -17,6 +17,7 @@ from statistics import median
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.files import exists, is_folder
 from model_utils.util import locked, write_bytes
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
@@ -40,7 +41,7 @@ def prepare(args: Namespace) -> None:
     clips = read_annotations(args.annotations, args.videos) if args.annotations else find_clips(args.videos)
     split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
     _check_owner(root)
-    made_here = [path for path in (root, *root.parents) if not path.exists()]
+    made_here = [path for path in (root, *root.parents) if not exists(path)]
     busy = f"{root}: another process writes into this folder; wait until it has ended"
     try:
         with locked(root / LOCK_NAME, busy):
@@ -55,22 +56,21 @@ def prepare(args: Namespace) -> None:
 
 def _check_owner(root: Path) -> None:
     """Raises InputError if ``root`` holds a dataset that this program did not make."""
-    if root.exists() and not root.is_dir():
+    if exists(root) and not is_folder(root):
         raise InputError(f"{root}: is not a folder")
-    if (root / PREPARED_MARKER).exists():
+    if exists(root / PREPARED_MARKER):
         return
     for name in (IMAGES_DIR_NAME, CATEGORIES_FILE, *LIST_FILES.values()):
-        if (root / name).exists():
+        if exists(root / name):
             raise InputError(f"{root / name}: belongs to a dataset that was not made from videos; give another folder")
 
 
 def _prepare(args: Namespace, clips: list[Clip]) -> None:
     root = args.dataset_root
-    maker = FrameMaker(root / IMAGES_DIR_NAME, args.fps, args.height, args.on_error == "skip")
     wanted = [Wanted(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
-    plan = maker.inspect(wanted)
+    plan = args.maker.inspect(wanted)
     write_bytes(root / PREPARED_MARKER, b"")
-    made = maker.make(plan)
+    made = args.maker.make(plan)
     kept = [clip for clip in clips if clip.folder in made.counts]
     if not kept:
         raise InputError(f"{args.videos}: none of the {len(clips)} clips can be read")
@@ -121,21 +121,16 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("dataset_root", type=Path, help="folder for the dataset; made if it is not there")
     parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
     parser.add_argument("--val", type=float, default=0.2, help="share of the clips to validate with (default 0.2)")
-    parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, as in Jester)")
-    parser.add_argument("--height", type=int, default=100, help="of the frames, in pixels (default 100, as in Jester)")
+    FrameMaker.add_options(parser, height=100)
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another split (default 0)")
-    parser.add_argument("--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out")
     args = parser.parse_args(argv)
-    if not args.videos.is_dir():
+    if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
     if not 0 < args.val < 1:
         raise InputError(f"--val {args.val:g}: must be between 0 and 1")
-    if not 0 < args.fps <= 1000:
-        raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
-    if not 16 <= args.height <= 4320:
-        raise InputError(f"--height {args.height}: must be 16 to 4320")
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: must be 0 or more")
+    args.maker = FrameMaker.from_options(args.dataset_root / IMAGES_DIR_NAME, args)
     return args
 
 

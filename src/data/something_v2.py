@@ -54,6 +54,7 @@ def prepare(args: Namespace) -> None:
         InputError: if a list or, unless such videos are left out, a video is wrong, or something cannot be written.
     """
     root = args.dataset_root
+    maker = FrameMaker.from_options(root / V2_IMAGES_DIR_NAME, args)
     videos = root / V2_VIDEOS_DIR_NAME
     if not is_folder(videos):
         raise InputError(f"{videos}: no such folder; expected the unpacked videos <id>.webm")
@@ -75,7 +76,6 @@ def prepare(args: Namespace) -> None:
     for clip in wanted:
         if not exists(clip.video):
             raise InputError(f"{clip.place}: {clip.video}: no such video")
-    maker = FrameMaker(root / V2_IMAGES_DIR_NAME, args.fps, args.height, args.on_error == "skip")
     busy = f"{root}: another process writes into this folder; wait until it has ended"
     try:
         with locked(root / LOCK_NAME, busy):
@@ -160,15 +160,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="preprocess_something_v2", description="Decode Something-Something v2 and write its lists.")
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
-    parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, that of the videos)")
-    parser.add_argument("--height", type=int, default=HEIGHT, help="of the frames, in pixels (default %(default)s)")
-    parser.add_argument("--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out")
-    args = parser.parse_args(argv)
-    if not 0 < args.fps <= 1000:
-        raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
-    if not 16 <= args.height <= 4320:
-        raise InputError(f"--height {args.height}: must be 16 to 4320")
-    prepare(args)
+    FrameMaker.add_options(parser, HEIGHT)
+    prepare(parser.parse_args(argv))
     print("DONE!")
 
 

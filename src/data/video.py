@@ -32,6 +32,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
 FOLDER_RATE, CAMERA_RATE = 12.0, 30.0  # where none is stated: Jester's, and a usual one
 PLAUSIBLE_RATES = (1.0, 1000.0)
+LONGEST_INTERVAL = 60.0  # seconds between two frames, the mean; a header of 1/1000 frames a second is damaged
 # Containers round times to milliseconds. Times this near to a constant rate are taken as constant.
 TIME_ROUNDING = 0.002  # seconds
 # Containers overstate their number of frames by a few, those that derive it from the duration by a little more.
@@ -97,6 +98,10 @@ class VideoFile:
         if stated_frames - self.num_frames > max(UNREAD_FRAMES, UNREAD_SHARE * stated_frames):
             states = f"the file states {stated_frames:.0f} frames"
             self.warning = f"{self.name}: only {self.num_frames} frames could be decoded, {states}; is it damaged?"
+        apart = _mean_interval(np.array(milliseconds) / 1000)
+        if apart > LONGEST_INTERVAL:
+            states = f"the file states {apart:.0f} s between two frames, expected at most {LONGEST_INTERVAL:.0f}"
+            self.warning = f"{self.name}: {states}; taken as {self.rate:g} frames a second"
 
     def frames(self, wanted: Container[int] | None = None) -> Frames:
         count = 0
@@ -130,9 +135,10 @@ def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, flo
         times float64 [N] from 0, and the time at which the last frame ends: it is shown for the median interval.
     """
     num_frames, times = len(stamps), stamps - stamps[0]
-    mean = times[-1] / max(num_frames - 1, 1)
+    mean = _mean_interval(stamps)
     intervals = np.diff(times)
-    if not mean * PLAUSIBLE_RATES[1] >= 1 or not np.isfinite(times).all() or intervals.min() < 0:
+    plausible = mean * PLAUSIBLE_RATES[1] >= 1 and mean <= LONGEST_INTERVAL
+    if not plausible or not np.isfinite(times).all() or intervals.min() < 0:
         rate = stated_rate if _plausible(stated_rate) else FOLDER_RATE
         return np.arange(num_frames) / rate, num_frames / rate
     constant = np.arange(num_frames) * mean
@@ -263,6 +269,11 @@ def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 def _natural_order(file: Path) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
+
+
+def _mean_interval(stamps: np.ndarray) -> float:
+    """Seconds from one frame to the next, on average, to the millisecond that containers round to; 0 for one frame."""
+    return round(float(stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1), 9)
 
 
 def _plausible(rate: float) -> bool:

@@ -84,11 +84,15 @@ def frame_indices(video: VideoFile, start: float, end: float | None, fps: float)
     Returns:
         int64 [N], from 0, at least one; a frame stands there as often as it is shown.
     """
-    length = (video.duration if end is None else min(end, video.duration)) - start
-    count = max(1, int(np.ceil((length - TIME_ROUNDING) * fps)))
-    moments = start + np.arange(count) / fps
+    moments = start + np.arange(num_frames(video, start, end, fps)) / fps
     # The frame shown at a moment is the last one whose time has come; containers round times.
     return np.maximum(np.searchsorted(video.times, moments + TIME_ROUNDING, side="right") - 1, 0)
+
+
+def num_frames(video: VideoFile, start: float, end: float | None, fps: float) -> int:
+    """How many indices ``frame_indices`` gives."""
+    length = (video.duration if end is None else min(end, video.duration)) - start
+    return max(1, int(np.ceil((length - TIME_ROUNDING) * fps)))
 
 
 def shrink(frame: np.ndarray, height: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from src.data.video_frames import shrink
 from src.tsn_dataset import read_categories, read_video_list
 from tests.helpers.clips import folders
 from tests.helpers.colours import coloured, write_video
-from tests.helpers.containers import rotate, set_intervals
+from tests.helpers.containers import rotate, set_intervals, set_rate
 from tests.helpers.permissions import obeyed_permissions
 from tests.helpers.processes import kill_this_process
 
@@ -344,6 +344,26 @@ def test_frames_behind_a_link_to_another_disk(videos, tmp_path, moved):
         assert len(list((tmp_path / "data" / IMAGES).glob("*/*/.source.json"))) == 7
         assert not list(Path(disk).rglob(".partial"))
         assert len(lists(tmp_path / "data")["train_videofolder.txt"]) == 5
+
+
+def test_a_clip_of_too_many_frames_is_refused_before_it_is_decoded(videos, tmp_path, capsys):
+    """24 KB that would become 1.4 million pictures."""
+    long = set_rate(write_video(videos / "down/long.avi", grey_steps(10), 10), 1, 59)
+    far = set_rate(write_video(videos / "down/far.avi", grey_steps(10), 10), 1, 10**6)
+    command = [str(videos), str(tmp_path / "data"), "--fps", "100"]
+    frames = (
+        f"{long}: from 0 s to its end of {long} are 59000 frames at 100 a second; expected at most 10000 (--max_frames)"
+    )
+    apart = f"{far}: the file states 1000000 s between two frames, expected at most 60; taken as 12 frames a second"
+    with pytest.raises(InputError, match="1 other problems, listed above"):
+        main(command)
+    assert capsys.readouterr().out.splitlines()[-2:] == [apart, frames]
+    assert not (tmp_path / "data").exists()
+    main([*command, "--on_error", "skip", "--max_frames", "100"])
+    assert {line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")} == {
+        f"left out: {apart}",
+        f"left out: {frames.replace('10000 ', '100 ')}",
+    }
 
 
 def test_a_full_disk_is_said(videos, tmp_path, monkeypatch):

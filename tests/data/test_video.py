@@ -15,7 +15,7 @@ from src.data.video import find_sources, frames_of_one_size, open_source, read_f
 from src.data.video_writer import VideoWriter
 from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, coloured, write_folder, write_video
-from tests.helpers.containers import damage, rotate, set_intervals
+from tests.helpers.containers import damage, rotate, set_intervals, set_rate
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,6 +110,21 @@ def test_a_minute_between_frames(tmp_path):
     source = open_source(str(set_intervals(write_video(tmp_path / "v.mp4", changing_frames(5), 12), [60.0] * 5)))
     assert source.times == pytest.approx([0, 60, 120, 180, 240])
     assert (source.duration, source.rate) == (pytest.approx(300), pytest.approx(1 / 60))
+
+
+@pytest.mark.parametrize(("rate", "scale"), [(1, 1000), (1, 10**6), (1, 61)])
+def test_frames_that_are_said_to_be_hours_apart_are_taken_at_a_usual_rate(tmp_path, rate, scale):
+    path = set_rate(write_video(tmp_path / "v.avi", changing_frames(12), 10), rate, scale)
+    source = open_source(str(path))
+    assert source.times == pytest.approx(np.arange(12) / 12)
+    assert source.duration == pytest.approx(1.0)
+    states = f"the file states {scale} s between two frames, expected at most 60; taken as 12 frames a second"
+    assert source.warning == f"{path}: {states}"
+
+
+def test_a_frame_a_minute_is_a_recording(tmp_path):
+    source = open_source(str(set_rate(write_video(tmp_path / "v.avi", changing_frames(12), 10), 1, 60)))
+    assert (source.duration, source.warning) == (pytest.approx(720), "")
 
 
 @pytest.mark.parametrize("rate", [29.97, 12])

@@ -39,6 +39,14 @@ def set_intervals(path: Path, seconds: list[float]) -> Path:
     return path
 
 
+def set_rate(path: Path, rate: int, scale: int) -> Path:
+    """States rate / scale frames a second in the header of an AVI file."""
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<II", data, data.index(b"strh") + 8 + 20, scale, rate)
+    path.write_bytes(data)
+    return path
+
+
 def damage(path: Path, share: float, until: float) -> Path:
     """Overwrites the frames' bytes from one share of them to another with zeros."""
     data = bytearray(path.read_bytes())
