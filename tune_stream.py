@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main, write_text
+from model_utils.util import run_main, write_json, write_text
 
 # MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
@@ -63,8 +63,9 @@ def tune(config: TuneSettings) -> None:
     from src.data.names import BACKGROUND, background_of
     from src.data.stream_truth import read_truth
     from src.data.video import find_sources
+    from src.evaluation.events import measure
     from src.inference.model import load_model
-    from src.inference.stream_tuning import choose_rules
+    from src.inference.stream_tuning import choose_rules, on_other_videos
     from src.inference.streaming import build_detector
 
     output = Path(config.output)
@@ -88,8 +89,11 @@ def tune(config: TuneSettings) -> None:
     fewest, window, rules, recordings = best[len(best) // 2]
     keys = {"stream_window": window, **{f"event_{key}": value for key, value in asdict(rules).items()}}
     write_text(output, _text(keys, recordings, fewest, model.path))
-    print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), *expectation(recordings, detector)]))
-    print(f"written: {output}")
+    expected = measure(on_other_videos(recordings, detector)) if len(recordings) > 1 else None
+    minutes = sum(recording.seconds for recording in recordings) / 60
+    write_json(output.with_suffix(".json"), {**keys, "edits": fewest, "minutes": minutes, "on_other_videos": expected})
+    print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), expectation(expected)]))
+    print(f"written: {output}, {output.with_suffix('.json')}")
 
 
 def _check_output(path: Path) -> None:
@@ -120,17 +124,13 @@ def _watch(
     return recordings
 
 
-def expectation(recordings: list[Recording], detector: EventDetector) -> list[str]:
-    """What to expect of other videos, in a line; nothing if there are too few to tell."""
-    from src.evaluation.events import measure
-    from src.inference.stream_tuning import on_other_videos
-
-    if len(recordings) < 2:
-        return ["one video only: what to expect of others cannot be said"]
-    metrics = measure(on_other_videos(recordings, detector))
+def expectation(metrics: dict[str, Any] | None) -> str:
+    """What to expect of other videos."""
+    if metrics is None:
+        return "one video only: what to expect of others cannot be said"
     shown = ("precision", "recall", "levenshtein_accuracy", "false_alarms_per_minute")
     values = ", ".join(f"{key} {'–' if metrics[key] is None else format(metrics[key], '.2f')}" for key in shown)
-    return [f"each video with what the others choose: {values}"]
+    return f"each video with what the others choose: {values}"
 
 
 def _text(keys: dict[str, float], recordings: list[Recording], fewest: int, model: Path) -> str:

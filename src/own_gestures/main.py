@@ -1,0 +1,230 @@
+"""From clips of one's own gestures to a network that recognises them in a stream.
+
+    clips ─► frames, lists, background ─► frozen and whole training ─► the better one ─► window and thresholds
+          ─► report on clips and streams ─► two 8-bit files ─► three lines
+
+Each step is one of today's programs, printed as it can be typed. Its choices are in ``frozen.yaml``, ``whole.yaml`` and
+``stream.yaml`` of the work folder; an edited one counts, and the same command does what depends on it anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from argparse import Namespace
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from model_utils.command_line import Parser
+from model_utils.errors import InputError
+from model_utils.util import locked, write_bytes
+from src.data.annotations import Clip, find_clips, read_annotations
+from src.own_gestures import material, network, outcome
+from src.own_gestures.join_streams import RATE
+from src.own_gestures.material import OWN_LISTS
+from src.own_gestures.programs import Programs
+
+MARKER = ".made-by-my_gestures"
+FEWEST, ENOUGH = 4, 10  # clips of a class
+
+
+class Run:
+    """One run: the arguments, the work folder and what the steps have found out so far."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.args, self.out = args, args.out_dir.resolve()
+        self.dataset, self.programs = self.out / "dataset", Programs(self.out)
+        self.mark = f"# written by my_gestures.sh --minutes {args.minutes:g} --from {args.start or 'nothing'}"
+
+    def convert_start(self) -> Path | None:
+        """The checkpoint to start from; a PyTorch file of the authors' or of ImageNet is converted first."""
+        start = self.args.start
+        if start is None or start.suffix == ".ckpt":
+            return start and start.resolve()
+        target = self.out / "start.ckpt"
+        kind = "trn_pytorch" if start.name.endswith(".pth.tar") else "bn_inception"
+        self.programs.run("convert", [f"src/convert_{kind}.py", str(start.resolve()), str(target)], [_state(start)])
+        return target
+
+    def prepare(self) -> str:
+        """Frames and lists; returns the name of the background class."""
+        args, annotations = self.args, self.args.annotations
+        clips = read_annotations(annotations, args.videos) if annotations else find_clips(args.videos)
+        names = sorted({clip.label for clip in clips})
+        background = material.background_among(names)
+        label = background or material.default_background(names)
+        options = []
+        if annotations:
+            if not background:
+                clips = material.with_stretches_between(clips, args.videos, label)
+            material.write_annotations(self.out / "annotations.csv", clips)
+            options = ["--annotations", str(self.out / "annotations.csv")]
+        between = annotations and not background and any(clip.label == label for clip in clips)
+        _check_numbers(clips)
+        videos = [_state(args.videos / name) for name in sorted({clip.video for clip in clips})]
+        own = [_state(annotations)] if annotations else []
+        command = ["src/data/prepare_videos.py", str(args.videos.resolve()), str(self.dataset), *options]
+        self.programs.run("prepare", [*command, "--seed", str(args.seed)], [*videos, *own])
+        said = material.write_own_lists(self.dataset, label if between else background, label)
+        print(f"background: {label}, what no annotation covers" if between else said, flush=True)
+        return label
+
+    def train(self, start: Path | None, background: str) -> Path:
+        """The better of the trainings that fit into the time; returns its checkpoint."""
+        args = self.args
+        settings, whole = network.start_of(start)
+        clips = len((self.dataset / OWN_LISTS["training"]).read_text(encoding="utf-8").splitlines())
+        keys = network.recipe(settings, self.dataset, background, clips, args.seed)
+        trained: dict[str, Path] = {}
+        left = 60 * args.minutes
+        if start and args.train != "whole":
+            frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
+            trained["frozen"] = self.train_one("frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))
+            left -= self.programs.seconds("train-frozen")
+        if args.train != "frozen" or not start:
+            if start:
+                keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
+            epochs = self.epochs_that_fit(keys, left)
+            trained["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
+        top1 = {way: network.last_epoch(self.out / f"train-{way}")["top1"] for way in trained}
+        best = max(trained, key=lambda way: top1[way])  # of two as good the frozen one, which came first
+        shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
+        print(f"held-out clips right: {shown}; taken: {best}", flush=True)
+        return trained[best]
+
+    def epochs_that_fit(self, keys: dict[str, Any], seconds: float) -> int:
+        """How many epochs of a whole training fit, by the time that a second epoch takes."""
+        probe, config = self.out / "probe", self.out / "probe.yaml"
+        network.write_config(config, self.mark, {**network.for_epochs(keys, 2), "eval_interval": 0})
+        self.train_with("probe", config, probe)
+        return network.epochs_in(seconds - self.programs.seconds("probe"), network.last_epoch(probe)["seconds"])
+
+    def train_one(self, way: str, keys: dict[str, Any]) -> Path:
+        config, output = self.out / f"{way}.yaml", self.out / f"train-{way}"
+        network.write_config(config, self.mark, keys)
+        self.train_with(f"train-{way}", config, output)
+        return network.last_checkpoint(output)
+
+    def train_with(self, step: str, config: Path, output: Path) -> None:
+        command = ["train.py", "--config_path", str(config), "--train_output_dir", str(output), "--resume", "auto"]
+        self.programs.run(step, command, ["prepare", _content(config), *self.lists()], output)
+
+    def lists(self) -> list[str]:
+        return [_content(self.dataset / name) for name in OWN_LISTS.values()]
+
+    def tune(self, model: Path, background: str) -> Path:
+        """Window and thresholds, chosen on held-out clips that are joined to streams; returns the config."""
+        streams, config = self.out / "streams", self.out / "stream.yaml"
+        joined = ["src/own_gestures/join_streams.py", str(self.dataset), str(streams), "--background", background]
+        self.programs.run("join", joined, ["prepare", *self.lists()], streams)
+        given = ["--videos", str(streams / "videos"), "--truth", str(streams / "truth.json"), "--output", str(config)]
+        windows = ",".join(f"{window:g}" for window in self.windows())
+        command = ["tune_stream.py", "--ckpt_file", str(model), *given, "--windows", windows]
+        self.programs.run("tune", command, ["join", _state(model)])
+        return config
+
+    def windows(self) -> list[float]:
+        """From three quarters to five quarters of a clip's usual length, in seconds."""
+        rows = (self.dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
+        usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / RATE
+        return sorted({max(0.5, round(usual * share, 2)) for share in (0.75, 1.0, 1.25)})
+
+    def measure(self, model: Path, stream: Path) -> None:
+        clips = ["eval.py", "--ckpt_file", str(model), "--dataset_root", str(self.dataset)]
+        clips += ["--categories_list_file_name", OWN_LISTS["categories"]]
+        clips += ["--eval_list_file_name", OWN_LISTS["validation"], "--eval_output_dir", str(self.out / "eval")]
+        self.programs.run("eval", [*clips, "--test_crops", "1"], [_state(model), *self.lists()])
+        given = ["--videos", str(self.out / "streams/videos"), "--truth", str(self.out / "streams/truth.json")]
+        command = ["eval_streams.py", "--ckpt_file", str(model), *given, "--config_path", str(stream)]
+        command += ["--eval_output_dir", str(self.out / "eval-streams")]
+        self.programs.run("eval-streams", command, [_state(model), _content(stream)])
+
+    def export(self, model: Path) -> Path:
+        output = self.out / "export"
+        command = ["export.py", "--ckpt_file", str(model), "--dataset_root", str(self.dataset)]
+        command += ["--train_list_file_name", OWN_LISTS["training"], "--categories_list_file_name"]
+        command += [OWN_LISTS["categories"], "--file_format", "ONNX", "--quantize", "int8", "--streaming", "true"]
+        self.programs.run("export", [*command, "--export_output_dir", str(output)], [_state(model)], output)
+        return output / "trn_int8_frame.onnx"
+
+
+def _state(path: Path) -> str:
+    """A file's size and time of change: other ones mean other content."""
+    stat = path.stat()
+    return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_numbers(clips: list[Clip]) -> None:
+    counts = Counter(clip.label for clip in clips)
+    few = [f"{name} {count}" for name, count in sorted(counts.items()) if count < ENOUGH]
+    if any(count < FEWEST for count in counts.values()):
+        raise InputError(f"too few clips: {', '.join(few)}; expected {FEWEST} of each class, better {ENOUGH} or more")
+    if few:
+        print(f"few clips: {', '.join(few)}; {ENOUGH} or more of each class are better", flush=True)
+
+
+def run(args: Namespace) -> None:
+    """All steps, of which those that are done are left out."""
+    work = Run(args)
+    out = work.out
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():
+        raise InputError(f"{args.out_dir}: is not empty, and my_gestures.sh did not make it; give another folder")
+    with locked(out / ".lock", f"{args.out_dir}: another my_gestures.sh works in this folder"):
+        write_bytes(out / MARKER, b"")
+        start = work.convert_start()
+        background = work.prepare()
+        model = work.train(start, background)
+        stream = work.tune(model, background)
+        work.measure(model, stream)
+        exported = work.export(model)
+    with open(out / "eval/per_class.csv", encoding="utf-8", newline="") as file:
+        rows = [
+            {"name": row["class"], "clips": int(row["support"]), "recall": float(row["recall"])}
+            | {"confused_with": row["most_confused_with"]}
+            for row in csv.DictReader(file)
+        ]
+    print(f"Report: {out / 'eval/report.html'}, {out / 'eval-streams/stream_report.html'}; model: {model}")
+    metrics, streams = outcome.read_json(out / "eval/metrics.json"), outcome.read_json(stream.with_suffix(".json"))
+    print(outcome.expectation(metrics, streams))
+    print(outcome.weakest(rows, background))
+    print(f"Try it: bash scripts/run_demo.sh {exported} --config_path {stream}")
+
+
+def _parse_arguments(argv: list[str] | None) -> Namespace:
+    parser = Parser(prog="my_gestures", description="From clips of one's own gestures to a working stream.")
+    parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
+    parser.add_argument("out_dir", type=Path, help="work folder; made if it is not there")
+    parser.add_argument("--from", dest="start", type=Path, help="checkpoint, .pth.tar or .pth to start from")
+    parser.add_argument("--minutes", type=float, default=10.0, help="time for the trainings (default 10)")
+    parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
+    parser.add_argument("--train", choices=("both", "frozen", "whole"), default="both", help="which trainings to try")
+    parser.add_argument("--seed", type=int, default=0, help="of every random choice (default 0)")
+    args = parser.parse_args(argv)
+    if not args.videos.is_dir():
+        raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
+    for path in (args.start, args.annotations):
+        if path is not None and not path.is_file():
+            raise InputError(f"{path}: no such file")
+    if args.start and not args.start.name.endswith((".ckpt", ".pth.tar", ".pth")):
+        raise InputError(f"--from {args.start}: expected a name that ends in .ckpt, .pth.tar or .pth")
+    if not 0 < args.minutes <= 10_000:
+        raise InputError(f"--minutes {args.minutes:g}: must be above 0 and at most 10000")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: must be 0 or more")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    run(_parse_arguments(argv))
+
+
+if __name__ == "__main__":
+    from model_utils.util import run_main
+
+    run_main(main)

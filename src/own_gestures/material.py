@@ -1,0 +1,108 @@
+"""A class of what is no gesture, for clips that have none: rest cut from them, or what no annotation covers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from model_utils.util import write_text
+from src.data.annotations import SPLITS, Clip
+from src.data.clips import VideoRecord
+from src.data.lists import read_categories
+from src.data.names import BACKGROUND, CATEGORIES_FILE, LIST_FILES
+from src.data.video import VideoFile
+from src.tsn_dataset import read_video_list
+
+OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
+NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothing", "none", "doing other things"}
+REST_SHARE = 0.12  # at either end of a clip, as sliding windows take it
+LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
+
+
+def background_among(names: list[str]) -> str:
+    """The class that is no gesture, by its name; "" if there is none."""
+    known = [name for name in names if name.lower().replace("_", " ").strip() in NAMES_OF_REST]
+    return known[0] if known else ""
+
+
+def with_stretches_between(clips: list[Clip], videos: Path, label: str) -> list[Clip]:
+    """The clips, and what no annotation covers in their videos as clips of class ``label``."""
+    between = []
+    for video in sorted({clip.video for clip in clips}):
+        its = sorted((clip for clip in clips if clip.video == video), key=lambda clip: clip.start)
+        if any(not clip.start and clip.end is None for clip in its):  # a whole video
+            continue
+        at, ends = 0.0, [(clip.start, clip.end) for clip in its]
+        duration = VideoFile(videos / video).duration
+        for start, end in [*ends, (duration, duration)]:
+            between += [Clip("", video, label, *piece, its[0].split) for piece in _pieces(at, start)]
+            at = max(at, duration if end is None else end)
+    return clips + between
+
+
+def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """A gap in pieces of PIECE seconds at most, a little away from the gestures."""
+    start, end = (start + MARGIN if start else 0.0), end - MARGIN
+    count = int(np.ceil((end - start) / PIECE)) if end - start >= LEAST_GAP else 0
+    edges = np.linspace(start, end, count + 1).round(3).tolist() if count else []
+    yield from zip(edges, edges[1:])
+
+
+def write_annotations(path: Path, clips: list[Clip]) -> None:
+    """The CSV that ``prepare_videos`` reads."""
+    names = {side: name for name, side in SPLITS.items()}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    with_split = clips[0].split is not None
+    rows.writerow(["video", "label", "start", "end", *(["split"] if with_split else [])])
+    for clip in clips:
+        split = [names[clip.split]] if clip.split is not None else []
+        rows.writerow([clip.video, clip.label, clip.start or "", "" if clip.end is None else clip.end, *split])
+    write_text(path, text.getvalue())
+
+
+def write_own_lists(dataset: Path, background: str, label: str) -> str:
+    """Writes the lists to train with: those of the dataset, with rest as a background class if there is none.
+
+    Args:
+        dataset: made by ``prepare_videos``.
+        background: the class that is no gesture, "" if there is none.
+        label: how the new class is called then.
+
+    Returns:
+        Where the background comes from, for the user.
+    """
+    categories = read_categories(dataset / CATEGORIES_FILE)
+    lists = {side: read_video_list(dataset / LIST_FILES[side], len(categories)) for side in ("training", "validation")}
+    rows = {side: [f"{clip.folder} {clip.num_frames} {clip.label}" for clip in clips] for side, clips in lists.items()}
+    if background:
+        said = f"background: your own clips of {background}"
+    else:
+        wanted = max(2, round(len(lists["training"]) / len(categories)))
+        rows["training"] += _rest_rows(lists["training"], len(categories), wanted)
+        categories = [*categories, label]
+        said = f"background: {label}, rest at the beginning and end of the clips; clips of it in a folder are better"
+    files = {OWN_LISTS["categories"]: categories, **{OWN_LISTS[side]: rows[side] for side in rows}}
+    for name, lines in files.items():
+        write_text(dataset / name, "".join(f"{line}\n" for line in lines))
+    return said
+
+
+def _rest_rows(clips: list[VideoRecord], label: int, wanted: int) -> list[str]:
+    """Stretches of rest: the first frames of some clips, the last ones of others."""
+    rows = []
+    for number, index in enumerate(np.linspace(0, len(clips) - 1, wanted).round().astype(int).tolist()):
+        clip = clips[index]
+        count = max(1, round(REST_SHARE * clip.num_frames))
+        first = 1 if number % 2 == 0 else clip.num_frames - count + 1
+        rows.append(f"{clip.folder} {first} {count} {label}")
+    return rows
+
+
+def default_background(names: list[str]) -> str:
+    """How a new background class is called."""
+    return BACKGROUND[0] if BACKGROUND[0] not in names else BACKGROUND[1]

@@ -1,0 +1,110 @@
+"""What the network of own gestures starts from, and the config files that it is trained with."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_utils.errors import InputError
+from model_utils.settings import Use, keys_for
+from model_utils.util import write_text
+from src.own_gestures.material import OWN_LISTS
+from src.training.checkpoint import read_checkpoint
+
+SMALL = {"width_mult": 0.25, "image_size": 64}  # from random weights, on a CPU
+FROZEN_EPOCHS = 200
+LEAST_EPOCHS, MOST_EPOCHS = 6, 150
+DROPS = 0.8  # of the epochs: then the learning rate falls to a tenth
+
+
+def start_of(path: Path | None) -> tuple[dict[str, Any], bool]:
+    """The settings of the network in a checkpoint, and whether it is a whole one and not a backbone alone.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    if path is None:
+        return dict(SMALL), False
+    parameters, about = read_checkpoint(path)
+    recorded = about.get("settings", {})
+    settings = {key: recorded[key] for key in (*keys_for(Use.NETWORK), "image_size") if key in recorded}
+    if not any(name.startswith("base_model.") for name in parameters):
+        settings.pop("num_segments", None)
+    whole = "base_model.fc.weight" in parameters and bool(recorded)
+    return settings, whole
+
+
+def recipe(settings: dict[str, Any], dataset: Path, background: str, clips: int, seed: int) -> dict[str, Any]:
+    """The keys that all trainings of these clips have in common."""
+    small = settings.get("width_mult", 1.0) < 1
+    return {
+        **settings,
+        **({"dropout": 0.0, "freeze_bn": False, "lr": 0.002} if small else {"dropout": 0.5, "lr": 0.001}),
+        "dataset_root": str(dataset.resolve()),
+        "categories_list_file_name": OWN_LISTS["categories"],
+        "train_list_file_name": OWN_LISTS["training"],
+        "eval_list_file_name": OWN_LISTS["validation"],
+        "background_class": background,
+        "sliding_windows": 0.5,
+        "train_batch_size": max(1, min(8, clips)),
+        "log_interval": 20,
+        "keep_checkpoint_max": 1,
+        "seed": seed,
+    }
+
+
+def for_epochs(keys: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """A training of so many epochs: windows from a tenth to four tenths of it, a smaller learning rate at the end."""
+    return {
+        **keys,
+        "epochs_num": epochs,
+        "update_lr_epochs": max(1, round(DROPS * epochs)),
+        "sliding_windows_start": round(0.08 * epochs),
+        "sliding_windows_full": max(1, round(0.4 * epochs)),
+        "eval_interval": epochs,
+        "ckpt_save_interval": epochs,
+    }
+
+
+def write_config(path: Path, mark: str, keys: dict[str, Any]) -> dict[str, Any]:
+    """Writes a config file, unless the user has one there that begins with ``mark``: it may have been edited.
+
+    Returns:
+        The keys of the file.
+
+    Raises:
+        InputError: if the file is no list of keys.
+    """
+    if not path.exists() or not path.read_text(encoding="utf-8").startswith(mark):
+        text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
+        write_text(path, f"{mark}\n# Edit it and run my_gestures.sh again: what depends on it is done anew.\n{text}")
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(read, dict):
+        raise InputError(f"{path}: expected lines of the form 'key: value'")
+    return read
+
+
+def epochs_in(seconds: float, an_epoch: float) -> int:
+    """How many epochs fit into the time, within reason."""
+    return int(max(LEAST_EPOCHS, min(MOST_EPOCHS, seconds / max(an_epoch, 1e-3))))
+
+
+def last_epoch(folder: Path) -> dict[str, float]:
+    """The last row of a training's curves."""
+    with open(folder / "metrics.csv", encoding="utf-8", newline="") as file:
+        row = list(csv.DictReader(file))[-1]
+    return {key: float(value) for key, value in row.items() if value}
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The checkpoint of a training's last epoch."""
+    found = sorted(folder.glob("checkpoint_trn-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise InputError(f"{folder}: the training left no checkpoint")
+    return found[-1]

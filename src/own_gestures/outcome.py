@@ -1,0 +1,67 @@
+"""The three lines at the end: what to expect, what to do about the weakest class, how to try the network."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from src.evaluation.metrics import interval
+
+
+def expectation(metrics: dict[str, Any], streams: dict[str, Any]) -> str:
+    """What to expect of clips and streams like the held-out ones, each with its 95 % interval."""
+    low, high = (100 * value for value in metrics["top1_interval_95"])
+    parts = [f"{100 * metrics['top1']:.0f} % of clips right ({low:.0f} to {high:.0f})"]
+    found = streams["on_other_videos"]
+    if found:
+        low, high = (100 * value for value in interval(found["recall"], found["gestures"]))
+        parts += [f"{100 * found['recall']:.0f} % of gestures found in streams ({low:.0f} to {high:.0f})"]
+        wrong, minutes = found["events"] - found["matched"], streams["minutes"]
+        low, high = (bound / minutes for bound in poisson_interval(wrong))
+        parts += [f"{wrong / minutes:.1f} false alarms a minute ({low:.1f} to {high:.1f})"]
+    return f"Expect: {', '.join(parts)}; 95 % intervals, {metrics['clips']} clips that it was not trained on"
+
+
+def poisson_interval(count: int) -> tuple[float, float]:
+    """The exact 95 % interval of the mean of a Poisson distribution after one count (Garwood's)."""
+
+    def below(mean: float, most: int) -> float:
+        """The probability of at most so many."""
+        terms = (most_ * math.log(mean) - mean - math.lgamma(most_ + 1) for most_ in range(most + 1))
+        return sum(math.exp(term) for term in terms)
+
+    def solve(most: int, probability: float) -> float:
+        low, high = 1e-9, 10.0 + 3 * count
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if below(middle, most) > probability else (low, middle)
+        return low
+
+    return (solve(count - 1, 0.975) if count else 0.0), solve(count, 0.025)
+
+
+def weakest(classes: list[dict[str, Any]], background: str) -> str:
+    """What to record for the class that is recognised least often.
+
+    Args:
+        classes: rows of ``per_class.csv``: class, clips, recall, most_confused_with.
+        background: the class that is no gesture.
+    """
+    known = [row for row in classes if row["clips"] and row["name"] != background]
+    worst = min(known, key=lambda row: row["recall"])
+    if worst["recall"] == 1:
+        return "Weakest class: none; record clips by other people and in other places to find out what is still wrong"
+    other = worst["confused_with"]
+    taken = f", taken for {other}" if other else ""
+    both = f"{worst['name']} and of {other}" if other else worst["name"]
+    share = f"{round(worst['recall'] * worst['clips'])} of {worst['clips']} clips right{taken}"
+    return (
+        f"Weakest class: {worst['name']}, {share}; record ten more clips of {both}, with other people, distances and"
+        " light, so that the two differ in nothing but the gesture"
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
