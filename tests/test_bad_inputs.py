@@ -717,6 +717,7 @@ SCRIPTS = [
             ("prepare_videos", "videos", "2 argument(s) expected, 1 given"),
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("tune_stream", "trn.ckpt videos", "3 argument(s) expected, 2 given"),
+            ("my_gestures", "videos", "2 argument(s) expected, 1 given"),
             ("quickstart", "one two", "at most one folder expected, given: one two"),
             ("quickstart", "--colour", "at most one folder expected, given: --colour"),
             ("run_tests", "one", "0 argument(s) expected, 1 given"),
@@ -743,6 +744,7 @@ SCRIPTS = [
             ("run_stream_eval", "nowhere truth.json trn.ckpt"),
             ("run_stream_eval", "data nowhere trn.ckpt"),
             ("tune_stream", "trn.ckpt nowhere truth.json"),
+            ("my_gestures", "nowhere out"),
             ("tune_stream", "nowhere data truth.json"),
         ]
     ),

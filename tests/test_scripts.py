@@ -136,6 +136,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["eval_streams.py", "--device_target", "CPU", *VIDEOS, *CKPT],
         ),
         (
+            "my_gestures.sh",
+            ["my data", "x y", "--minutes", "3"],
+            {},
+            ["src/own_gestures/main.py", "my data", "x y", "--minutes", "3"],
+        ),
+        (
             "tune_stream.sh",
             ["net.ckpt", "my data", "own.yaml", "--windows", "2,3"],
             {"DEVICE_TARGET": "CPU"},
@@ -346,6 +352,7 @@ WORKING = {
     "make_page.sh": ["net.ckpt", "target"],
     "make_synthetic_jester.sh": ["target"],
     "make_synthetic_streams.sh": ["target"],
+    "my_gestures.sh": ["my data", "target"],
     "prepare_videos.sh": ["my data", "target"],
     "preprocess_jester_dataset.sh": ["my data"],
     "preprocess_something_v2.sh": ["my data"],
@@ -368,6 +375,7 @@ PROGRAMS = {
     "make_synthetic_jester.sh": ["jester.py"],
     "make_synthetic_streams.sh": ["streams.py"],
     "make_page.sh": ["make_page.py"],
+    "my_gestures.sh": ["main.py"],
     "prepare_videos.sh": ["prepare_videos.py"],
     "preprocess_jester_dataset.sh": ["preprocess_jester_dataset.py"],
     "preprocess_something_v2.sh": ["something_v2.py"],

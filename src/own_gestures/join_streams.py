@@ -18,25 +18,24 @@ import numpy as np
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.util import write_json
-from src.data.clips import VideoRecord, decode_frames
+from src.data.clips import FrameFolders, VideoRecord
 from src.data.lists import read_categories
-from src.data.names import IMAGES_DIR_NAME
 from src.data.video_writer import VideoWriter
-from src.own_gestures.material import OWN_LISTS, REST_SHARE
+from src.own_gestures.material import OWN_LISTS, REST_SHARE, frames_of
 from src.tsn_dataset import read_video_list
 
 GESTURES_A_STREAM, ORDERS, PAUSE = 4, 2, (0.75, 1.75)
 RATE = 12  # frames a second, as prepare_videos makes them
 
 
-def join_streams(dataset: Path, lists: dict[str, str], background: str, folder: Path, seed: int) -> None:
+def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> None:
     """Joins held-out clips to videos: each clip after the other, its first and last frame held in between.
 
     Writes ``videos/`` and ``truth.json`` into ``folder``. Every clip is in two videos, each time among others. Clips of
     the background class are joined to a video without gestures.
     """
-    categories = read_categories(dataset / lists["categories"])
-    clips = read_video_list(dataset / lists["validation"], len(categories))
+    categories = read_categories(dataset / OWN_LISTS["categories"])
+    clips = read_video_list(dataset / OWN_LISTS["validation"], len(categories), frames_of(dataset))
     gestures = [clip for clip in clips if categories[clip.label] != background]
     others = [clip for clip in clips if categories[clip.label] == background]
     if not gestures:
@@ -50,19 +49,21 @@ def join_streams(dataset: Path, lists: dict[str, str], background: str, folder: 
     truth: dict[str, list[dict[str, Any]]] = {}
     for number, group in enumerate([*groups, *([others] if others else [])]):
         name = f"{number:02d}.mp4"
-        spans = _join(dataset / IMAGES_DIR_NAME, group, folder / "videos" / name, rng)
+        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng)
         labels = [categories[clip.label] for clip in group]
         known = [dict(zip(("start", "end"), span), label=label) for span, label in zip(spans, labels)]
         truth[name] = known if number < len(groups) else []
     write_json(folder / "truth.json", truth)
 
 
-def _join(images: Path, clips: list[VideoRecord], path: Path, rng: np.random.Generator) -> list[tuple[float, float]]:
+def _join(
+    folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator
+) -> list[tuple[float, float]]:
     """Writes one video; returns from when to when each clip's gesture is made."""
     spans, count, shape = [], 0, None
     with VideoWriter(str(path), RATE) as writer:
         for clip in clips:
-            frames = decode_frames(images / clip.folder, np.arange(clip.num_frames), clip.first)
+            frames = folders.read(clip, np.arange(clip.num_frames))
             before, after = (round(RATE * seconds) for seconds in rng.uniform(*PAUSE, 2))
             shape = shape or frames[0].shape[1::-1]
             for frame in [frames[0]] * before + frames + [frames[-1]] * after:
@@ -84,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.seed < 0:
         raise InputError(f"--seed {args.seed}: must be 0 or more")
-    join_streams(args.dataset_root, OWN_LISTS, args.background, args.out_dir, args.seed)
+    join_streams(args.dataset_root, args.background, args.out_dir, args.seed)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
-from model_utils.util import locked, write_bytes
+from model_utils.util import locked, write_bytes, write_json
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.own_gestures import material, network, outcome
 from src.own_gestures.join_streams import RATE
@@ -179,6 +179,7 @@ def run(args: Namespace) -> None:
         start = work.convert_start()
         background = work.prepare()
         model = work.train(start, background)
+        write_json(out / "taken.json", {"model": str(model), "background_class": background})
         stream = work.tune(model, background)
         work.measure(model, stream)
         exported = work.export(model)

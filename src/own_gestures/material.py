@@ -11,9 +11,9 @@ import numpy as np
 
 from model_utils.util import write_text
 from src.data.annotations import SPLITS, Clip
-from src.data.clips import VideoRecord
+from src.data.clips import FrameFolders, VideoRecord
 from src.data.lists import read_categories
-from src.data.names import BACKGROUND, CATEGORIES_FILE, LIST_FILES
+from src.data.names import BACKGROUND, CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile
 from src.tsn_dataset import read_video_list
 
@@ -77,7 +77,11 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
         Where the background comes from, for the user.
     """
     categories = read_categories(dataset / CATEGORIES_FILE)
-    lists = {side: read_video_list(dataset / LIST_FILES[side], len(categories)) for side in ("training", "validation")}
+    frames = frames_of(dataset)
+    lists = {
+        side: read_video_list(dataset / LIST_FILES[side], len(categories), frames)
+        for side in ("training", "validation")
+    }
     rows = {side: [f"{clip.folder} {clip.num_frames} {clip.label}" for clip in clips] for side, clips in lists.items()}
     if background:
         said = f"background: your own clips of {background}"
@@ -90,6 +94,11 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
     for name, lines in files.items():
         write_text(dataset / name, "".join(f"{line}\n" for line in lines))
     return said
+
+
+def frames_of(dataset: Path) -> FrameFolders:
+    """Where ``prepare_videos`` has put the frames."""
+    return FrameFolders(dataset / IMAGES_DIR_NAME, FRAME_NAME)
 
 
 def _rest_rows(clips: list[VideoRecord], label: int, wanted: int) -> list[str]:

@@ -1,0 +1,234 @@
+"""The parts of ``my_gestures.sh``: what is made of clips, which steps are done anew, what is said at the end."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from model_utils.config import load_config
+from model_utils.errors import InputError
+from src.data.annotations import Clip, read_annotations
+from src.data.stream_truth import read_truth
+from src.own_gestures import join_streams, main, material, network, outcome, programs
+from src.own_gestures.programs import Programs
+from src.training.checkpoint import describe, save_checkpoint
+from tests.helpers.colours import coloured, write_video
+from tests.helpers.networks import CLASSES, settings, tiny_network
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two classes of clips of 25 frames, each frame of another grey, as prepare_videos leaves them."""
+    (tmp_path / "categories.txt").write_text("clap\nwave\n")
+    for listed, numbers in (("train", range(6)), ("val", range(6, 9))):
+        rows = [f"{n} 25 {n % 2}\n" for n in numbers]
+        (tmp_path / f"{listed}_videofolder.txt").write_text("".join(rows))
+    for number in range(6, 9):
+        folder = tmp_path / "20bn-jester-v1" / str(number)
+        folder.mkdir(parents=True)
+        for frame in range(25):
+            cv2.imwrite(str(folder / f"{frame + 1:05d}.jpg"), np.full((40, 48, 3), 10 * frame, np.uint8))
+    return tmp_path
+
+
+# ------------------------------------------------------------------------------------------------------- background
+
+
+def test_rest_becomes_the_background(dataset):
+    said = material.write_own_lists(dataset, "", "No gesture")
+    assert said.startswith("background: No gesture, rest at the beginning and end")
+    assert (dataset / "own_categories.txt").read_text() == "clap\nwave\nNo gesture\n"
+    rows = (dataset / "own_train.txt").read_text().splitlines()
+    assert rows[:6] == [f"{n} 25 {n % 2}" for n in range(6)]
+    # As many as of a gesture; 12 % of 25 frames, at the beginning and at the end by turns.
+    assert rows[6:] == ["0 1 3 2", "2 23 3 2", "5 1 3 2"]
+    assert (dataset / "own_val.txt").read_text() == (dataset / "val_videofolder.txt").read_text()
+    assert (dataset / "train_videofolder.txt").read_text().count("\n") == 6
+
+
+def test_own_clips_of_rest_are_the_background(dataset):
+    (dataset / "categories.txt").write_text("clap\nRest\n")
+    assert material.background_among(["clap", "Rest"]) == "Rest"
+    said = material.write_own_lists(dataset, "Rest", "Rest")
+    assert said == "background: your own clips of Rest"
+    assert (dataset / "own_categories.txt").read_text() == "clap\nRest\n"
+    assert len((dataset / "own_train.txt").read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "is_rest"), [("No gesture", True), ("no_gesture", True), ("BACKGROUND", True), ("restless", False)]
+)
+def test_names_of_rest(name, is_rest):
+    assert bool(material.background_among(["wave", name])) == is_rest
+
+
+def test_what_no_annotation_covers(tmp_path):
+    """A video of 15 s: 0 to 3, 5 to 5.5 and 7 to 15 s are free; half a second is too short."""
+    write_video(tmp_path / "a.mp4", coloured("Red", 180), 12)
+    clips = [Clip("", "a.mp4", "wave", 3.0, 5.0), Clip("", "a.mp4", "clap", 5.5, 7.0)]
+    found = material.with_stretches_between(clips, tmp_path, "No gesture")
+    between = [(clip.start, clip.end) for clip in found[2:]]
+    assert between == [(0.0, 2.75), (7.25, 11.0), (11.0, 14.75)]
+    assert {clip.label for clip in found[2:]} == {"No gesture"}
+    material.write_annotations(tmp_path / "a.csv", found)
+    again = read_annotations(tmp_path / "a.csv", tmp_path)
+    assert [(clip.label, clip.start, clip.end) for clip in again] == [(c.label, c.start, c.end) for c in found]
+    whole = [Clip("", "a.mp4", "wave")]
+    assert material.with_stretches_between(whole, tmp_path, "No gesture") == whole
+
+
+# ---------------------------------------------------------------------------------------------------------- streams
+
+
+def test_joined_streams(dataset, tmp_path):
+    material.write_own_lists(dataset, "", "No gesture")
+    out = tmp_path / "streams"
+    join_streams.main([str(dataset), str(out), "--background", "No gesture"])
+    names = sorted(path.name for path in (out / "videos").iterdir())
+    truth = read_truth(out / "truth.json", ["clap", "wave", "No gesture"], names)
+    assert sorted(len(spans) for spans in truth.values()) == [3, 3]  # every clip twice
+    labels = [span.label for spans in truth.values() for span in spans]
+    assert sorted(labels) == ["clap"] * 4 + ["wave"] * 2
+    for name, spans in truth.items():
+        capture, levels = cv2.VideoCapture(str(out / "videos" / name)), []
+        while capture.grab():
+            levels.append(capture.retrieve()[1].mean() / 10)
+        for span in spans:
+            # 76 % of 25 frames at 12 a second; it begins in the clip's 4th frame, whose level is 3.
+            assert span.ended_at - span.start == pytest.approx(0.76 * 25 / 12, abs=0.002)
+            assert levels[round(12 * span.start)] == pytest.approx(3, abs=0.7)
+            assert levels[round(12 * span.start) - 4] == pytest.approx(0, abs=0.7)  # the first frame, held
+            assert levels[round(12 * span.ended_at) + 4] == pytest.approx(24, abs=0.7)
+
+
+# ------------------------------------------------------------------------------------------------------------ steps
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Programs that append their arguments to a file; one fails."""
+    (tmp_path / "repo").mkdir()
+    note = "import sys\nopen(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')\n"
+    (tmp_path / "repo/note.py").write_text(note)
+    (tmp_path / "repo/fail.py").write_text("print('much more')\nraise SystemExit('error: no such thing')\n")
+    monkeypatch.setattr(programs, "REPO", tmp_path / "repo")
+    return tmp_path
+
+
+def test_only_what_has_changed_is_done_anew(repository):
+    noted, output = repository / "noted", repository / "out"
+
+    def run(first, second, fact="x"):
+        steps = Programs(repository)  # as in another process
+        steps.run("one", ["note.py", str(noted), first], [fact], output)
+        steps.run("two", ["note.py", str(noted), second], ["one"])
+        return noted.read_text().split()
+
+    assert run("a", "b") == ["a", "b"]
+    assert run("a", "b") == ["a", "b"]
+    assert run("a", "c") == ["a", "b", "c"]
+    output.mkdir()
+    (output / "old").write_text("")
+    assert run("d", "c") == ["a", "b", "c", "d", "c"]  # what depends on it too
+    assert not output.exists()
+    assert run("d", "c", "y") == ["a", "b", "c", "d", "c", "d", "c"]
+
+
+def test_a_step_that_failed_is_done_again_with_what_it_left(repository):
+    """As a training that was stopped: its folder stays, and it resumes there."""
+    output = repository / "out"
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^step: no such thing \(all of it: .*logs/step.log\)"):
+            Programs(repository).run("step", ["fail.py"], [], output)
+        output.mkdir(exist_ok=True)
+        (output / "checkpoint").write_text("")
+    assert (output / "checkpoint").exists()
+
+
+# ---------------------------------------------------------------------------------------------------------- network
+
+
+def test_the_network_is_that_of_the_checkpoint(tmp_path):
+    save_checkpoint(tmp_path / "trn.ckpt", tiny_network().parameters_dict(), describe(settings(), CLASSES))
+    found, whole = network.start_of(tmp_path / "trn.ckpt")
+    assert whole
+    expected = {"width_mult": 0.0625, "image_size": settings().image_size, "num_segments": 3, "img_feature_dim": 8}
+    assert {key: found[key] for key in expected} == expected
+    assert network.start_of(None) == ({"width_mult": 0.25, "image_size": 64}, False)
+
+
+def test_a_config_that_the_user_edited_stays(tmp_path):
+    path = tmp_path / "whole.yaml"
+    keys = network.for_epochs(network.recipe({"width_mult": 0.25}, tmp_path, "rest", 30, 0), 40)
+    assert network.write_config(path, "# mark", keys) == keys
+    config = load_config(["--config_path", str(path)])  # every key is one
+    assert (config.epochs_num, config.update_lr_epochs, config.sliding_windows) == (40, 32, 0.5)
+    assert (config.background_class, config.freeze_bn, config.dropout) == ("rest", False, 0.0)
+    path.write_text(path.read_text().replace("epochs_num: 40", "epochs_num: 9"))
+    assert network.write_config(path, "# mark", keys)["epochs_num"] == 9
+    assert network.write_config(path, "# another", keys)["epochs_num"] == 40  # --minutes or --from is another
+    path.write_text("# mark\n- a list\n")
+    with pytest.raises(InputError, match="expected lines of the form"):
+        network.write_config(path, "# mark", keys)
+
+
+@pytest.mark.parametrize(("seconds", "an_epoch", "expected"), [(600, 6, 100), (1, 6, 6), (-5, 6, 6), (600, 0.1, 150)])
+def test_epochs_in_the_time(seconds, an_epoch, expected):
+    assert network.epochs_in(seconds, an_epoch) == expected
+
+
+# ---------------------------------------------------------------------------------------------------------- outcome
+
+
+@pytest.mark.parametrize(
+    ("count", "low", "high"), [(0, 0, 3.689), (1, 0.0253, 5.572), (5, 1.623, 11.668), (100, 81.36, 121.63)]
+)
+def test_the_interval_of_a_count(count, low, high):
+    """Against the tables of Garwood's exact interval."""
+    assert outcome.poisson_interval(count) == pytest.approx((low, high), abs=0.01)
+
+
+def test_three_lines():
+    metrics = {"top1": 0.9, "top1_interval_95": [0.6, 0.98], "clips": 10}
+    found = {"recall": 0.75, "gestures": 20, "events": 17, "matched": 15}
+    line = outcome.expectation(metrics, {"on_other_videos": found, "minutes": 2.0})
+    assert line.startswith(
+        "Expect: 90 % of clips right (60 to 98), 75 % of gestures found in streams (53 to 89), 1.0 false"
+    )
+    assert "1.0 false alarms a minute (0.1 to 3.6)" in line
+    classes = [
+        {"name": "wave", "clips": 4, "recall": 1.0, "confused_with": ""},
+        {"name": "clap", "clips": 4, "recall": 0.5, "confused_with": "wave"},
+        {"name": "rest", "clips": 4, "recall": 0.0, "confused_with": "wave"},
+        {"name": "nobody", "clips": 0, "recall": 0.0, "confused_with": ""},
+    ]
+    said = outcome.weakest(classes, "rest")
+    assert said.startswith(
+        "Weakest class: clap, 2 of 4 clips right, taken for wave; record ten more clips of clap and of wave"
+    )
+    assert outcome.weakest(classes[:1], "rest").startswith("Weakest class: none")
+
+
+# --------------------------------------------------------------------------------------------------- the whole of it
+
+
+def test_wrong_arguments(tmp_path):
+    (tmp_path / "videos/wave").mkdir(parents=True)
+    for number in range(3):
+        write_video(tmp_path / f"videos/wave/{number}.mp4", coloured("Red", 4))
+    with pytest.raises(InputError, match="too few clips: wave 3; expected 4 of each class"):
+        main.main([str(tmp_path / "videos"), str(tmp_path / "out")])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").write_text("")
+    with pytest.raises(InputError, match="is not empty, and my_gestures.sh did not make it"):
+        main.main([str(tmp_path / "videos"), str(tmp_path / "full")])
+    (tmp_path / "a.txt").write_text("")
+    for options, message in (
+        (["--from", str(tmp_path / "none.ckpt")], "none.ckpt: no such file"),
+        (["--from", str(tmp_path / "a.txt")], "expected a name that ends in .ckpt, .pth.tar or .pth"),
+        (["--minutes", "0"], "--minutes 0: must be above 0"),
+        (["--seed", "-1"], "--seed -1: must be 0 or more"),
+    ):
+        with pytest.raises(InputError, match=message):
+            main.main([str(tmp_path / "videos"), str(tmp_path / "out"), *options])
