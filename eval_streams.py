@@ -65,8 +65,8 @@ def evaluate(config: StreamSettings) -> None:
 
     if not is_folder(config.videos):
         raise InputError(f"{config.videos}: no such folder of videos")
-    paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
-    if not paths:
+    paths = {str(Path(path).relative_to(config.videos)): path for path in find_sources([config.videos])}
+    if paths.keys() == {"."}:
         raise InputError(f"{config.videos}: no videos in this folder")
     window = config.window or config.stream_window
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore

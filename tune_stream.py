@@ -70,8 +70,8 @@ def tune(config: TuneSettings) -> None:
 
     output = Path(config.output)
     _check_output(output)
-    paths = {Path(path).name: path for path in find_sources([config.videos]) if path != config.videos}
-    if not paths:
+    paths = {str(Path(path).relative_to(config.videos)): path for path in find_sources([config.videos])}
+    if paths.keys() == {"."}:
         raise InputError(f"{config.videos}: no videos in this folder")
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)

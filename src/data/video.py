@@ -187,6 +187,8 @@ Source = Union[Recording, Camera]
 def find_sources(paths: list[str]) -> list[str]:
     """The paths with each folder of videos replaced by the videos in it, in the order of the numbers in their names.
 
+    A folder that holds neither videos nor frames stands for the videos in its folders, such as those of classes.
+
     Raises:
         InputError: for a path that is no file, folder or number, and for a folder of frames and videos.
     """
@@ -195,13 +197,22 @@ def find_sources(paths: list[str]) -> list[str]:
         path = Path(text)
         if not exists(path) and not text.isdecimal():
             raise InputError(f"{printable(text)}: no such folder of frames, video file or camera number")
-        videos = _files_in(path, VIDEO_SUFFIXES) if is_folder(path) else []
+        videos = _videos_in(path) if is_folder(path) else []
         frames = _files_in(path, IMAGE_SUFFIXES) if videos else []
         if frames:
             held = f"{len(frames)} frames and {len(videos)} videos in a folder"
             raise InputError(f"{printable(text)}: {held}, expected one kind")
-        found += [str(video) for video in sorted(videos, key=_natural_order)] or [text]
+        found += list(map(str, videos)) or [text]
     return found
+
+
+def _videos_in(folder: Path) -> list[Path]:
+    """The videos in a folder or, if it holds neither videos nor frames, in its folders."""
+    videos = sorted(_files_in(folder, VIDEO_SUFFIXES), key=_natural_order)
+    if videos or _files_in(folder, IMAGE_SUFFIXES):
+        return videos
+    inner = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "." and not entry.is_symlink()]
+    return [video for entry in sorted(inner, key=_natural_order) for video in _videos_in(entry)]
 
 
 def open_source(path: str) -> Source:

@@ -393,6 +393,15 @@ def test_a_folder_of_videos_is_its_videos(tmp_path):
         find_sources([str(tmp_path)])
 
 
+def test_a_folder_of_class_folders_is_the_videos_in_them(tmp_path):
+    for name in ("wave/2.mp4", "wave/10.mp4", "clap/b/1.avi", ".git/1.mp4", "frames/00001.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected = [str(tmp_path / name) for name in ("clap/b/1.avi", "wave/2.mp4", "wave/10.mp4")]
+    assert find_sources([str(tmp_path)]) == expected
+    assert find_sources([str(tmp_path / "frames")]) == [str(tmp_path / "frames")]
+
+
 @pytest.mark.parametrize(("size", "written"), [((52, 40), (52, 40)), ((53, 41), (52, 40)), ((2, 2), (2, 2))])
 def test_what_is_written_is_read_again(tmp_path, size, written):
     levels = range(0, 200, 20)
