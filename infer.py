@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="S",
-        help="folder of frames (00001.jpg, ...), video file, folder of videos or of folders of them, or number of a camera",
+        help="folder of frames (00001.jpg, ...), video file, folder of (folders of) videos, or number of a camera",
     )
     options.add_argument("--categories", default="", metavar="FILE", help="class names, by default the model's")
     options.add_argument("--json", default="", metavar="FILE", help="write the results to this file as well")
