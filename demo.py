@@ -1,7 +1,7 @@
-"""Shows a page, on this machine only, to try a model: upload a video, or perform gestures for the browser's camera.
+"""Shows the page of a model on this machine: gestures of a camera or a video, recognised in the browser.
 
-The model is a checkpoint (.ckpt), or an exported network (.mindir, .onnx) with its JSON beside it; the camera needs a
-checkpoint or the two files for streams.
+Makes the page in a temporary folder and serves it on 127.0.0.1 until Ctrl-C. The model is a checkpoint, or the first of
+the two ONNX files for streams.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
-from model_utils.config import Config, load_config
-from model_utils.errors import InputError
+from make_page import PageSettings, add_page_arguments, make
+from model_utils.config import load_config
 from model_utils.stop_signals import Stopped, ctrl_c_at_once
 from model_utils.util import run_main
-from src.inference.options import add_model_option, seconds
-
-# MindSpore and Gradio take seconds to import, and --help and a misspelt key need neither: functions import what they
-# use.
+from src.shipping.serve import HOST, page_server
 
 PORT = 7860
 
 
+class DemoSettings(PageSettings):
+    """The keys of the YAML and the options that this program adds."""
+
+    port: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options = parser.add_argument_group("Page")
-    add_model_option(options)
-    options.add_argument(
-        "--window", type=seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
-    )
+    options = add_page_arguments(parser)
     options.add_argument("--port", type=_port, default=PORT, metavar="N", help=f"of the page (default {PORT})")
 
 
@@ -43,46 +43,13 @@ def _port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected a number from 1 to 65535")
 
 
-class DemoSettings(Config):
-    """The keys of the YAML and the options that this program adds."""
-
-    window: float | None
-    port: int
-
-
 def show(config: DemoSettings) -> None:
-    from src.inference.demo_page import Demo, NetworkThread, serve, upload_folder
-    from src.inference.timeline import WINDOW
-
-    with upload_folder() as uploads:
-        try:
-            import gradio  # noqa: F401
-        except ImportError:
-            raise InputError("Gradio is not installed: scripts/run_demo.sh makes an environment with it") from None
-        run = NetworkThread()
-        model, new_stream = run(prepare, config)
-        serve(Demo(model, new_stream, run, uploads, config.window or WINDOW), config.port)
-
-
-def prepare(config: DemoSettings) -> tuple:
-    """The model, and a function that makes the recogniser and the detector of a visitor; None for an exported model."""
-    from model_utils.device_adapter import start_device
-    from src.inference.model import load_model
-
-    if "test_crops" not in config.given:
-        config.test_crops = 1  # as in a stream and in an explanation, and ten times as fast
-    if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
-        start_device(config)
-    model = load_model(config)
-    if model.network is None and model.pair is None:
-        return model, None
-    if model.network and config.relations != "all":
-        raise InputError("--relations: a page with a checkpoint needs --relations all")
-    from src.inference.streaming import Recognizer, build_detector
-
-    recognizer = Recognizer(model.parts("the camera"), model.image_size, config.window or config.stream_window)
-    build_detector(config, model.categories)  # thresholds that do not go together show now
-    return model, lambda: (recognizer.for_another_stream(), build_detector(config, model.categories))
+    with TemporaryDirectory(prefix="trn-page-") as temporary:
+        folder = Path(temporary) / "page"
+        with page_server(folder, config.port) as server:
+            make(config, folder)
+            print(f"http://{HOST}:{config.port}/ (Ctrl-C ends it)", flush=True)
+            server.serve_forever()
 
 
 def _stop(number: int, _: object) -> None:
@@ -90,10 +57,10 @@ def _stop(number: int, _: object) -> None:
 
 
 def main() -> None:
-    config = load_config(description=__doc__, add_arguments=add_arguments)
-    signal.signal(signal.SIGTERM, _stop)  # else uploads would stay
+    config = cast("DemoSettings", load_config(description=__doc__, add_arguments=add_arguments))
+    signal.signal(signal.SIGTERM, _stop)  # else the page would stay
     with ctrl_c_at_once():
-        show(cast("DemoSettings", config))
+        show(config)
 
 
 if __name__ == "__main__":

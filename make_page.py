@@ -7,6 +7,7 @@ two ONNX files for streams. Of a checkpoint the page gets 8-bit files if --datas
 from __future__ import annotations
 
 import argparse
+import copy
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +35,10 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
     options = parser.add_argument_group("Page")
     add_model_option(options)
     options.add_argument(
-        "--window", type=seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+        "--window",
+        type=seconds,
+        metavar="SECONDS",
+        help="seconds that one recognition looks back on; another name of --stream_window",
     )
     return options
 
@@ -48,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(config: PageSettings, folder: Path) -> None:
     """Writes the page of ``config.ckpt_file`` to ``folder``."""
+    from src.data.names import without_background
+    from src.inference.model import load_model
     from src.inference.streaming import build_detector
     from src.shipping.page import export_for_page, read_pair, whole_folder, write_page
 
@@ -58,10 +64,15 @@ def make(config: PageSettings, folder: Path) -> None:
 
             start_device(config)
             path = export_for_page(config, Path(exported))
-        _, _, usage = read_pair(path)
-        detector = build_detector(config, usage["categories"])
+        *_, usage = read_pair(path)
+        config = copy.copy(config)
+        config.ckpt_file = str(path)
+        settings = load_model(config).settings  # with what the files record
+        detector = build_detector(settings, usage["categories"])
         background = [name for name, gesture in zip(detector.categories, detector.is_gesture) if not gesture]
-        write_page(path, partial, config.window or config.stream_window, asdict(detector.rules), background)
+        if not background:
+            print(f"warning: {without_background(settings.background_class)}", file=sys.stderr)
+        write_page(path, partial, config.window or settings.stream_window, asdict(detector.rules), background)
 
 
 def size_of(folder: Path) -> float:

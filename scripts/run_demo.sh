@@ -1,24 +1,20 @@
 #!/usr/bin/env bash
-# Show a page to try a model: upload a video, or perform gestures for the browser's camera.
+# Show the page of a model on this machine: gestures of a camera or a video, recognised in the browser.
 set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source=scripts/environment.sh
-source "$REPO_ROOT/scripts/environment.sh"
 
-USAGE="usage: bash scripts/run_demo.sh MODEL [--port N] [--key value ...]
-  MODEL  trained checkpoint, or exported .mindir or .onnx with its .json beside it; the camera needs a
-         checkpoint or the two files for streams
-  N      port of the page on this machine, 7860 by default
-environment: DEVICE_TARGET (GPU, CPU or Ascend; CPU by default); PYTHON, an interpreter that has the packages of
-requirements-demo.txt; without it they are installed into .venv-demo, which needs Python 3.10 to 3.12."
+USAGE="usage: bash scripts/run_demo.sh MODEL [--port N --dataset_root DATASET_ROOT --window SECONDS --key value ...]
+  MODEL         trained checkpoint, or the first of the two ONNX files for streams
+  N             port of the page on this machine, 7860 by default
+  DATASET_ROOT  with it a checkpoint becomes 8-bit files, calibrated on training clips; without it 32-bit files
+  SECONDS       that one recognition looks back on, 3 by default
+  --key value   any key of the configuration, such as --config_path with what tune_stream.sh has written
+Makes the page as make_page.sh does, in a temporary folder. Needs npm, which fetches onnxruntime-web.
+environment: DEVICE_TARGET (GPU, CPU or Ascend; CPU by default)."
 
 require_arguments 1 "$@"
 require_file "$1"
 export DEVICE_TARGET="${DEVICE_TARGET:-CPU}"
 choose_device
-if [ -z "${PYTHON:-}" ]; then
-    (cd "$REPO_ROOT" && make_environment .venv-demo requirements-demo.txt 3.11 3.12 3.10)
-    PYTHON="$REPO_ROOT/.venv-demo/bin/python"
-fi
 run_python demo.py "${DEVICE[@]}" --model "$1" "${@:2}"

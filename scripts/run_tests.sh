@@ -12,7 +12,6 @@ Takes 20 to 30 minutes on 2 cores."
 
 require_arguments 0 "$@"
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
-make_environment .venv-demo requirements-demo.txt 3.11 3.12 3.10
 # need PROGRAM PACKAGE...: install what the tests start, where that is possible.
 need() {
     if ! command -v "$1" > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
@@ -20,7 +19,8 @@ need() {
     fi
 }
 need mpirun openmpi-bin # for distributed training
-need chromedriver chromium chromium-driver || echo "No chromium here: the demo page is not tested in a browser"
+need npm nodejs npm || echo "No npm here: the page is not tested"
+need chromedriver chromium chromium-driver || echo "No chromium here: the page is not tested in a browser"
 # MindSpore shows errors only.
 export GLOG_v=3 PATH="$PWD/.venv-dev/bin:$PATH"
 unset PYTHON PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV

@@ -66,6 +66,8 @@ INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/ri
 EVAL_STREAMS = (
     "eval_streams.py --device_target CPU --ckpt_file trn.ckpt --eval_output_dir out --videos videos/x --truth t.json"
 )
+PAGE = "make_page.py --device_target CPU --model trn.ckpt --output page"
+DEMO = "demo.py --device_target CPU --model trn.ckpt"
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
 NETWORK_USERS = (EVAL, EXPORT, INFER)
 CLIP_READERS = (TRAIN, EVAL, INFER)
@@ -630,6 +632,21 @@ CASES = [
         "src.convert_trn_pytorch in.pth c.ckpt --categories c.ckpt",
         "target: c.ckpt would be written over: c.ckpt is read",
     ),
+    # The page.
+    Case(
+        "another model",
+        nothing,
+        (PAGE, DEMO),
+        "data/categories.txt: expected a checkpoint",
+        "--model data/categories.txt",
+    ),
+    Case("8 bits without clips", nothing, (PAGE, DEMO), "quantize int8: needs --dataset_root", "--quantize int8"),
+    Case("no list of clips", remove(TRAIN_LIST), PAGE, f"{TRAIN_LIST}: ", "--dataset_root data"),
+    Case("no window", nothing, (PAGE, DEMO), "'0' is not allowed, expected seconds above 0", "--window 0"),
+    Case("folder of others", nothing, PAGE, "data: would be replaced, but make_page.sh did not", "--output data"),
+    Case("file as page", nothing, PAGE, "in.pth: is not a folder", "--output in.pth"),
+    Case("page in a file", nothing, PAGE, "in.pth/page: cannot write the page", "--output in.pth/page"),
+    Case("no port", nothing, DEMO, "'70000' is not allowed, expected a number from 1 to 65535", "--port 70000"),
     # The rest.
     Case(
         "archives are there already",

@@ -34,7 +34,7 @@ def render(evaluation: Evaluation, confusion_png: bytes | None, frames_of: Frame
         confusion_png: the picture of the confusion matrix; None where it could not be drawn.
         frames_of: see ``results.write_results``; a clip whose frames cannot be read gets no picture.
     """
-    environment = page_environment(Path(__file__).parent)
+    environment = page_environment()
     environment.filters["percent"] = _percent
     metrics, categories = evaluation.metrics, evaluation.categories
     html = environment.get_template(TEMPLATE).render(

@@ -43,7 +43,7 @@ def render(
         scores: for each video's name (times [N], logits [N, C]).
         protocol: what is told about how the events were found.
     """
-    environment = page_environment(Path(__file__).parent)
+    environment = page_environment()
     colours = class_colours(categories, protocol["background"])
     html = environment.get_template(TEMPLATE).render(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",

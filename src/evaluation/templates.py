@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     import jinja2
 
 
-def page_environment(folder: Path) -> jinja2.Environment:
-    """Loads the templates of ``folder``."""
+def page_environment() -> jinja2.Environment:
+    """Loads the templates of this folder."""
     # Imported here because a page is written once, at the end of an evaluation.
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

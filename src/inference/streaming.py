@@ -13,7 +13,6 @@ Memory does not grow with the length of the video.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
@@ -66,13 +65,6 @@ class Recognizer:
         """Forgets all frames, before another video."""
         self.features.clear()
         self.due = -np.inf
-
-    def for_another_stream(self) -> Recognizer:
-        """A recogniser that has the same compiled network and has seen no frame."""
-        other = copy.copy(self)
-        other.features = deque(maxlen=self.num_segments)
-        other.reset()
-        return other
 
     def push(self, frame: np.ndarray, seconds: float | None = None) -> np.ndarray | None:
         """Takes or leaves out the next frame.

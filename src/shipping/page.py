@@ -119,12 +119,15 @@ def read_pair(path: Path) -> tuple[Path, Path, dict[str, Any]]:
     Raises:
         InputError: if they are not the two ONNX files for streams, or not for one frame at a time.
     """
+    expected = (
+        f"{path}: expected a checkpoint (.ckpt), or the first of the two files of export.py --file_format ONNX"
+        f" --streaming true, such as {pair_paths(MODEL_NAME)[0].name}"
+    )
+    if path.suffix != ".onnx":
+        raise InputError(expected)
     usage = read_usage(path)
-    if path.suffix != ".onnx" or usage.get("part") != "frame":
-        raise InputError(
-            f"{path}: expected a checkpoint (.ckpt), or the first of the two files of export.py --file_format ONNX"
-            f" --streaming true, such as {pair_paths(MODEL_NAME)[0].name}"
-        )
+    if usage.get("part") != "frame":
+        raise InputError(expected)
     head = other_path(path, usage)
     for file in (path, head):
         batch = read_usage(file)["input"]["shape"][0]

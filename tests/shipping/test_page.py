@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import threading
 import urllib.error
@@ -221,6 +222,7 @@ def test_a_port_that_is_taken(address, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("npm"), reason="no npm")
 def test_the_real_runtime(tmp_path, pair):
     """The pinned package is what npm has, and has the files that the page loads; full width stays below 30 MB."""
     folder = made_page(pair, tmp_path / "page")

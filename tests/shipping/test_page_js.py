@@ -16,6 +16,7 @@ import pytest
 
 from model_utils.util import write_json
 from src.inference.streaming import EventDetector, EventRules, Recognizer
+from src.ops.compat import EXPORTS_ANY_BATCH
 from src.shipping.page import SOURCE
 from src.shipping.parts import Parts
 from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, cut_crops
@@ -159,6 +160,8 @@ def test_gestures_are_those_of_python(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not EXPORTS_ANY_BATCH, reason="the package writes no ONNX")
+@pytest.mark.skipif(not shutil.which("npm"), reason="no npm, which fetches the page's runtime")
 def test_features_are_those_of_onnxruntime(tmp_path):
     """Of 32 and of 8 bits. A damaged file and another number of classes are told apart."""
     cases = []

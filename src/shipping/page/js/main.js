@@ -357,7 +357,10 @@ async function open() {
     say("loading", "Loading.", null);
     page = await readPage();
     threads = allowedThreads(Number(parameters.get("threads")));
-    ask = await loadNetwork(page, threads, (phase, share) => say("loading", phases[phase](share), share));
+    const progress = (phase, share) => {
+      if (main.dataset.state === "loading") say("loading", phases[phase](share), share); // else a file has failed
+    };
+    ask = await loadNetwork(page, threads, progress);
   } catch (error) {
     explain(error);
     return;
