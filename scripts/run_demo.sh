@@ -4,11 +4,10 @@ set -euo pipefail
 # shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-USAGE="usage: bash scripts/run_demo.sh MODEL [--port N --dataset_root DATASET_ROOT --window SECONDS --key value ...]
+USAGE="usage: bash scripts/run_demo.sh MODEL [--port N] [--dataset_root DATASET_ROOT] [--key value ...]
   MODEL         trained checkpoint, or the first of the two ONNX files for streams
   N             port of the page on this machine, 7860 by default
   DATASET_ROOT  with it a checkpoint becomes 8-bit files, calibrated on training clips; without it 32-bit files
-  SECONDS       that one recognition looks back on, 3 by default
   --key value   any key of the configuration, such as --config_path with what tune_stream.sh has written
 Makes the page as make_page.sh does, in a temporary folder. Needs npm, which fetches onnxruntime-web.
 environment: DEVICE_TARGET (GPU, CPU or Ascend; CPU by default)."
