@@ -120,9 +120,7 @@ def streams(pair: Path) -> None:
                 f" {counts[2]:>22}",
                 flush=True,
             )
-    print(
-        f"of {sums[0]} gestures: infer.py {sums[1]}, page {sums[2]}, camera {sums[4]}; the same in {sums[3]} of {VIDEOS}"
-    )
+    print(f"of {sums[0]} gestures: infer.py {sums[1]}, page {sums[2]}, camera {sums[4]}; the same events in {sums[3]}")
 
 
 # --------------------------------------------------------------------------------------------------------------- speed

@@ -124,14 +124,14 @@ def test_a_video_gives_the_events_of_infer(browser, address, pair, tmp_path):
     found = rows(browser)
     assert [label for label, *_ in found] == [event["label"] for event in expected]
     for (_, start, end), event in zip(found, expected):
-        assert start == pytest.approx(event["start"], abs=0.01)
-        assert end == pytest.approx(event["end"], abs=0.01)
+        assert start == pytest.approx(event["start"], abs=0.002)
+        assert end == pytest.approx(event["end"], abs=0.002)
     events = heard(browser)
     assert [(event["label"], event["end"] is None) for event in events] == [
         (label, new) for label, *_ in found for new in (True, False)
     ]
     for ended, event in zip(events[1::2], expected):
-        assert ended["probability"] == pytest.approx(event["probability"], abs=0.02)
+        assert ended["probability"] == pytest.approx(event["probability"], abs=1e-4)
     assert "3 gestures" in element(browser, "gesture").text
 
     # A row of the table and the slider move the video; the page says what is seen there.

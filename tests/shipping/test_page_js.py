@@ -11,6 +11,7 @@ import subprocess
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -87,7 +88,25 @@ def test_pixels_are_those_of_python(tmp_path):
                 }
             )
     assert {case["exact"] for case in cases} == {True, False}
-    run_node("pixels.test.mjs", {"pixels": cases}, tmp_path)
+    planes = [planes_case(tmp_path, 124, 50), planes_case(tmp_path, 64, 36)]
+    run_node("pixels.test.mjs", {"pixels": cases, "planes": planes}, tmp_path)
+
+
+def planes_case(folder: Path, width: int, height: int) -> dict:
+    """A frame of random planes and what FFmpeg, which OpenCV reads videos with, makes of it."""
+    path = folder / f"{width}.y4m"
+    planes = np.random.default_rng(width).integers(0, 256, width * height * 3 // 2, dtype=np.uint8)
+    header = f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420jpeg\nFRAME\n".encode()
+    path.write_bytes(header + planes.tobytes())
+    read, frame = cv2.VideoCapture(str(path)).read()
+    assert read
+    return {
+        "name": f"planes {width}",
+        "width": width,
+        "height": height,
+        "planes": base64_of(planes),
+        "rgb": base64_of(frame[..., ::-1]),
+    }
 
 
 def gesture_walk(rng: np.random.Generator, classes: int, count: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 // Frames of a camera, as they come, and of a video file, by their own times.
 
 import { Problem } from "./network.js";
+import { pictureOfPlanes } from "./pixels.js";
 
 const ROUNDING = 0.001; // seconds; containers round times to milliseconds
 const canvas = document.createElement("canvas");
@@ -98,11 +99,22 @@ export class VideoReader {
     }
   }
 
-  get pixels() {
-    return pixelsOf(this.video);
+  /** The pixels of the frame that it has moved to, those that Python has from it where the browser gives its planes. */
+  async pixels() {
+    const { frame, video } = this;
+    const upright = frame && !frame.rotation && frame.visibleRect?.width === video.videoWidth;
+    if (!upright || !["I420", "NV12"].includes(frame.format) || frame.colorSpace.fullRange) {
+      return pixelsOf(video);
+    }
+    const { format, visibleRect } = frame;
+    const data = new Uint8Array(frame.allocationSize());
+    const layout = await frame.copyTo(data);
+    const { width, height } = visibleRect;
+    return pictureOfPlanes({ data, layout, format, width, height });
   }
 
   close() {
+    this.frame?.close();
     this.video.removeAttribute("src");
     this.video.load();
   }
@@ -115,9 +127,8 @@ export class VideoReader {
     if (typeof VideoFrame !== "function") {
       return this.video.currentTime;
     }
-    const frame = new VideoFrame(this.video);
-    const time = frame.timestamp / 1e6;
-    frame.close();
-    return time;
+    this.frame?.close();
+    this.frame = new VideoFrame(this.video);
+    return this.frame.timestamp / 1e6;
   }
 }

@@ -281,7 +281,7 @@ async function lookThrough(watched, reader, name) {
     const seconds = await reader.moveTo(sampler.due);
     if (seconds === null || watched.stopped) break;
     sampler.take(seconds);
-    await look(watched, reader.pixels, seconds);
+    await look(watched, await reader.pixels(), seconds);
     if (watched.stopped) break;
     say("video", `${name}: ${clock(seconds)} of ${clock(duration)} looked at.`, Math.min(seconds / duration, 1));
     show(watched, 0, duration);

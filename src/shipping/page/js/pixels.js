@@ -80,3 +80,33 @@ export function networkInput(picture, { image_size: size, channel_order: order, 
   }
   return input;
 }
+
+const scaled = (value, factor) => (value * 8 * factor) >> 16;
+const factor = (value) => Math.round(value * 8192);
+const BLACK = 16;
+// BT.601: of luma to all, of V to red and green, of U to green and blue.
+const [Y_ALL, V_RED, V_GREEN, U_GREEN, U_BLUE] = [255 / 219, 1.59603, -0.81297, -0.39176, 2.01723].map(factor);
+
+/**
+ * A decoded frame of limited range, planes of 4:2:0 as the browser copies them ("I420", or "NV12" with U and V in turns), as RGBA.
+ * Each term is rounded down, as FFmpeg does it, from which Python has its frames. A canvas is 1 or 2 levels brighter.
+ */
+export function pictureOfPlanes({ data, layout, format, width, height }) {
+  const step = format === "NV12" ? 2 : 1;
+  const [luma, first, second] = layout;
+  const [u0, v0] = [first.offset, format === "NV12" ? first.offset + 1 : second.offset];
+  const picture = new Uint8ClampedArray(width * height * 4);
+  for (let y = 0, out = 0; y < height; y++) {
+    const row = (y >> 1) * first.stride;
+    for (let x = 0; x < width; x++, out += 4) {
+      const at = row + (x >> 1) * step;
+      const bright = scaled(data[luma.offset + y * luma.stride + x] - BLACK, Y_ALL);
+      const [u, v] = [data[u0 + at] - 128, data[v0 + at] - 128];
+      picture[out] = bright + scaled(v, V_RED);
+      picture[out + 1] = bright + scaled(u, U_GREEN) + scaled(v, V_GREEN);
+      picture[out + 2] = bright + scaled(u, U_BLUE);
+      picture[out + 3] = 255;
+    }
+  }
+  return { data: picture, width, height };
+}
