@@ -19,16 +19,13 @@ from model_utils.moxing_adapter import moxing_session
 from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
-from model_utils.version import VERSION
 
-# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
     from src.inference.model import Model
 
 
 def evaluate(config: Config) -> None:
     fractions = observed_fractions(config.observe)
-    # MindSpore takes seconds to import, which --help and a misspelt key do not need.
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain, log_settings
     from src import tsn_dataset
@@ -97,17 +94,7 @@ def list_file_name(config: Config) -> str:
 
 def protocol(model: Model, list_file: Path) -> dict[str, Any]:
     """All that the scores depend on."""
-    import mindspore
-    import numpy as np
-
-    return {
-        **values_for(model.settings, Use.PROTOCOL),
-        **model.measured(),
-        "list_file": str(list_file),
-        "trn_version": VERSION,
-        "mindspore_version": mindspore.__version__,
-        "numpy_version": np.__version__,
-    }
+    return {**values_for(model.settings, Use.PROTOCOL), **model.measured(), "list_file": str(list_file)}
 
 
 def main() -> None:

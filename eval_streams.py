@@ -7,7 +7,6 @@ and the page stream_report.html go to eval_output_dir. Settings of the network c
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,13 +17,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
 from model_utils.files import is_folder
+from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_bytes, write_json
-
-# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
+from src.inference.options import seconds
 
 METRICS_FILE, SCORES_FILE, PAGE_FILE = "stream_metrics.json", "stream_scores.npz", "stream_report.html"
-PROTOCOL = "ckpt_file consensus_type num_segments image_size width_mult background_class device_target".split()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,15 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--videos", required=True, metavar="FOLDER", help="folder of videos")
     options.add_argument("--truth", required=True, metavar="FILE", help="their gestures, .json or .csv")
     options.add_argument(
-        "--window", type=_seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
+        "--window", type=seconds, metavar="SECONDS", help="seconds that one recognition looks back on (default 3)"
     )
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) < float("inf"):
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0")
 
 
 class StreamSettings(Config):
@@ -87,8 +78,8 @@ def evaluate(config: StreamSettings) -> None:
     metrics = measure(watched)
     log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
-    protocol.update((key, getattr(model.settings, key)) for key in PROTOCOL)
-    protocol["background"] = background
+    protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
+    protocol.update(device_target=config.device_target, **model.measured(), background=background)
     document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
     write_json(output_dir / METRICS_FILE, document)
     write_bytes(output_dir / SCORES_FILE, scores_bytes(model.categories, scores))

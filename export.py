@@ -18,7 +18,6 @@ from model_utils.util import check_outputs, run_main
 
 
 def export(config: Config) -> None:
-    # MindSpore takes seconds to import, and --help and a misspelt key need none of it.
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset

@@ -18,8 +18,6 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 from src.inference.options import InferSettings, add_model_option, are_several, check_files, check_options, seconds
 
-# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("Inference")

@@ -21,8 +21,6 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main
 from src.inference.options import add_model_option, seconds
 
-# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
-
 
 class PageSettings(Config):
     """The keys of the YAML and the options that this program adds."""

@@ -19,7 +19,6 @@ from model_utils.moxing_adapter import moxing_session
 from model_utils.stop_signals import StopSignals
 from model_utils.util import run_main
 
-# MindSpore takes seconds to import, which --help and a misspelt key do not need: functions import what they use.
 if TYPE_CHECKING:
     from src.data.clips import VideoRecord
     from src.evaluation.evaluator import Validation

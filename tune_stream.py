@@ -21,7 +21,6 @@ from model_utils.errors import InputError
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import run_main, write_json, write_text
 
-# MindSpore takes seconds to import, and --help and a misspelt key need none of it: functions import what they use.
 if TYPE_CHECKING:
     from src.inference.stream_tuning import Recording
     from src.inference.streaming import EventDetector, EventRules

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import re
+from typing import Any, Callable, NamedTuple, NoReturn
 
 from model_utils.errors import InputError
 from model_utils.version import VERSION
+
+BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Parser(argparse.ArgumentParser):
@@ -19,3 +22,67 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"command line: {message}")
+
+
+class Rule(NamedTuple):
+    """What a key accepts: the type, and either its choices or the bounds of an interval (which include them or not)."""
+
+    type: type = str
+    choices: tuple = ()
+    interval: str = ""
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        if self.type is bool:
+            return "true or false"
+        if self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        return f"{self.type.__name__} in {self.interval}" if self.interval else "text"
+
+    @classmethod
+    def within(cls, text: str) -> Rule:
+        """The rule that a text such as "int [1, inf)" is. Raises ValueError for another text."""
+        number = r"(-?\d+\.?\d*|-?inf)"
+        match = re.fullmatch(rf"(int|float) ([\[(]{number}, {number}[\])])", text)
+        if not match:
+            raise ValueError(text)
+        name, interval, low, high = match.groups()
+        return cls({"int": int, "float": float}[name], (), interval, float(low), float(high))
+
+    def parse(self, where: str, text: str) -> bool | int | float | str:
+        """The value written as ``text``. Raises InputError beginning with ``where`` if the key does not accept it."""
+        try:
+            return self.read(text)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+
+    def read(self, text: str) -> bool | int | float | str:
+        """The value written as ``text``. Raises ValueError, which says what is expected instead."""
+        try:
+            value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
+        except ValueError:
+            value = None
+        if value is None or (self.choices and value not in self.choices) or not self._within(value):
+            raise ValueError(f"{text!r} is not allowed, expected {self}")
+        return value
+
+    def _within(self, value: float) -> bool:
+        if not self.interval:
+            return True
+        above = value > self.low or (value == self.low and self.interval[0] == "[")
+        below = value < self.high or (value == self.high and self.interval[-1] == "]")
+        return above and below  # nan is neither
+
+
+def number_in(allowed: str) -> Callable[[str], Any]:
+    """The type of an option that takes a number such as "int [1, 27]" says."""
+    rule = Rule.within(allowed)
+
+    def parse(text: str) -> Any:
+        try:
+            return rule.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse

@@ -18,20 +18,18 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable
 
 import yaml
 
-from model_utils.command_line import Parser
+from model_utils.command_line import Parser, Rule
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from model_utils.util import write_text
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "jester_config.yaml"
-BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 class Config(Settings):
@@ -89,40 +87,6 @@ def _begins_with(path: Path, mark: str) -> bool:
 
 def _are_one_file(path: Path, other: str) -> bool:
     return Path(other).exists() and path.samefile(other)
-
-
-class Rule(NamedTuple):
-    """What a key accepts: the type, and either its choices or the bounds of an interval (which include them or not)."""
-
-    type: type = str
-    choices: tuple = ()
-    interval: str = ""
-    low: float = 0.0
-    high: float = 0.0
-
-    def __str__(self) -> str:
-        if self.type is bool:
-            return "true or false"
-        if self.choices:
-            return "one of " + ", ".join(map(str, self.choices))
-        return f"{self.type.__name__} in {self.interval}" if self.interval else "text"
-
-    def parse(self, where: str, text: str) -> bool | int | float | str:
-        """The value written as ``text``. Raises InputError beginning with ``where`` if the key does not accept it."""
-        try:
-            value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
-        except ValueError:
-            value = None
-        if value is None or (self.choices and value not in self.choices) or not self._within(value):
-            raise InputError(f"{where}: {text!r} is not allowed, expected {self}")
-        return value
-
-    def _within(self, value: float) -> bool:
-        if not self.interval:
-            return True
-        above = value > self.low or (value == self.low and self.interval[0] == "[")
-        below = value < self.high or (value == self.high and self.interval[-1] == "]")
-        return above and below  # nan is neither
 
 
 def load_config(
@@ -271,12 +235,11 @@ def _parse_rule(where: str, node: yaml.Node) -> Rule:
     if isinstance(node, yaml.SequenceNode) and node.value:
         choices = yaml.constructor.SafeConstructor().construct_document(node)
         return Rule(type(choices[0]), tuple(choices))
-    number = r"(-?\d+\.?\d*|-?inf)"
-    match = re.fullmatch(rf"(int|float) ([\[(]{number}, {number}[\])])", str(node.value))
-    if not match:
-        raise InputError(f"{where}: {node.value!r} is not allowed, expected [choice, ...] or e.g. int [1, inf)")
-    name, interval, low, high = match.groups()
-    return Rule({"int": int, "float": float}[name], (), interval, float(low), float(high))
+    try:
+        return Rule.within(str(node.value))
+    except ValueError:
+        expected = "expected [choice, ...] or e.g. int [1, inf)"
+        raise InputError(f"{where}: {node.value!r} is not allowed, {expected}") from None
 
 
 def _parse_values(path: str | Path, entries: dict, rules: dict[str, Rule]) -> dict:

@@ -17,6 +17,12 @@ class InputError(ValueError):
     """
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what another library says, or the name of its error if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def missing_package(error: BaseException) -> str:
     """One line about a package that is not installed; "" for any other error, also a module of this repository."""
     package = (getattr(error, "name", None) or "").split(".")[0]

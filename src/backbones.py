@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Any
 from model_utils.errors import InputError
 from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, Pixels
 
-# MindSpore takes seconds to import, and who runs an ONNX file reads the table without it: functions import what they
-# use.
 if TYPE_CHECKING:
     from mindspore import nn
 

@@ -14,7 +14,6 @@ The model zoo's command writes the model zoo's file, with the classifier and wit
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import re
 import sys
@@ -27,12 +26,11 @@ import numpy as np
 if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from model_utils.command_line import Parser
+from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import check_outputs
 from src.utils import require_usable_weights
 
-# MindSpore takes seconds to import, and --help and a missing file need none of it: functions import what they use.
 if TYPE_CHECKING:
     from mindspore import Parameter
 
@@ -239,17 +237,12 @@ def count(arrays: Mapping[str, np.ndarray]) -> str:
 
 def make_parser(description: str, **positional: Any) -> Parser:
     """The arguments that both converters take; ``positional``: more about the two files."""
-
-    def width(text: str) -> float:
-        value = float(text)
-        if not 0 < value <= 4:
-            raise argparse.ArgumentTypeError(f"{text}: expected a number above 0, up to 4")
-        return value
-
     parser = Parser(description=description)
     parser.add_argument("source", help="PyTorch file to read", **positional)
     parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write", **positional)
-    parser.add_argument("--width_mult", type=width, default=1.0, help="width of the backbone, above 0 up to 4 (1.0)")
+    parser.add_argument(
+        "--width_mult", type=number_in("float (0, 4]"), default=1.0, help="width of the backbone, above 0 up to 4 (1.0)"
+    )
     return parser
 
 

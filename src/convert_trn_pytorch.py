@@ -8,7 +8,6 @@ has the same description as one that was trained here, so evaluation, export and
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ import numpy as np
 if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from src.convert_bn_inception import (
     backbone_torch_name,
@@ -97,7 +97,6 @@ def convert_trn_pytorch(
         InputError: if ``source`` is no such network of this width, if ``categories`` has another number of names than
             the network has classes, or if ``target`` cannot be written.
     """
-    # MindSpore takes seconds to import, and --help needs none of it.
     from src.training.checkpoint import save_checkpoint
     from src.tsn import build_network
     from src.tsn_dataset import read_categories
@@ -131,14 +130,10 @@ def convert_trn_pytorch(
 
 
 def main(argv: list[str] | None = None) -> None:
-    def segments(text: str) -> int:
-        value = int(text)
-        if value < 2:
-            raise argparse.ArgumentTypeError(f"{text}: expected at least 2")
-        return value
-
     parser = make_parser("Convert the authors' TRN checkpoint from PyTorch to MindSpore.")
-    parser.add_argument("--num_segments", type=segments, default=8, help="of a clip, read for average consensus (8)")
+    parser.add_argument(
+        "--num_segments", type=number_in("int [2, inf)"), default=8, help="of a clip, read for average consensus (8)"
+    )
     parser.add_argument("--categories", help="categories.txt, to keep the class names in the checkpoint")
     args = parser.parse_args(argv)
     convert_trn_pytorch(args.source, args.target, args.width_mult, args.num_segments, args.categories)

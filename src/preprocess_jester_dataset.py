@@ -36,11 +36,10 @@ from src.data.names import (
     LEFT_OUT_FILE,
     LIST_FILES,
     SOMETHING_V1,
+    UNKNOWN_CLASS,
     split_frame_name,
 )
 from src.data.numbering import close_gaps
-
-UNKNOWN_CLASS = -1
 
 
 class Found(NamedTuple):

@@ -545,6 +545,16 @@ CASES = [
     Case("missing videos", nothing, SOMETHING, "data/20bn-something-something-v2: no such folder"),
     Case("missing list", something_v2("[]"), f"{SOMETHING} --labels_path x", "x/labels.json: no such file"),
     Case("empty list", something_v2("[]"), SOMETHING, "labels/train.json: expected a list"),
+    *(
+        Case(
+            "option",
+            nothing,
+            SOMETHING,
+            f"argument {option}: '{value}' is not allowed",
+            f"{option}={value}",
+        )
+        for option, value in (("--height", "15"), ("--height", "4321"), ("--fps", "0"), ("--fps", "1001"))
+    ),
     Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json: not JSON"),
     Case("row without id", something_v2('[{"label": "x"}]'), SOMETHING, "train.json: entry 1: {"),
     Case(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, list_folder, printable
-from src.data.lists import read_lines
+from src.data.lists import parse_seconds, read_lines
 from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
@@ -156,15 +156,7 @@ def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
 
 def _seconds(place: str, column: str, row: dict[str, str]) -> float | None:
     text = row.get(column, "")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise InputError(f"{place}: {column} {text!r}; expected seconds, such as 2.5")
-    return value
+    return parse_seconds(place, column, text) if text else None
 
 
 def _check_name(place: str, what: str, name: str) -> None:

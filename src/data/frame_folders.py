@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
@@ -79,22 +80,18 @@ class FrameMaker:
     @staticmethod
     def add_options(parser: ArgumentParser, height: int) -> None:
         """Adds the options that ``from_options`` reads; ``height`` is the default."""
-        parser.add_argument("--fps", type=float, default=12.0, help="frames a second (default 12, as in Jester)")
-        parser.add_argument("--height", type=int, default=height, help="of the frames, in pixels (default %(default)s)")
-        parser.add_argument("--max_frames", type=int, default=10000, help="of a clip, at most (default %(default)s)")
+        for name, allowed, default, what in (
+            ("fps", "float (0, 1000]", 12.0, "frames a second (default 12, as in Jester)"),
+            ("height", "int [16, 4320]", height, "of the frames, in pixels (default %(default)s)"),
+            ("max_frames", "int [1, inf)", 10000, "of a clip, at most (default %(default)s)"),
+        ):
+            parser.add_argument(f"--{name}", type=number_in(allowed), default=default, help=what)
         parser.add_argument(
             "--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out"
         )
 
     @classmethod
     def from_options(cls, images: Path, args: Namespace) -> FrameMaker:
-        """Raises InputError for an option out of its bounds."""
-        if not 0 < args.fps <= 1000:
-            raise InputError(f"--fps {args.fps:g}: must be above 0 and at most 1000")
-        if not 16 <= args.height <= 4320:
-            raise InputError(f"--height {args.height}: must be 16 to 4320")
-        if args.max_frames < 1:
-            raise InputError(f"--max_frames {args.max_frames}: must be 1 or more")
         return cls(images, args.fps, args.height, args.max_frames, args.on_error == "skip")
 
     def inspect(self, clips: list[Wanted]) -> Plan:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from model_utils.errors import InputError
 from model_utils.files import read_file
@@ -105,3 +107,14 @@ def read_categories(path: str | os.PathLike) -> list[str]:
             raise InputError(f"{place}: class {name!r} is already in line {places[name]}")
         places[name] = number
     return list(places)
+
+
+def parse_seconds(place: str, what: str, value: Any) -> float:
+    """Seconds in a file. Raises InputError that names the ``place`` and ``what`` is no number of seconds."""
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not 0 <= seconds < math.inf or isinstance(value, bool):
+        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more")
+    return seconds

@@ -49,6 +49,7 @@ RELEASES = (JESTER, SOMETHING_V1, SOMETHING_V2)
 
 # Below the dataset root.
 CATEGORIES_FILE = "categories.txt"
+UNKNOWN_CLASS = -1  # of a listed clip
 LIST_FILES = {
     "training": "train_videofolder.txt",
     "validation": "val_videofolder.txt",

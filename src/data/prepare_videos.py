@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from model_utils.command_line import Parser
+from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import locked, write_bytes
@@ -120,16 +120,16 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
     parser.add_argument("dataset_root", type=Path, help="folder for the dataset; made if it is not there")
     parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
-    parser.add_argument("--val", type=float, default=0.2, help="share of the clips to validate with (default 0.2)")
+    parser.add_argument(
+        "--val", type=number_in("float (0, 1)"), default=0.2, help="share of the clips to validate with (default 0.2)"
+    )
     FrameMaker.add_options(parser, height=100)
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws another split (default 0)")
+    parser.add_argument(
+        "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws another split (default 0)"
+    )
     args = parser.parse_args(argv)
     if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
-    if not 0 < args.val < 1:
-        raise InputError(f"--val {args.val:g}: must be between 0 and 1")
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: must be 0 or more")
     args.maker = FrameMaker.from_options(args.dataset_root / IMAGES_DIR_NAME, args)
     return args
 

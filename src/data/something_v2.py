@@ -30,11 +30,11 @@ from src.data.names import (
     LIST_FILES,
     LOCK_NAME,
     SOMETHING_V2,
+    UNKNOWN_CLASS,
     V2_IMAGES_DIR_NAME,
     V2_VIDEOS_DIR_NAME,
 )
 
-UNKNOWN_CLASS = -1
 HEIGHT = 240  # of the videos as they are given out
 SPLITS = {"train": "training", "validation": "validation", "test": "test"}  # label lists: keys of LIST_FILES
 

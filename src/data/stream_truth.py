@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
+from src.data.lists import parse_seconds
 from src.data.names import BACKGROUND
 from src.data.video import Span
 
@@ -116,22 +116,12 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
 
 
 def _span(place: str, start: Any, end: Any, label: Any, categories: list[str]) -> Span:
-    start, end = _seconds(place, "start", start), _seconds(place, "end", end)
+    start, end = parse_seconds(place, "start", start), parse_seconds(place, "end", end)
     if end <= start:
         raise InputError(f"{place}: end {end:g} s, start {start:g} s; expected an end after the start")
     if label not in categories:
         raise InputError(f"{place}: label {label!r}; expected one of {', '.join(categories)}")
     return Span(start, end, label, 1.0)
-
-
-def _seconds(place: str, what: str, value: Any) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not 0 <= seconds < math.inf or isinstance(value, bool):
-        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more")
-    return seconds
 
 
 def _some(names: Collection[str], at_most: int = 3) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, keys_for, values_before
+from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer
 from src.inference.scorers import ExportedScorer, PairScorer
@@ -19,7 +21,6 @@ from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
 from src.utils import softmax
 
-# MindSpore takes seconds to import, and an ONNX file needs none of it.
 if TYPE_CHECKING:
     from src.tsn import TSN
 
@@ -67,7 +68,10 @@ class Model:
 
     def measured(self) -> dict[str, Any]:
         """Which file gives the scores and what runs it, for the protocol of an evaluation."""
-        about: dict[str, Any] = {"ckpt_sha256": digest(self.path)}
+        versions = {"trn_version": VERSION, "numpy_version": np.__version__}
+        if "mindspore" in sys.modules:  # which an ONNX file does not need
+            versions["mindspore_version"] = sys.modules["mindspore"].__version__
+        about: dict[str, Any] = {"ckpt_sha256": digest(self.path), **versions}
         about.update((key, self.usage[key]) for key in ("file_format", "quantize", "other") if key in self.usage)
         if self.path.suffix == ".onnx":
             import onnxruntime

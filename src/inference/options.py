@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from model_utils.util import check_outputs
@@ -29,7 +29,7 @@ class InferSettings(Settings):
     explain_class: str
 
 
-LONGEST = 1e6  # seconds, of a window
+seconds = number_in("float (0, 1000000]")  # the type of an option that takes the seconds of a window
 WRITTEN = ("json", "explain", "output")  # options that name a file to write
 
 
@@ -42,14 +42,6 @@ def add_model_option(options: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="trained model: .ckpt, or .mindir or .onnx with its .json beside it; another name of --ckpt_file",
     )
-
-
-def seconds(text: str) -> float:
-    """The type of an option that takes the seconds of a window."""
-    with contextlib.suppress(ValueError):
-        if 0 < float(text) <= LONGEST:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected seconds above 0, up to {LONGEST:.0f}")
 
 
 def check_options(config: InferSettings) -> None:

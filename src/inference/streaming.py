@@ -29,7 +29,6 @@ from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
 from src.utils import softmax
 
-# MindSpore takes seconds to import, and the files of a stream need none of it.
 if TYPE_CHECKING:
     from src.tsn import TSN
 

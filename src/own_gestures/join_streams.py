@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from model_utils.command_line import Parser
+from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import write_json
 from src.data.clips import FrameFolders, VideoRecord
@@ -81,10 +81,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder with the clips and their lists")
     parser.add_argument("out_dir", type=Path, help="folder for videos/ and truth.json")
     parser.add_argument("--background", default="", metavar="CLASS", help="class that is no gesture")
-    parser.add_argument("--seed", type=int, default=0, help="another seed draws other orders (default 0)")
+    parser.add_argument(
+        "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws other orders (default 0)"
+    )
     args = parser.parse_args(argv)
-    if args.seed < 0:
-        raise InputError(f"--seed {args.seed}: must be 0 or more")
     join_streams(args.dataset_root, args.background, args.out_dir, args.seed)
 
 

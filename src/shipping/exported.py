@@ -21,7 +21,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from model_utils.errors import InputError
+from model_utils.errors import InputError, first_line
 from model_utils.settings import Use, is_of_type, keys_for, table, values_before
 from src.backbones import backbone_named
 from src.shipping.weights import check_weights
@@ -123,7 +123,7 @@ def read_usage(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{about}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{about}: not JSON ({_first_line(error)}); {EXPORT_AGAIN}") from None
+        raise InputError(f"{about}: not JSON ({first_line(error)}); {EXPORT_AGAIN}") from None
     _check_usage(about, says)
     _check_belongs(about, says, path)
     return says
@@ -245,7 +245,7 @@ def load_exported(path: Path, threads: int = 0) -> Run:
             return run(inputs)
         except Exception as error:  # onnxruntime's have no other base
             shapes = ", ".join(str(list(array.shape)) for array in inputs)
-            raise InputError(f"{path}: cannot be run on inputs of shape {shapes}: {_first_line(error)}") from error
+            raise InputError(f"{path}: cannot be run on inputs of shape {shapes}: {first_line(error)}") from error
 
     return checked
 
@@ -280,8 +280,3 @@ def _load_onnx(path: Path, threads: int) -> Run:
         raise InputError(f"{path}: not a whole ONNX file (damaged, truncated or another format)") from error
     names = [node.name for node in session.get_inputs()]
     return lambda inputs: session.run(None, dict(zip(names, inputs)))[0]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

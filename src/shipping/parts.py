@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Callable, NamedTuple
 
 import numpy as np
 
-# MindSpore takes seconds to import, and the files of a stream need none of it.
 if TYPE_CHECKING:
     from src.tsn import TSN
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model_utils.command_line import Parser
+from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import locked, write_bytes
@@ -151,22 +151,30 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
         prog="make_synthetic_jester", description="Draw a small Jester and pack it as 20BN packs the real one."
     )
     parser.add_argument("target", type=Path, nargs="?", help="folder for the archives; made if it is not there")
-    parser.add_argument("--gestures", type=int, default=len(GESTURES), help="how many classes, 1 to 27 (default 27)")
-    parser.add_argument("--train", type=int, default=1080, help="training clips, all classes together (default 1080)")
-    parser.add_argument("--val", type=int, default=270, help="validation clips (default 270)")
-    parser.add_argument("--test", type=int, default=54, help="test clips; 0 for no test list (default 54)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed draws another set (default 1)")
-    parser.add_argument("--parts", type=int, default=3, help="how many data archives (default 3)")
+    parser.add_argument(
+        "--gestures",
+        type=number_in(f"int [1, {len(GESTURES)}]"),
+        default=len(GESTURES),
+        help="how many classes, 1 to 27 (default 27)",
+    )
+    parser.add_argument(
+        "--train",
+        type=number_in("int [1, inf)"),
+        default=1080,
+        help="training clips of all classes (default 1080)",
+    )
+    parser.add_argument("--val", type=number_in("int [1, inf)"), default=270, help="validation clips (default 270)")
+    parser.add_argument(
+        "--test", type=number_in("int [0, inf)"), default=54, help="test clips; 0 for no test list (default 54)"
+    )
+    parser.add_argument(
+        "--seed", type=number_in("int [0, inf)"), default=1, help="another seed draws another set (default 1)"
+    )
+    parser.add_argument("--parts", type=number_in("int [1, 100]"), default=3, help="how many data archives (default 3)")
     parser.add_argument("--contact_sheet", type=Path, help="write a PNG with six frames of every gesture")
     args = parser.parse_args(argv)
     if not args.target and not args.contact_sheet:
         parser.error("give a target folder or --contact_sheet")
-    for name, lowest, highest in (("gestures", 1, len(GESTURES)), ("parts", 1, 100)):
-        if not lowest <= getattr(args, name) <= highest:
-            raise InputError(f"--{name} {getattr(args, name)}: must be {lowest} to {highest}")
-    for name, lowest in (("train", 1), ("val", 1), ("test", 0), ("seed", 0)):
-        if getattr(args, name) < lowest:
-            raise InputError(f"--{name} {getattr(args, name)}: must be {lowest} or more")
     return args
 
 

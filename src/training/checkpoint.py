@@ -21,7 +21,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from model_utils.errors import InputError
+from model_utils.errors import InputError, first_line
 from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_before, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
@@ -61,7 +61,7 @@ def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description
             ms.save_checkpoint(entries, str(partial))
             os.chmod(partial, 0o644)  # MindSpore leaves the file readable by its owner only
         except RuntimeError as error:
-            raise InputError(f"{path}: cannot write the checkpoint: {_first_line(error)}") from error
+            raise InputError(f"{path}: cannot write the checkpoint: {first_line(error)}") from error
         finally:
             for left in set(partial.parent.glob(f"{partial.stem}.*")) - {partial}:  # where MindSpore writes first
                 left.unlink()
@@ -141,11 +141,6 @@ def _array(value: Any) -> np.ndarray:
     return value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def describe(config: Any, categories: list[str], **more: Any) -> dict[str, Any]:
     """The description of a checkpoint: the settings of its network, its classes, and ``more``."""
     settings = values_for(config, Use.NETWORK, Use.FOLLOWED)
@@ -177,7 +172,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     except InputError:
         raise
     except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"{path}: its settings give no network: {_first_line(error)}") from error
+        raise InputError(f"{path}: its settings give no network: {first_line(error)}") from error
     load_parameters(network, parameters, path)
     check_image_size(config.backbone, network.base_model, config.image_size)
     network.set_train(False)

@@ -519,11 +519,11 @@ def test_class_names_that_a_list_cannot_hold(tmp_path, name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--val", "0"], "--val 0: must be between 0 and 1"),
-        (["--val", "1"], "--val 1: must be"),
-        (["--fps", "nan"], "--fps nan: must be"),
-        (["--height", "2"], "--height 2: must be"),
-        (["--seed", "-1"], "--seed -1: must be"),
+        (["--val", "0"], r"--val: '0' is not allowed, expected float in \(0, 1\)"),
+        (["--val", "1"], "--val: '1' is not"),
+        (["--fps", "nan"], r"--fps: 'nan' is not allowed, expected float in \(0, 1000\]"),
+        (["--height", "2"], r"--height: '2' is not allowed, expected int in \[16, 4320\]"),
+        (["--seed", "-1"], "--seed: '-1' is not"),
         (["--on_error", "go"], "command line: .*on_error"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ import infer
 from benchmarks import event_rules
 from model_utils.config import load_config
 from model_utils.errors import InputError
+from model_utils.version import VERSION
 from src.inference.streaming import EventRules
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
@@ -70,6 +72,9 @@ def test_events_of_two_videos(tmp_path, model, videos):
     assert metrics["confused"] == [["Green", "Blue", 1]]
     protocol = metrics["protocol"]  # the network's own numbers, not the defaults of the config
     assert (protocol["window"], protocol["num_segments"], protocol["image_size"]) == (1.5, 3, SIDE)
+    assert protocol["ckpt_sha256"] == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert (protocol["backbone"], protocol["trn_version"]) == ("bn_inception", VERSION)
+    assert {"mindspore_version", "numpy_version", "device_target", "flip", "background_class"} <= protocol.keys()
     first, second = metrics["per_video"]
     assert first["matched"] == [[0, 0], [1, 1]]
     # Two of three frames, half a second apart, are of the new colour half a second after the change.

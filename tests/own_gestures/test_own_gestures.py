@@ -227,8 +227,8 @@ def test_wrong_arguments(tmp_path):
     for options, message in (
         (["--from", str(tmp_path / "none.ckpt")], "none.ckpt: no such file"),
         (["--from", str(tmp_path / "a.txt")], "expected a name that ends in .ckpt, .pth.tar or .pth"),
-        (["--minutes", "0"], "--minutes 0: must be above 0"),
-        (["--seed", "-1"], "--seed -1: must be 0 or more"),
+        (["--minutes", "0"], "--minutes: '0' is not allowed, expected float"),
+        (["--seed", "-1"], "--seed: '-1' is not allowed, expected int"),
     ):
         with pytest.raises(InputError, match=message):
             main.main([str(tmp_path / "videos"), str(tmp_path / "out"), *options])

@@ -123,9 +123,9 @@ def test_main_writes_videos_and_truth(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--videos", "0"], "--videos 0: must be 1 to 999"),
-        (["--gestures", "28"], "--gestures 28: must be 1 to 27"),
-        (["--seed", "-1"], "--seed -1: must be 0 to "),
+        (["--videos", "0"], r"--videos: '0' is not allowed, expected int in \[1, 999\]"),
+        (["--gestures", "28"], r"--gestures: '28' is not allowed, expected int in \[1, 27\]"),
+        (["--seed", "-1"], "--seed: '-1' is not allowed"),
     ],
 )
 def test_main_refuses(tmp_path, options, message):
