@@ -273,3 +273,32 @@ def _log_to_file(message: str, exc_info: bool = False) -> None:
         if isinstance(handler, logging.FileHandler):
             with contextlib.suppress(InputError):  # of a full disk, which is not what ended the program
                 handler.handle(record)
+
+
+def get_param_groups(trainable_params: Iterable[Any], other_kinds: bool = False) -> list[list[Any]]:
+    """Trainable parameters in TSN's groups: weights and biases of the first convolution, gamma and beta of batch
+    normalisation, other weights, other biases.
+
+    Args:
+        trainable_params: in the order of the network.
+        other_kinds: parameters of other kinds join gamma and beta.
+
+    Raises:
+        ValueError: if a parameter belongs to no group.
+    """
+    groups: list[list[Any]] = [[] for _ in range(5)]
+    first_weights, first_biases, normalisation, weights, biases = groups
+    first = None
+    for parameter in trainable_params:
+        layer, _, kind = parameter.name.rpartition(".")
+        if first is None and kind == "weight" and len(parameter.shape) == 4:
+            first = layer
+        if kind == "weight":
+            (first_weights if layer == first else weights).append(parameter)
+        elif kind == "bias":
+            (first_biases if layer == first else biases).append(parameter)
+        elif kind in ("gamma", "beta") or other_kinds:
+            normalisation.append(parameter)
+        else:
+            raise ValueError(f"parameter {parameter.name} {parameter.shape} belongs to no optimiser group")
+    return groups

@@ -58,7 +58,7 @@ class Backbone:
 def _build_bn_inception(out_channels: int, width_mult: float, freeze_bn: bool) -> nn.Cell:
     from src.bn_inception import BNInception
 
-    return BNInception(out_channels, width_mult, freeze_bn)
+    return BNInception(out_channels=out_channels, frozen_bn=freeze_bn, width_mult=width_mult)
 
 
 def _check_bn_inception(image_size: int) -> None:

@@ -22,7 +22,7 @@ from mindspore.common.initializer import HeUniform, Normal, Uniform, Zero
 
 from model_utils.errors import InputError
 from src.ops.batch_norm import batch_norm
-from src.ops.compat import max_pool_2d
+from src.ops.compat import dropout_layer, max_pool_2d
 from src.ops.pooling import CeilMaxPool, PaddedAvgPool
 
 
@@ -200,10 +200,13 @@ class BNInception(nn.Cell):
     """The backbone.
 
     Args:
+        input_channels: 3, BGR.
         out_channels: size of the last layer's output (the frame feature, or class scores for average consensus).
-        width_mult: scales every channel count.
-        freeze_bn: TSN's *partial BN*: every normalisation but the first keeps its stored statistics, and its gamma and
+        dropout: the rate that is kept, as in the model zoo, of a dropout of its own; None for none. The training here
+            draws a mask instead.
+        frozen_bn: TSN's *partial BN*: every normalisation but the first keeps its stored statistics, and its gamma and
             beta do not train.
+        width_mult: scales every channel count.
 
     Inputs:
         frames: float32 [N, 3, S, S], BGR, channel means subtracted.
@@ -214,21 +217,29 @@ class BNInception(nn.Cell):
         float32 [N, out_channels].
     """
 
-    def __init__(self, out_channels: int = 256, width_mult: float = 1.0, freeze_bn: bool = True) -> None:
+    def __init__(
+        self,
+        input_channels: int = 3,
+        out_channels: int = 1000,
+        dropout: float | None = None,
+        frozen_bn: bool = False,
+        *,
+        width_mult: float = 1.0,
+    ) -> None:
         super().__init__()
         stem, conv2 = scale_channels(64, width_mult), scale_channels(192, width_mult)
-        self.conv1_7x7_s2 = ConvBN(3, stem, 7, 2, frozen=False)
-        self.conv2_3x3_reduce = ConvBN(stem, stem, 1, frozen=freeze_bn)
-        self.conv2_3x3 = ConvBN(stem, conv2, 3, frozen=freeze_bn)
+        self.conv1_7x7_s2 = ConvBN(input_channels, stem, 7, 2, frozen=False)
+        self.conv2_3x3_reduce = ConvBN(stem, stem, 1, frozen=frozen_bn)
+        self.conv2_3x3 = ConvBN(stem, conv2, 3, frozen=frozen_bn)
         self.pool = CeilMaxPool()
 
         channels = conv2
         for block in BLOCKS:
-            cell = InceptionBlock(channels, block, width_mult, freeze_bn)
+            cell = InceptionBlock(channels, block, width_mult, frozen_bn)
             setattr(self, f"inception_{block.name}", cell)
             channels = cell.out_channels
         self.feature_channels = channels
-
+        self.dropout = None if dropout is None else dropout_layer(dropout)
         self.fc = nn.Dense(channels, out_channels, weight_init=Normal(0.001), bias_init=Zero())
 
     def features(self, frames: Tensor) -> Tensor:
@@ -244,6 +255,8 @@ class BNInception(nn.Cell):
         features = self.features(frames)
         if dropout_mask is not None:
             features = features * dropout_mask
+        if self.dropout is not None:
+            features = self.dropout(features)
         return self.fc(features)
 
 

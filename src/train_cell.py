@@ -5,6 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import Parameter, Tensor, nn, ops
 
+from model_utils.util import get_param_groups
 from src.ops.gradients import ClipByGlobalNorm, GroupMomentum
 from src.tsn import ClipInput, pixels_of
 
@@ -95,15 +96,6 @@ def parameter_groups(network: nn.Cell) -> dict[str, list[Parameter]]:
     Raises:
         ValueError: if a trainable parameter belongs to no group.
     """
-    groups: dict[str, list[Parameter]] = {"weights": [], "biases": [], "bn": []}
-    for parameter in network.trainable_params():
-        kind = parameter.name.rsplit(".", 1)[-1]
-        if kind == "weight":
-            groups["weights"].append(parameter)
-        elif kind == "bias":
-            groups["biases"].append(parameter)
-        elif kind in ("gamma", "beta") or network.backbone.other_kinds:
-            groups["bn"].append(parameter)
-        else:
-            raise ValueError(f"parameter {parameter.name} {parameter.shape} belongs to no optimiser group")
-    return groups
+    parameters = network.trainable_params()
+    first_weights, first_biases, bn, weights, biases = get_param_groups(parameters, network.backbone.other_kinds)
+    return {"weights": first_weights + weights, "biases": first_biases + biases, "bn": bn}

@@ -92,6 +92,7 @@ class MultiScaleTRN(nn.Cell):
         super().__init__()
         if num_segments > MOST_SEGMENTS:
             raise InputError(f"num_segments {num_segments}: expected at most {MOST_SEGMENTS} for TRNmultiscale")
+        self.num_segments = num_segments
         self.fc_fusion_scales = nn.CellList(
             [
                 Relation(num_segments, scale, feature_dim, num_classes, bottleneck, subsample_num)

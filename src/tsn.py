@@ -10,8 +10,8 @@ from typing import Any
 
 from mindspore import Tensor, dtype, nn, ops
 
-from src.backbones import Backbone, backbone_named
-from src.heads import Head, head_named
+from src.backbones import BACKBONES, Backbone, backbone_named
+from src.heads import HEADS, Head, head_named
 from src.transforms import CAFFE_PIXELS, Pixels
 
 
@@ -47,13 +47,15 @@ class TSN(nn.Cell):
     """Backbone and consensus.
 
     Args:
-        base_model, consensus: the cells.
-        num_segments: T, frames of a clip.
+        base_network, consensus_network: the cells.
+        num_segments: T, frames of a clip; 0 for what a multi-scale TRN says.
         backbone, head: what else is known of these cells.
 
     Inputs:
-        video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on.
-        relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or None for all tuples.
+        video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on; or, as
+            in the model zoo, all crops of each clip one behind the other, [1, B*T*3, S, S].
+        relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or [1, B, T-1, subsample_num]; or
+            None for all tuples.
         dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer in training, or None.
 
     Outputs:
@@ -61,12 +63,17 @@ class TSN(nn.Cell):
     """
 
     def __init__(
-        self, base_model: nn.Cell, consensus: nn.Cell, num_segments: int, backbone: Backbone, head: Head
+        self,
+        base_network: nn.Cell,
+        consensus_network: nn.Cell,
+        num_segments: int = 0,
+        backbone: Backbone = BACKBONES["bn_inception"],
+        head: Head = HEADS["TRNmultiscale"],
     ) -> None:
         super().__init__()
-        self.base_model = base_model
-        self.consensus = consensus
-        self.num_segments = num_segments
+        self.base_model = base_network
+        self.consensus = consensus_network
+        self.num_segments = num_segments or consensus_network.num_segments
         self.backbone, self.head = backbone, head
 
     def construct(self, video: Tensor, relations: Tensor | None = None, dropout_mask: Tensor | None = None) -> Tensor:
@@ -75,6 +82,8 @@ class TSN(nn.Cell):
             dropout_mask = dropout_mask.reshape((-1, dropout_mask.shape[-1]))  # [B*T, feature_channels]
         features = self.base_model(video.reshape((-1, 3, side, side)), dropout_mask)  # [B*T, D]
         features = features.reshape((-1, self.num_segments, features.shape[-1]))  # [B, T, D]
+        if relations is not None and relations.ndim == 4:
+            relations = relations.reshape((-1, relations.shape[2], relations.shape[3]))
         return self.consensus(features, relations)
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Callable, Union
@@ -23,43 +21,17 @@ from src import sampling
 from src.data.clip_workers import load_batches
 from src.data.clips import EvaluationLoader, FrameFolders, FrameLoader, TrainingLoader, VideoRecord, dataset_frames
 from src.data.lists import read_categories as read_categories  # for those who know it from here
-from src.data.lists import read_lines
 from src.data.mirror_pairs import mirrored_classes
+from src.data.names import CATEGORIES_FILE, FRAME_NAME
+from src.data.video_list import TSNDataSet as TSNDataSet
+from src.data.video_list import read_clips as read_clips
+from src.data.video_list import read_video_list as read_video_list
 from src.ops.batch_dataset import BatchDataset, Batches
 from src.ops.ranks import ALONE, Ranks
+from src.transforms import CAFFE_PIXELS
 
 Loader = Union[TrainingLoader, EvaluationLoader, FrameLoader]
-
-
-def read_video_list(
-    path: str | os.PathLike, num_classes: int, frames: FrameFolders, unknown: bool = False
-) -> list[VideoRecord]:
-    """The clips of a list file: ``<folder> [<first frame>] <number of frames> <class index>`` a line.
-
-    Args:
-        path: the list file.
-        num_classes: the class index is below this.
-        frames: where the frames are. The folders there tell a first frame from a folder's name that ends in a number,
-            and frames that are counted from 0 from those that are counted from 1.
-        unknown: whether the class may be unknown, index -1.
-
-    Raises:
-        InputError: naming file and line, for a row of another form, a clip without frames or a wrong class index; for
-            a file that cannot be read or has no rows.
-    """
-    has_folder = cache(frames.has_folder)
-    rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
-    lowest = -1 if unknown else 0
-    records = [_parse_row(place, line, lowest, num_classes, has_folder) for place, line in rows]
-    whole = next((record for record in records if not record.is_stretch), None)
-    if whole and frames.count_from_zero(whole):
-        records = [record if record.is_stretch else replace(record, first=0) for record in records]
-    return records
-
-
-def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
-    """``read_video_list`` of a list in ``dataset_root``; reads that and what ``dataset_frames`` reads."""
-    return read_video_list(Path(config.dataset_root, list_name), num_classes, dataset_frames(config), unknown)
+ZOO_CROPS = 10
 
 
 def usable_workers(requested: int, ranks_on_node: int = 1) -> int:
@@ -240,18 +212,88 @@ def _load(
             yield columns
 
 
-def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: Callable[[str], bool]) -> VideoRecord:
-    try:
-        folder, num_frames, label = line.rsplit(None, 2)
-        record = VideoRecord(folder.strip(), int(num_frames), int(label))
-    except ValueError:
-        expected = "'<folder> <number of frames> <class index>'"
-        raise InputError(f"{place}: row {line!r}; expected {expected}") from None
-    if record.num_frames < 1:
-        raise InputError(f"{place}: {record.num_frames} frames; expected at least 1")
-    if not lowest <= record.label < num_classes:
-        raise InputError(f"{place}: class index {record.label}; expected {lowest} to {num_classes - 1}")
-    longer, *first = record.folder.rsplit(None, 1)
-    if first and first[0].isdecimal() and not is_folder(record.folder) and is_folder(longer):
-        return replace(record, folder=longer, first=int(first[0]), is_stretch=True)
-    return record
+def get_categories_list(root_dir: str, categories_list_name: str) -> list[str]:
+    """``read_categories`` by the model zoo's name."""
+    return read_categories(Path(root_dir, categories_list_name))
+
+
+def get_dataset_for_training(  # noqa: PLR0913
+    dataset_root: str,
+    images_dir_name: str,
+    files_list_name: str,
+    image_size: int,
+    num_segments: int,
+    batch_size: int,
+    subsample_num: int,
+    seed: int,
+    rank: int,
+    group_size: int,
+    train_workers: int = 8,
+) -> tuple[BatchDataset, int]:
+    """``training_dataset`` with mirroring that knows left from right, and the number of classes.
+
+    Columns: images float32 [B, T*3, S, S], combinations int32 [B, T-1, subsample_num], labels int32 [B].
+    """
+    categories, frames, records = _zoo_clips(dataset_root, images_dir_name, files_list_name)
+    mirrored = mirrored_classes(categories)
+    loader = TrainingLoader(frames, num_segments, image_size, subsample_num, seed, "label_aware", mirrored, 0.0, 1)
+    workers, ranks = usable_workers(train_workers, group_size), Ranks(rank, group_size)
+    dataset = training_dataset(loader, records, batch_size=batch_size, workers=workers, ranks=ranks)
+
+    def batch(clips: np.ndarray, labels: np.ndarray, relations: np.ndarray, _: np.ndarray) -> tuple[np.ndarray, ...]:
+        return _images(clips), relations, labels
+
+    shapes = (num_segments * 3, image_size, image_size), (num_segments - 1, subsample_num)
+    return _zoo_dataset(dataset, batch, batch_size, *shapes), len(categories)
+
+
+def get_dataset_for_evaluation(
+    dataset_root: str,
+    images_dir_name: str,
+    files_list_name: str,
+    image_size: int,
+    num_segments: int,
+    subsample_num: int,
+    seed: int,
+) -> tuple[BatchDataset, int]:
+    """``evaluation_dataset`` of ten crops, clip by clip, and the number of classes.
+
+    Columns: images float32 [1, 10*T*3, S, S], combinations int32 [1, 10, T-1, subsample_num], labels int32 [1].
+    """
+    categories, frames, records = _zoo_clips(dataset_root, images_dir_name, files_list_name)
+    loader = EvaluationLoader(frames, num_segments, image_size, ZOO_CROPS)
+    dataset = evaluation_dataset(loader, records, batch_size=1)
+
+    def batch(clips: np.ndarray, labels: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+        draw = sampling.generator(seed, 0, int(indices[0]), "relations")  # as an evaluation draws them
+        relations = sampling.sample_relations(num_segments, subsample_num, draw)
+        return _images(clips), np.stack([relations] * ZOO_CROPS)[None], labels
+
+    shapes = (ZOO_CROPS * num_segments * 3, image_size, image_size), (ZOO_CROPS, num_segments - 1, subsample_num)
+    return _zoo_dataset(dataset, batch, 1, *shapes), len(categories)
+
+
+def _zoo_clips(root: str, images_dir: str, list_name: str) -> tuple[list[str], FrameFolders, list[VideoRecord]]:
+    categories, frames = get_categories_list(root, CATEGORIES_FILE), FrameFolders(Path(root, images_dir), FRAME_NAME)
+    return categories, frames, read_video_list(Path(root, list_name), len(categories), frames)
+
+
+def _images(clips: np.ndarray) -> np.ndarray:
+    """uint8 [B, ..., S, S, 3] -> what BNInception takes, float32 [B, n*3, S, S]."""
+    side = clips.shape[-2]
+    return CAFFE_PIXELS.prepare(clips.reshape(-1, side, side, 3)).reshape(len(clips), -1, side, side)
+
+
+def _zoo_dataset(
+    dataset: BatchDataset, batch: Callable[..., tuple[np.ndarray, ...]], size: int, *shapes: tuple[int, ...]
+) -> BatchDataset:
+    """The batches of ``dataset`` in the model zoo's columns, which ``batch`` makes of its own."""
+
+    def start() -> Batches:
+        with closing(dataset.source.start()) as batches:
+            for columns in batches:
+                yield batch(*columns)
+
+    images, combinations = shapes
+    columns = [("images", np.float32, images), ("combinations", np.int32, combinations), ("labels", np.int32)]
+    return BatchDataset(start, np.dtype(columns), size, dataset.dataset_size)

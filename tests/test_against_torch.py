@@ -40,7 +40,7 @@ def backbones():
     """The same random weights in both: (PyTorch's backbone, ours)."""
     theirs = torch_reference.randomise(torch_reference.BNInception(WIDTH), seed=3).eval()
     state = theirs.state_dict()
-    ours = BNInception(FEATURES, width_mult=WIDTH)
+    ours = BNInception(out_channels=FEATURES, frozen_bn=True, width_mult=WIDTH)
     for parameter in ours.get_parameters():
         if not parameter.name.startswith("fc."):
             parameter.set_data(Tensor(state[backbone_torch_name(parameter.name)].numpy()))

@@ -8,6 +8,7 @@ import pytest
 from mindspore import Tensor
 
 from model_utils.errors import InputError
+from src.backbones import BACKBONES
 from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, feature_channels, scale_channels
 
 
@@ -85,9 +86,9 @@ def test_widths():
     assert BNInception(width_mult=0.25).feature_channels == 256
 
 
-def test_the_published_network_is_the_default():
+def test_the_published_network():
     """256 features a frame, full width, partial BN: only the first layer's follows the batches."""
-    backbone = BNInception()
+    backbone = BACKBONES["bn_inception"].build(256, 1.0, True)
     assert backbone.fc.weight.shape == (256, 1024)
     layers = [cell for _, cell in backbone.cells_and_names() if isinstance(cell, ConvBN)]
     assert [layer.frozen for layer in layers] == [False] + 68 * [True]
@@ -101,4 +102,4 @@ def test_sides_below_32_are_refused():
 
 @pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
 def test_feature_channels(width_mult, channels):
-    assert feature_channels(width_mult) == channels == BNInception(4, width_mult).feature_channels
+    assert feature_channels(width_mult) == channels == BNInception(width_mult=width_mult).feature_channels

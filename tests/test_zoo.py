@@ -9,12 +9,28 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+from mindspore.train.callback import LossMonitor, TimeMonitor
+from PIL import Image
 
+from model_utils.errors import InputError
+from model_utils.util import get_param_groups
+from src.bn_inception import BNInception
 from src.convert_bn_inception import convert_torch_checkpoint_to_mindspore
+from src.data.clips import EvaluationLoader, FrameFolders
+from src.data.video_list import read_video_list
+from src.evaluation.scoring import ClipScorer
 from src.preprocess_jester_dataset import preprocess_dataset
 from src.train_cell import CustomTrainOneStepCell, CustomWithLossCell
 from src.training.checkpoint import read_checkpoint
+from src.transforms import cut_crops
 from src.trn import MultiScaleTRN, RelationModuleMultiScale
+from src.tsn import TSN
+from src.tsn_dataset import (
+    TSNDataSet,
+    get_categories_list,
+    get_dataset_for_evaluation,
+    get_dataset_for_training,
+)
 from src.utils import get_frames_combinations
 from tests.helpers.clips import write_clip
 
@@ -162,3 +178,143 @@ def test_the_training_cells(max_grad_norm):
     shrunk = min(1, max_grad_norm / norm)
     np.testing.assert_allclose(network.fc.weight.asnumpy(), weight - 0.5 * shrunk * gradients[0], atol=1e-6)
     np.testing.assert_allclose(network.fc.bias.asnumpy(), bias - 0.5 * shrunk * gradients[1], atol=1e-6)
+
+
+WIDTH, SEGMENTS, SIDE = 0.0625, 3, 32
+
+
+def network(**options):
+    """A TRN put together as the zoo's train.py does."""
+    base = BNInception(out_channels=8, frozen_bn=True, width_mult=WIDTH, **options)
+    return TSN(base_network=base, consensus_network=RelationModuleMultiScale(8, SEGMENTS, 2, 16, subsample_num=2))
+
+
+def test_the_backbone_keeps_the_rate_that_it_is_given():
+    """dropout 0.2 drops 80 % of the features in training, and nothing otherwise."""
+    backbone = BNInception(out_channels=5, dropout=0.2, width_mult=WIDTH)
+    ones = Tensor(np.ones((50, backbone.feature_channels), np.float32))
+    backbone.features = lambda frames: ones
+    backbone.fc = nn.Cell()
+    backbone.fc.construct = lambda features: features
+    kept = backbone.set_train()(ones).asnumpy()
+    assert np.mean(kept == 0) == pytest.approx(0.8, abs=0.03)
+    np.testing.assert_allclose(kept[kept > 0], 5, rtol=1e-5)
+    np.testing.assert_array_equal(backbone.set_train(False)(ones).asnumpy(), 1)
+    backbone = BNInception(4, width_mult=WIDTH)
+    assert (backbone.conv1_7x7_s2.conv.in_channels, backbone.fc.out_channels) == (4, 1000)
+    assert not backbone.conv2_3x3.frozen
+
+
+def test_the_network_of_two_networks():
+    """A batch of clips, or the crops of one clip; a row a crop, which is that of the crop alone."""
+    rng, whole = np.random.default_rng(0), network(dropout=0.2).set_train(False)
+    assert whole.num_segments == SEGMENTS
+    video = rng.standard_normal((10, SEGMENTS * 3, SIDE, SIDE)).astype(np.float32)
+    combinations = drawn(rng, (10,), SEGMENTS, 2)
+    rows = np.concatenate([whole(Tensor(video[i : i + 1]), Tensor(combinations[i : i + 1])).asnumpy() for i in (0, 9)])
+    crops = whole(Tensor(video.reshape(1, -1, SIDE, SIDE)), Tensor(combinations[None])).asnumpy()
+    assert crops.shape == (10, 2)
+    np.testing.assert_allclose(crops[[0, 9]], rows, atol=1e-6)
+
+
+def test_parameter_groups():
+    names = [[parameter.name for parameter in group] for group in get_param_groups(network().trainable_params())]
+    assert names[0] == ["base_model.conv1_7x7_s2.conv.weight"]
+    assert names[1] == ["base_model.conv1_7x7_s2.conv.bias"]
+    assert names[2] == ["base_model.conv1_7x7_s2.bn.gamma", "base_model.conv1_7x7_s2.bn.beta"]
+    assert len(names[3]) == len(names[4]) == 68 + 1 + 4  # convolutions, the last layer, two layers of two relations
+    assert {name.rsplit(".", 1)[1] for name in names[3]} == {"weight"}
+    assert names[4][-1] == "consensus.fc_fusion_scales.1.3.bias"
+
+
+@pytest.fixture
+def prepared(dataset):
+    for name, text in LISTS.items():
+        (dataset / name).write_text(text)
+    return dataset
+
+
+def test_the_list_of_categories(prepared):
+    assert get_categories_list(str(prepared), "categories.txt") == ["No gesture", "Thumb Up"]
+
+
+def arrays(batches):
+    return [tuple(column.asnumpy() for column in batch) for batch in batches.create_tuple_iterator(num_epochs=1)]
+
+
+def test_the_dataset_for_training(prepared):
+    where = (str(prepared), "20bn-jester-v1", "train_videofolder.txt")
+    parts = []
+    for rank in range(2):
+        data, classes = get_dataset_for_training(*where, SIDE, SEGMENTS, 1, 2, 7, rank, 2, train_workers=1)
+        assert (classes, data.get_dataset_size()) == (2, 1)
+        assert data.get_col_names() == ["images", "combinations", "labels"]
+        (batch,) = arrays(data)
+        assert [(column.shape, column.dtype) for column in batch] == [
+            ((1, SEGMENTS * 3, SIDE, SIDE), np.float32),
+            ((1, SEGMENTS - 1, 2), np.int32),
+            ((1,), np.int32),
+        ]
+        parts.append(batch)
+    assert sorted(int(labels[0]) for _, _, labels in parts) == [0, 1]  # each rank has its clip
+    both, _ = get_dataset_for_training(*where, SIDE, SEGMENTS, 2, 2, 7, 0, 1)
+    (batch,) = arrays(both)
+    for whole, first, second in zip(batch, *parts):
+        np.testing.assert_array_equal(whole, np.concatenate([first, second]))
+    assert -128 <= batch[0].min() < -20 < 20 < batch[0].max() <= 255 - 104  # means are off
+    with pytest.raises(InputError, match="2 training clips are less than one step"):
+        get_dataset_for_training(*where, SIDE, SEGMENTS, 3, 2, 7, 0, 1)
+
+
+def test_the_dataset_for_evaluation_gives_the_evaluations_scores(prepared):
+    where = (str(prepared), "20bn-jester-v1", "train_videofolder.txt")
+    data, classes = get_dataset_for_evaluation(*where, SIDE, SEGMENTS, 2, 7)
+    assert (classes, data.get_dataset_size()) == (2, 2)
+    whole = network().set_train(False)
+    whole.base_model.fc.weight.set_data(whole.base_model.fc.weight * 1000)
+    scorer = ClipScorer(whole, test_crops=10, relations="sampled", subsample_num=2, seed=7)
+    frames = FrameFolders(prepared / "20bn-jester-v1", "{:05d}.jpg")
+    loader, records = EvaluationLoader(frames, SEGMENTS, SIDE, 10), read_video_list(prepared / where[2], 2, frames)
+    for index, (images, chosen, labels) in enumerate(arrays(data)):
+        assert (images.shape, images.dtype) == ((1, 10 * SEGMENTS * 3, SIDE, SIDE), np.float32)
+        assert (chosen.shape, chosen.dtype) == ((1, 10, SEGMENTS - 1, 2), np.int32)
+        assert labels.tolist() == [records[index].label]
+        rows = whole(Tensor(images), Tensor(chosen)).asnumpy()
+        clip = cut_crops(loader.read(records[index], index), SIDE, 10)
+        expected = scorer(clip[None], np.array([index]))[0]
+        np.testing.assert_allclose(rows.mean(0), expected, atol=1e-4)
+        assert np.ptp(expected) > 1e-3
+
+
+def test_model_trains_on_the_dataset(prepared, capsys):
+    """As the zoo's train.py does, with MindSpore's own loop and callbacks."""
+    where = (str(prepared), "20bn-jester-v1", "train_videofolder.txt")
+    data, _ = get_dataset_for_training(*where, SIDE, SEGMENTS, 2, 2, 7, 0, 1)
+    whole = network(dropout=0.2)
+    before = {parameter.name: parameter.asnumpy().copy() for parameter in whole.trainable_params()}
+    first_weights, first_biases, bn, weights, biases = get_param_groups(whole.trainable_params())
+    groups = [{"params": first_weights + weights, "lr": 0.01}, {"params": first_biases + biases + bn, "lr": 0.02}]
+    with_loss = CustomWithLossCell(whole, nn.SoftmaxCrossEntropyWithLogits(sparse=True, reduction="mean"))
+    step = CustomTrainOneStepCell(with_loss, nn.SGD(groups, momentum=0.9), max_grad_norm=20.0)
+    callbacks = [TimeMonitor(), LossMonitor()]
+    ms.Model(step).train(2, data, callbacks=callbacks, dataset_sink_mode=False)
+    printed = capsys.readouterr().out
+    assert "epoch: 1 step: 1, loss is " in printed
+    assert "epoch: 2 step: 1, loss is " in printed
+    same = [p.name for p in whole.trainable_params() if np.array_equal(before[p.name], p.asnumpy())]
+    assert not [name for name in same if "base_model.inception" not in name]  # where small gradients may round to none
+
+
+def test_frames_one_by_one(prepared):
+    root, rows = str(prepared / "20bn-jester-v1"), str(prepared / "train_videofolder.txt")
+    data = TSNDataSet(root, rows, 3, "{:05d}.jpg", transforms=lambda frames: frames, test_mode=True, check_frames=True)
+    frames, label = data[1]
+    assert (len(data), label) == (2, 0)
+    for number, frame in zip((2, 5, 8), frames):  # the middle ones of 9
+        picture = Image.open(prepared / "20bn-jester-v1" / "3" / f"{number:05d}.jpg")
+        np.testing.assert_array_equal(np.asarray(frame), np.asarray(picture))
+    drawn_frames, _ = TSNDataSet(root, rows, 3, "{:05d}.jpg")[0]
+    assert [frame.size for frame in drawn_frames] == [(52, 40)] * 3
+    (prepared / "20bn-jester-v1" / "3" / "00004.jpg").unlink()
+    with pytest.raises(InputError, match="3/00004.jpg: frame is missing"):
+        TSNDataSet(root, rows, 3, "{:05d}.jpg", check_frames=True)

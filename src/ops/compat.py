@@ -48,6 +48,11 @@ class _LegacyCPUBatchNorm2d(nn.BatchNorm2d):
         return ops.depend(out, ops.assign_add(self.moving_variance, ops.stop_gradient(missing)))
 
 
+def dropout_layer(kept: float) -> nn.Cell:
+    """``nn.Dropout`` that keeps this share; its arguments have other names and meanings in the two packages."""
+    return nn.Dropout(keep_prob=kept) if LEGACY else nn.Dropout(p=1.0 - kept)
+
+
 def max_pool_2d(kernel_size: int, stride: int, pad_mode: str) -> nn.Cell:
     """``nn.MaxPool2d`` with a fast gradient in both packages."""
     cell = nn.MaxPool2d if LEGACY or ms.get_context("device_target") != "CPU" else _CPUMaxPool2d

@@ -36,12 +36,10 @@ class ZooInterface(nn.Cell):
             self.has_partner = Tensor((mirrored >= 0).astype(np.float32))  # [C]
 
     def construct(self, video: Tensor, combinations: Tensor) -> Tensor:
-        crops, side = combinations.shape[1], video.shape[-1]
-        relations = combinations.reshape((crops, combinations.shape[2], combinations.shape[3]))
-        logits = self.network(video.reshape((crops, -1, side, side)), relations)  # [crops, C]
+        logits = self.network(video, combinations)  # [crops, C]
         if not self.swaps:
             return logits
-        pairs = logits.reshape((crops // 2, 2, logits.shape[-1]))
+        pairs = logits.reshape((-1, 2, logits.shape[-1]))
         plain, flipped = pairs[:, 0:1], pairs[:, 1:2]
         swapped = ops.gather(flipped, self.partners, 2) * self.has_partner + plain * (1.0 - self.has_partner)
         return ops.concat((plain, swapped), 1).reshape(logits.shape)

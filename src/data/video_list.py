@@ -1,0 +1,119 @@
+"""The clips of a list file, and one by one as the model zoo's ``TSNDataSet`` gives them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+from PIL import Image
+
+from model_utils.errors import InputError
+from model_utils.settings import Settings
+from src import sampling
+from src.data.clips import FrameFolders, VideoRecord, dataset_frames
+from src.data.lists import read_lines
+from src.data.names import split_frame_name
+
+MOST_CLASSES = 2**31 - 1
+
+
+def read_video_list(
+    path: str | os.PathLike, num_classes: int, frames: FrameFolders, unknown: bool = False
+) -> list[VideoRecord]:
+    """The clips of a list file: ``<folder> [<first frame>] <number of frames> <class index>`` a line.
+
+    Args:
+        path: the list file.
+        num_classes: the class index is below this.
+        frames: where the frames are. The folders there tell a first frame from a folder's name that ends in a number,
+            and frames that are counted from 0 from those that are counted from 1.
+        unknown: whether the class may be unknown, index -1.
+
+    Raises:
+        InputError: naming file and line, for a row of another form, a clip without frames or a wrong class index; for
+            a file that cannot be read or has no rows.
+    """
+    has_folder = cache(frames.has_folder)
+    rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
+    lowest = -1 if unknown else 0
+    records = [_parse_row(place, line, lowest, num_classes, has_folder) for place, line in rows]
+    whole = next((record for record in records if not record.is_stretch), None)
+    if whole and frames.count_from_zero(whole):
+        records = [record if record.is_stretch else replace(record, first=0) for record in records]
+    return records
+
+
+def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
+    """``read_video_list`` of a list in ``dataset_root``; reads that and what ``dataset_frames`` reads."""
+    return read_video_list(Path(config.dataset_root, list_name), num_classes, dataset_frames(config), unknown)
+
+
+def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: Callable[[str], bool]) -> VideoRecord:
+    try:
+        folder, num_frames, label = line.rsplit(None, 2)
+        record = VideoRecord(folder.strip(), int(num_frames), int(label))
+    except ValueError:
+        expected = "'<folder> <number of frames> <class index>'"
+        raise InputError(f"{place}: row {line!r}; expected {expected}") from None
+    if record.num_frames < 1:
+        raise InputError(f"{place}: {record.num_frames} frames; expected at least 1")
+    if not lowest <= record.label < num_classes:
+        raise InputError(f"{place}: class index {record.label}; expected {lowest} to {num_classes - 1}")
+    longer, *first = record.folder.rsplit(None, 1)
+    if first and first[0].isdecimal() and not is_folder(record.folder) and is_folder(longer):
+        return replace(record, folder=longer, first=int(first[0]), is_stretch=True)
+    return record
+
+
+class TSNDataSet:
+    """The model zoo's dataset: item i is what ``transforms`` makes of the T Pillow frames of clip i, and its label.
+
+    Frames are drawn anew at each access, not by seed, epoch and clip as in ``src.tsn_dataset``.
+
+    Args:
+        root_path: folder of the clips' folders.
+        list_file: rows ``<folder> <number of frames> <class index>``.
+        num_segments: T.
+        image_tmpl: names of the frames.
+        transforms: of a list of T frames; None leaves the list.
+        random_shift: draw a frame of each segment, not its middle one.
+        test_mode: the middle frames in any case.
+        check_frames: raise InputError at once for a frame that is not there.
+    """
+
+    def __init__(
+        self,
+        root_path: str,
+        list_file: str,
+        num_segments: int = 3,
+        image_tmpl: str = "img_{:05d}.jpg",
+        transforms: Callable[[list[Image.Image]], Any] | None = None,
+        random_shift: bool = True,
+        test_mode: bool = False,
+        check_frames: bool = False,
+    ) -> None:
+        split_frame_name(image_tmpl)
+        self.frames = FrameFolders(Path(root_path), image_tmpl)
+        self.video_list = read_video_list(list_file, MOST_CLASSES, self.frames)
+        self.num_segments, self.transforms = num_segments, transforms
+        self.draws = random_shift and not test_mode
+        for record in self.video_list if check_frames else ():
+            for path in (self.frames.path(record, index) for index in range(record.num_frames)):
+                if not os.path.isfile(path):
+                    raise InputError(f"{path}: frame is missing")
+
+    def __len__(self) -> int:
+        return len(self.video_list)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        record = self.video_list[index]
+        if self.draws:
+            indices = sampling.train_segments(record.num_frames, self.num_segments, np.random.default_rng())
+        else:
+            indices = sampling.test_segments(record.num_frames, self.num_segments)
+        frames = [Image.fromarray(frame[..., ::-1]) for frame in self.frames.read(record, indices)]
+        return self.transforms(frames) if self.transforms else frames, record.label
