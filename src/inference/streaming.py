@@ -23,7 +23,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from src.data.names import BACKGROUND, background_of
-from src.data.video import Source, Span, frames_of_one_size
+from src.data.video import TIME_ROUNDING, Source, Span, frames_of_one_size
 from src.inference.timeline import TOLERANCE, WINDOW
 from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
@@ -76,7 +76,7 @@ class Recognizer:
             Logits float32 [C] of the last T frames; None if the frame was left out, or fewer than T were taken.
         """
         if seconds is not None:
-            if seconds < self.due - TOLERANCE:
+            if seconds < self.due - TIME_ROUNDING:
                 return None
             late = seconds - self.due > self.interval
             self.due = (seconds if late else self.due) + self.interval

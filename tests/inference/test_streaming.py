@@ -331,9 +331,25 @@ def test_times_that_are_due_but_for_rounding_go_in():
     assert taken == [i / 10 for i in range(0, 300, 3)]
     taken.clear()
     recognizer.reset()
-    for now in (0.0, 0.3 - 1e-5, 0.3 - 1e-7):  # more than rounding is too early
+    for now in (0.0, 0.297, 0.299):  # more than the rounding of milliseconds is too early
         recognizer.push(frame, now)
-    assert taken == [0.0, 0.3 - 1e-7]
+    assert taken == [0.0, 0.299]
+
+
+def test_times_of_milliseconds_take_the_same_frames():
+    """A container that rounds to milliseconds gives 12 frames a second a mean interval a little below 1/12 s."""
+
+    def taken(interval):
+        recognizer, found = Recognizer(ordering_network(), SIDE, window=1.125), []  # one every 0.375 s
+        for index, frame in enumerate(changing_frames(40)):
+            before = recognizer.due
+            recognizer.push(frame, index * interval)
+            found += [index] if recognizer.due != before else []
+        return found
+
+    exact = taken(1 / 12)
+    assert exact == [0, 5, 9, 14, 18, 23, 27, 32, 36]
+    assert taken(1 / 12 - 3e-5) == exact
 
 
 def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():

@@ -170,6 +170,7 @@ def test_gestures_are_those_of_python(tmp_path):
     rng = np.random.default_rng(7)
     uneven = np.cumsum(rng.choice([0.01, 0.03, 0.05, 0.9], 300, p=[0.3, 0.4, 0.28, 0.02]))
     sampled = [sampler_case(3.0, 8, np.arange(300) / rate) for rate in (12, 25, 29.97, 30, 2)]
+    sampled.append(sampler_case(3.0, 8, np.arange(300) * 0.08333))  # of milliseconds that were rounded down
     sampled += [sampler_case(0.6, 3, uneven), sampler_case(3.0, 8, uneven)]
     assert all(len(case["taken"]) > 2 for case in sampled)
     assert any(len(case["taken"]) < len(case["times"]) / 5 for case in sampled)

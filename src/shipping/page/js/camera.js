@@ -1,9 +1,9 @@
 // Frames of a camera, as they come, and of a video file, by their own times.
 
+import { TIME_ROUNDING } from "./events.js";
 import { Problem } from "./network.js";
 import { pictureOfPlanes } from "./pixels.js";
 
-const ROUNDING = 0.001; // seconds; containers round times to milliseconds
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
@@ -83,19 +83,19 @@ export class VideoReader {
 
   /** Moves to the first frame at `seconds` or later and returns its time; null if the video ends before. */
   async moveTo(seconds) {
-    if (seconds > this.last + ROUNDING) {
+    if (seconds > this.last + TIME_ROUNDING) {
       return null;
     }
     const wanted = Math.max(seconds, 0);
     let before = null;
     for (let at = wanted; ; ) {
       const time = (await this.#seek(at + this.first)) - this.first;
-      if (time >= wanted - ROUNDING) {
+      if (time >= wanted - TIME_ROUNDING) {
         this.gap = before === null ? this.gap : Math.min(this.gap ?? Infinity, time - before);
-        return Math.max(time, wanted);
+        return time;
       }
       before = time;
-      at = Math.max(at + 1 / 120, this.gap ? time + this.gap + ROUNDING : at + 1 / 60);
+      at = Math.max(at + 1 / 120, this.gap ? time + this.gap + TIME_ROUNDING : at + 1 / 60);
     }
   }
 

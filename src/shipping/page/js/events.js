@@ -1,6 +1,7 @@
 // Which frames are looked at, and gestures that start and end. The rules are those of infer.py --stream
 // (src/inference/streaming.py says why they are so).
 
+export const TIME_ROUNDING = 0.002; // seconds, because containers round times to milliseconds
 const TOLERANCE = 1e-6; // seconds, because times are rounded sums
 const FIRST_SCORING = 0.375; // seconds that the first scoring stands for
 const LONGEST_SCORING = 0.75; // seconds that a scoring stands for after a gap
@@ -22,7 +23,7 @@ export class Sampler {
   }
 
   isDue(seconds) {
-    return seconds >= this.due - TOLERANCE;
+    return seconds >= this.due - TIME_ROUNDING;
   }
 
   /** Notes that the frame at `seconds`, which is due, is looked at. */
