@@ -63,7 +63,7 @@ def log_settings(logger: logging.Logger, config: Config, output_dir: str | Path,
     logger.info("settings: %s", config.save_in(output_dir, program))
 
 
-def _save_args(logger: logging.Logger, config: Any) -> None:
+def _save_args(logger: logging.Logger, config: object) -> None:
     """The model zoo's way to log settings, ``logger.save_args(config)``."""
     for key in getattr(config, "keys", vars(config)):
         logger.info("--> %s: %s", key, getattr(config, key))

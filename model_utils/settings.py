@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 
 class Use(Enum):
@@ -132,6 +132,9 @@ class Settings:
     load_path: Annotated[str, Use.FREE]
 
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
 def _rows() -> Iterator[tuple[str, type, list[Any]]]:
     for key, hint in get_type_hints(Settings, include_extras=True).items():
         if key != "given":
@@ -156,7 +159,7 @@ def keys_for(*uses: Use) -> tuple[str, ...]:
     return tuple(key for key, (_, its_uses) in table().items() if its_uses & set(uses))
 
 
-def values_for(settings: Any, *uses: Use) -> dict[str, Any]:
+def values_for(settings: Settings, *uses: Use) -> dict[str, Any]:
     """The present values of the keys that have one of these uses."""
     return {key: getattr(settings, key) for key in keys_for(*uses)}
 

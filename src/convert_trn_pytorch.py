@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 
 from model_utils.command_line import number_in
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_download,
@@ -109,7 +109,9 @@ def convert_trn_pytorch(
     settings, num_classes = deduce_settings(weights, source, num_segments)
     settings.update(backbone="bn_inception", width_mult=width_mult)
 
-    network = build_network(SimpleNamespace(**settings, freeze_bn=True), num_classes)
+    described = Settings()
+    vars(described).update(settings, freeze_bn=True)
+    network = build_network(described, num_classes)
     arrays = match_parameters(weights, network.get_parameters(), torch_name, source)
 
     description: dict[str, Any] = {"settings": settings, "num_classes": num_classes, "source": Path(source).name}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from mindspore import Tensor, nn
 
+from model_utils.settings import Settings
 from src.ops.fast_relations import FastRelations
 from src.trn import MultiScaleTRN, SingleScaleTRN
 from src.utils import relation_tuples
@@ -92,7 +93,7 @@ class Head:
         prepare: makes of a trained cell one that computes the same faster; inference only.
     """
 
-    build: Callable[[Any, int, int], nn.Cell]
+    build: Callable[[Settings, int, int], nn.Cell]
     last_layer: str = LAST_OF_BACKBONE
     draws_relations: bool = False
     scales: Callable[[nn.Cell, np.ndarray, np.ndarray], list[Scale]] | None = None

@@ -6,10 +6,9 @@ clips uint8 [B, T, S, S, 3] --ClipInput--> video float32 [B, T*3, S, S]
 
 from __future__ import annotations
 
-from typing import Any
-
 from mindspore import Tensor, dtype, nn, ops
 
+from model_utils.settings import Settings
 from src.backbones import BACKBONES, Backbone, backbone_named
 from src.heads import HEADS, Head, head_named
 from src.transforms import CAFFE_PIXELS, Pixels
@@ -148,7 +147,7 @@ class FrameFeatures(nn.Cell):
         return self.base_model(video) if self.last_layer else self.base_model.features(video)
 
 
-def build_network(settings: Any, num_classes: int) -> TSN:
+def build_network(settings: Settings, num_classes: int) -> TSN:
     """Builds the network that ``settings`` (a config or a checkpoint's description) describes.
 
     Reads ``consensus_type img_feature_dim backbone width_mult freeze_bn`` and what the head reads. The backbone's last

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src import tsn_dataset
 from src.data.clips import EvaluationLoader, VideoRecord, dataset_frames
 from src.evaluation.metrics import summarise, true_class_rank
@@ -115,7 +116,7 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def build_evaluator(
-    settings: Any,
+    settings: Settings,
     network: TSN,
     records: list[VideoRecord],
     *,
@@ -145,7 +146,7 @@ def build_evaluator(
     return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
 
 
-def build_loader(settings: Any, test_crops: int) -> EvaluationLoader:
+def build_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
     """How the clips are loaded; reads what ``dataset_frames`` reads, ``num_segments image_size frame_order seed``."""
     return EvaluationLoader(
         dataset_frames(settings),

@@ -111,7 +111,7 @@ class Model:
         return [{"label": self.categories[i], "probability": float(probabilities[i])} for i in best]
 
 
-def load_model(config: Any, categories: list[str] | None = None, batch_size: int = 1) -> Model:
+def load_model(config: Settings, categories: list[str] | None = None, batch_size: int = 1) -> Model:
     """The model in ``config.ckpt_file``: a checkpoint, or an exported .mindir or .onnx with its JSON beside it.
 
     Settings that the file records replace those of ``config`` that were not given explicitly. Also reads
@@ -130,7 +130,7 @@ def load_model(config: Any, categories: list[str] | None = None, batch_size: int
     return load(config, categories, batch_size)
 
 
-def _load_checkpoint(config: Any, categories: list[str] | None, batch_size: int) -> Model:
+def _load_checkpoint(config: Settings, categories: list[str] | None, batch_size: int) -> Model:
     from src.evaluation.scoring import ClipScorer
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
@@ -149,7 +149,7 @@ def _load_checkpoint(config: Any, categories: list[str] | None, batch_size: int)
     return Model(Path(config.ckpt_file), score, names, config, network)
 
 
-def _load_exported(config: Any, categories: list[str] | None, batch_size: int) -> Model:
+def _load_exported(config: Settings, categories: list[str] | None, batch_size: int) -> Model:
     path = Path(config.ckpt_file)
     usage = read_usage(path)
     names = usage["categories"]
@@ -166,11 +166,11 @@ def _load_exported(config: Any, categories: list[str] | None, batch_size: int) -
     return Model(path, score, names, config, usage=usage)
 
 
-def _mirrored(config: Any, categories: list[str]) -> np.ndarray | None:
+def _mirrored(config: Settings, categories: list[str]) -> np.ndarray | None:
     return mirrored_classes(categories, config.mirror_pairs) if config.flip == "label_aware" else None
 
 
-def _with_recorded(config: Any, usage: dict[str, Any]) -> Any:
+def _with_recorded(config: Settings, usage: dict[str, Any]) -> Settings:
     """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ.
 
     A file with the model zoo's interface has a number of crops, and swaps the classes of mirrored crops itself.

@@ -17,11 +17,12 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src.data.names import BACKGROUND, background_of
 from src.data.video import TIME_ROUNDING, Source, Span, frames_of_one_size
 from src.inference.timeline import TOLERANCE, WINDOW
@@ -200,7 +201,7 @@ class EventDetector:
         return Span(self.began, None, self.categories[label], float(self.evidence[label] / self.gathered))
 
 
-def build_detector(config: Any, categories: list[str]) -> EventDetector:
+def build_detector(config: Settings, categories: list[str]) -> EventDetector:
     """The detector with ``event_on event_off event_share event_least event_early background_class`` of settings.
 
     Raises:

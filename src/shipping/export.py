@@ -16,6 +16,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.settings import AnySettings, Settings
 from model_utils.util import LOGGER_NAME, write_json, write_whole
 from src import sampling
 from src.evaluation.protocol import drawn_relations
@@ -43,7 +44,7 @@ class Part(NamedTuple):
 
 
 def export_network(
-    network: TSN, config: Any, categories: list[str], path: Path, samples: Samples | None = None
+    network: TSN, config: Settings, categories: list[str], path: Path, samples: Samples | None = None
 ) -> dict[str, Any]:
     """Writes ``network`` to ``path`` in ``config.file_format``, and what ``usage`` says to its ``usage_path``.
 
@@ -86,7 +87,7 @@ def export_network(
 
 
 def export_pair(
-    network: TSN, config: Any, categories: list[str], path: Path, samples: Samples | None = None
+    network: TSN, config: Settings, categories: list[str], path: Path, samples: Samples | None = None
 ) -> dict[str, Any]:
     """Writes the two ``pair_paths`` of ``path``, for streams; each has a JSON that names the other by its digest.
 
@@ -136,7 +137,7 @@ def export_pair(
     return difference
 
 
-def _pair_difference(network: TSN, config: Any, files: list[Path], samples: Samples | None) -> dict[str, Any]:
+def _pair_difference(network: TSN, config: Settings, files: list[Path], samples: Samples | None) -> dict[str, Any]:
     side, segments = config.image_size, config.num_segments
     pixels = pixels_of(network)
     (video, *_) = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
@@ -146,7 +147,7 @@ def _pair_difference(network: TSN, config: Any, files: list[Path], samples: Samp
     return sample_difference(network(Tensor(video)).asnumpy(), scores)
 
 
-def _write(part: Part, config: Any, path: Path, calibration: list[np.ndarray] | None) -> Path:
+def _write(part: Part, config: Settings, path: Path, calibration: list[np.ndarray] | None) -> Path:
     """Writes a part to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
@@ -166,7 +167,7 @@ def _write(part: Part, config: Any, path: Path, calibration: list[np.ndarray] | 
     return path
 
 
-def _check_possible(config: Any) -> None:
+def _check_possible(config: Settings) -> None:
     if config.export_batch_size == 0 and not compat.EXPORTS_ANY_BATCH:
         raise InputError(f"export_batch_size 0: MindSpore {ms.__version__} exports no network for any batch, say which")
     for package in ("onnx", "onnxruntime"):
@@ -174,7 +175,7 @@ def _check_possible(config: Any) -> None:
             raise InputError(f"file_format ONNX: the package {package} is not installed, which writing ONNX needs")
 
 
-def check_formats(config: Any) -> None:
+def check_formats(config: Settings) -> None:
     """Raises InputError for keys of an export that do not go together."""
     check_zoo_interface(config)
     if config.quantize != "none" and config.file_format != "ONNX":
@@ -185,7 +186,7 @@ def check_formats(config: Any) -> None:
         raise InputError("streaming true: needs relations all, a stream scores all relations")
 
 
-def settled(config: Any) -> Any:
+def settled(config: AnySettings) -> AnySettings:
     """A copy of ``config`` with the values that the interface or the package leaves no choice about; they are logged.
 
     Raises:
@@ -202,11 +203,11 @@ def settled(config: Any) -> Any:
     return config
 
 
-def _cell(network: TSN, config: Any, categories: list[str]) -> nn.Cell:
+def _cell(network: TSN, config: Settings, categories: list[str]) -> nn.Cell:
     return with_zoo_interface(network, config, categories) if is_zoo(config) else network
 
 
-def _inputs(config: Any, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
+def _inputs(config: Settings, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(seed)
     batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
@@ -226,7 +227,7 @@ def _frames(pixels: Pixels, clips: np.ndarray) -> np.ndarray:
     return pixels.prepare(clips.reshape(-1, *clips.shape[2:]))
 
 
-def _video_inputs(config: Any, pixels: Pixels, clips: np.ndarray) -> list[np.ndarray]:
+def _video_inputs(config: Settings, pixels: Pixels, clips: np.ndarray) -> list[np.ndarray]:
     """The inputs of a whole network for clips uint8 [N, T, S, S, 3]."""
     side, count = config.image_size, len(clips)
     inputs = [_frames(pixels, clips).reshape(count, -1, side, side)]
@@ -236,14 +237,14 @@ def _video_inputs(config: Any, pixels: Pixels, clips: np.ndarray) -> list[np.nda
     return inputs
 
 
-def _pair_inputs(network: TSN, config: Any, clips: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _pair_inputs(network: TSN, config: Settings, clips: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The inputs of the two parts for clips uint8 [N, T, S, S, 3]: all frames, and the features of each clip."""
     frames = _frames(pixels_of(network), clips)
     features = np.concatenate([network.base_model(Tensor(part[0])).asnumpy() for part in batches_of([frames], 8)])
     return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
 
 
-def _run_in_batches(run: Any, inputs: list[np.ndarray], config: Any) -> np.ndarray:
+def _run_in_batches(run: Any, inputs: list[np.ndarray], config: Settings) -> np.ndarray:
     size = config.export_batch_size or len(inputs[0])
     return np.concatenate([run(batch) for batch in batches_of(inputs, size)])[: len(inputs[0])]
 

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from model_utils.util import write_json
 from model_utils.version import VERSION
 from src.data.video_writer import VideoWriter
@@ -83,7 +84,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise InputError(f"{folder}: cannot write the page: {error.strerror}") from error
 
 
-def export_for_page(config: Any, folder: Path) -> Path:
+def export_for_page(config: Settings, folder: Path) -> Path:
     """Exports the checkpoint ``config.ckpt_file`` as the two files for streams; returns the first.
 
     They are of 8 bits if ``dataset_root`` is given, whose training clips they are calibrated on, unless ``quantize``

@@ -7,7 +7,7 @@ from typing import Any
 
 import mindspore as ms
 
-from model_utils.settings import Use, values_for
+from model_utils.settings import Settings, Use, values_for
 from model_utils.version import VERSION
 from src.heads import head_named
 from src.shipping.exported import input_description
@@ -15,12 +15,12 @@ from src.shipping.zoo_interface import is_zoo
 from src.transforms import Pixels
 
 
-def takes_relations(config: Any) -> bool:
+def takes_relations(config: Settings) -> bool:
     """Whether the exported file has a second input, the relations to use."""
     return config.relations == "sampled" and head_named(config.consensus_type).draws_relations
 
 
-def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
+def usage(config: Settings, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
     """What a program that runs the exported file has to know, for its JSON."""
     side, crops = config.image_size, config.test_crops if is_zoo(config) else 1
     return {
@@ -43,7 +43,7 @@ def usage(config: Any, categories: list[str], file_name: str, sha256: str, pixel
     }
 
 
-def _more_inputs(config: Any) -> dict[str, Any]:
+def _more_inputs(config: Settings) -> dict[str, Any]:
     """What there is to say of a second input, and of crops that are one clip."""
     if not takes_relations(config):
         return {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from mindspore import Tensor, dtype, nn, ops
 
 from model_utils.errors import InputError
+from model_utils.settings import Settings
 from src.data.mirror_pairs import mirrored_classes
+from src.heads import HEADS
 
 
 class ZooInterface(nn.Cell):
@@ -45,23 +45,24 @@ class ZooInterface(nn.Cell):
         return ops.concat((plain, swapped), 1).reshape(logits.shape)
 
 
-def is_zoo(config: Any) -> bool:
+def is_zoo(config: Settings) -> bool:
     return config.export_interface == "zoo"
 
 
-def with_zoo_interface(network: nn.Cell, config: Any, categories: list[str]) -> ZooInterface:
+def with_zoo_interface(network: nn.Cell, config: Settings, categories: list[str]) -> ZooInterface:
     """The network of an export with ``export_interface`` zoo."""
     swaps = config.flip == "label_aware" and config.test_crops == 10
     return ZooInterface(network, mirrored_classes(categories, config.mirror_pairs) if swaps else None)
 
 
-def check_zoo_interface(config: Any) -> None:
+def check_zoo_interface(config: Settings) -> None:
     """Raises InputError for keys of an export that do not go with ``export_interface`` zoo."""
     if not is_zoo(config):
         return
     if config.streaming:
         raise InputError("export_interface zoo: the files for a stream take frames and features, give streaming false")
-    wanted: dict[str, tuple] = {"file_format": ("MINDIR", "AIR"), "consensus_type": ("TRNmultiscale",)}
+    drawing = tuple(name for name, head in HEADS.items() if head.draws_relations)
+    wanted: dict[str, tuple] = {"file_format": ("MINDIR", "AIR"), "consensus_type": drawing}
     if "relations" in config.given:
         wanted["relations"] = ("sampled",)
     if "export_batch_size" in config.given:

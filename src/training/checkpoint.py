@@ -15,14 +15,14 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from model_utils.errors import InputError, first_line
-from model_utils.settings import Settings, Use, is_of_type, keys_for, table, values_before, values_for
+from model_utils.settings import AnySettings, Settings, Use, is_of_type, keys_for, table, values_before, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
 from src.backbones import check_image_size
@@ -30,8 +30,6 @@ from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
 from src.utils import require_usable_weights
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
 
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
@@ -141,7 +139,7 @@ def _array(value: Any) -> np.ndarray:
     return value.asnumpy() if isinstance(value, Tensor) else np.asarray(value)
 
 
-def describe(config: Any, categories: list[str], **more: Any) -> dict[str, Any]:
+def describe(config: Settings, categories: list[str], **more: Any) -> dict[str, Any]:
     """The description of a checkpoint: the settings of its network, its classes, and ``more``."""
     settings = values_for(config, Use.NETWORK, Use.FOLLOWED)
     return {"settings": settings, "num_classes": len(categories), "categories": categories, **more}

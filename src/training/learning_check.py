@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from model_utils.settings import Settings
 
 FIRST_EPOCH = 5  # before it also a training that learns may answer one class
 STILL = 0.95  # of ln(C), the loss of a network that knows nothing
 
 
-def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Any) -> str:
+def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Settings) -> str:
     """What a warning says after an epoch of a training that does not learn, or "" if there is nothing to say.
 
     Args:
@@ -39,7 +40,7 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
     return f"after {epoch} epochs the network has not learnt: {what}. Usual causes: {numbered}"
 
 
-def _causes_in_weights(config: Any) -> list[str]:
+def _causes_in_weights(config: Settings) -> list[str]:
     """What may be wrong with the start, and is not ruled out by the settings."""
     dropout = f"dropout 0 (now {config.dropout:g})" if config.dropout else ""
     if config.pre_trained_backbone or config.pre_trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -113,3 +114,21 @@ def test_a_misspelt_key_is_an_error_of_types(tmp_path):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stdout
     assert re.search(r'incompatible types.*"str".*"float"', done.stdout, re.IGNORECASE)
+
+
+def settings_without_type(source):
+    """The functions in a program that take settings, which are called config or settings, without saying their type."""
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, ast.FunctionDef):
+            for argument in (*function.args.args, *function.args.kwonlyargs):
+                said = ast.unparse(argument.annotation) if argument.annotation else "Any"
+                if argument.arg in ("config", "settings") and said == "Any":
+                    yield function.name
+
+
+def test_every_function_says_the_type_of_its_settings():
+    """Otherwise mypy finds no misspelt key in it."""
+    found = settings_without_type("def f(config): ...\ndef g(*, settings: Any): ...\ndef h(config: Settings): ...\n")
+    assert list(found) == ["f", "g"]
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("src/**/*.py"), *ROOT.glob("model_utils/**/*.py")):
+        assert not list(settings_without_type(path.read_text(encoding="utf-8"))), path
