@@ -68,6 +68,8 @@ def infer(config: InferSettings) -> None:
     check_files(config, sources)
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
+    if config.explain and "test_crops" not in config.given:
+        config.test_crops = 1  # what is explained is the score of the centre crop
     model = load_model(config, read_names(config.categories))
     recognise_sources(config, model, sources, are_several(config, sources))
 

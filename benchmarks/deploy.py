@@ -113,6 +113,7 @@ def random_checkpoint(data: Path) -> Path:
     from src.training.checkpoint import describe, save_checkpoint
 
     followed = {"image_size": SIDE, "flip": "plain", "mirror_pairs": "", "background_class": "No gesture"}
+    followed["freeze_backbone"] = False
     about = describe(SimpleNamespace(**SETTINGS, **followed), NAMES)
     return save_checkpoint(data / "exported" / "trn.ckpt", our_network().parameters_dict(), about)
 

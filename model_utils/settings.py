@@ -48,7 +48,7 @@ class Settings:
     width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     dropout: Annotated[float, Use.FIXED]
     freeze_bn: Annotated[bool, Use.FIXED]
-    freeze_backbone: Annotated[bool, Use.FIXED, Before(False)]
+    freeze_backbone: Annotated[bool, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Before(False)]
 
     # Dataset
     dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]

@@ -25,6 +25,7 @@ def default_config(path, **changes):
     values.update(
         backbone="bn_inception", width_mult=1.0, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset()
     )
+    values.update(freeze_backbone=False, test_crops=10)
     return SimpleNamespace(**{**values, "ckpt_file": str(path), **changes})
 
 

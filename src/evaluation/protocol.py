@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from model_utils.settings import Settings
 from src import sampling
 
 
@@ -19,6 +20,15 @@ class Scorer(Protocol):
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> logits float32 [B, C]."""
+
+
+def crops_learnt(settings: Settings) -> int:
+    """The crops of a test: those asked for, or one for a network that has learnt from centre crops only.
+
+    Behind a frozen backbone the other crops are strange to the network: it answered fewer of them right.
+    """
+    centre_only = settings.freeze_backbone and "test_crops" not in settings.given
+    return 1 if centre_only else settings.test_crops
 
 
 def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:

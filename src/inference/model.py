@@ -14,7 +14,7 @@ from model_utils.errors import InputError
 from model_utils.settings import Settings, Use, keys_for, values_before
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
-from src.evaluation.protocol import Scorer
+from src.evaluation.protocol import Scorer, crops_learnt
 from src.inference.scorers import ExportedScorer, PairScorer
 from src.shipping.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
 from src.shipping.parts import Parts, network_parts
@@ -177,11 +177,11 @@ def _with_recorded(config: Settings, usage: dict[str, Any]) -> Settings:
     """
     config, free, keys = (
         copy.copy(config),
-        {"flip", "mirror_pairs", "background_class"},
+        {"flip", "mirror_pairs", "background_class", "freeze_backbone"},
         keys_for(Use.EXPORTED, Use.NETWORK),
     )
     if "interface" in usage:
-        free, keys = {"background_class"}, (*keys, "test_crops")
+        free, keys = {"background_class", "freeze_backbone"}, (*keys, "test_crops")
     for key in keys:
         # Older exports say less; None is not known.
         given, recorded = getattr(config, key), usage.get(key, values_before().get(key))
@@ -189,4 +189,6 @@ def _with_recorded(config: Settings, usage: dict[str, Any]) -> Settings:
             setattr(config, key, recorded)
         elif key in usage and key not in free and given != recorded:
             raise InputError(f"{config.ckpt_file}: exported with {key} {recorded}, but {given} was asked for")
+    if "interface" not in usage:
+        config.test_crops = crops_learnt(config)
     return config

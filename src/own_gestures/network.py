@@ -16,7 +16,7 @@ from src.training.checkpoint import read_checkpoint
 
 SMALL = {"width_mult": 0.25, "image_size": 64}  # from random weights, on a CPU
 FROZEN_EPOCHS = 200
-LEAST_EPOCHS, MOST_EPOCHS = 6, 400
+LEAST_EPOCHS, MOST_EPOCHS = 20, 400
 DROPS = 0.8  # of the epochs: then the learning rate falls to a tenth
 
 

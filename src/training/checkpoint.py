@@ -26,6 +26,7 @@ from model_utils.settings import AnySettings, Settings, Use, is_of_type, keys_fo
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
 from src.backbones import check_image_size
+from src.evaluation.protocol import crops_learnt
 from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
 from src.tsn import TSN, build_network
@@ -125,7 +126,7 @@ def _parse_description(encoded: bytes, path: Path) -> dict[str, Any]:
         if (
             key not in table()
             or not is_of_type(key, value)
-            or (isinstance(value, (int, float)) and not 0 < value < math.inf)
+            or (type(value) in (int, float) and not 0 < value < math.inf)
         ):
             raise InputError(f"{path}: its description says {key} {value!r}, which is not allowed")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -180,7 +181,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     config, path = copy.copy(config), config.ckpt_file
-    recorded = {**({"backbone": values_before()["backbone"]} if about else {}), **about.get("settings", {})}
+    recorded = {**({"backbone": values_before()["backbone"]} if about else {}), **_recorded_settings(about)}
     for key in keys_for(Use.NETWORK, Use.FOLLOWED):
         if key in recorded and key not in config.given:
             setattr(config, key, recorded[key])
@@ -190,7 +191,16 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
     if not about and "flip" not in config.given and config.flip != "plain":
         config.flip = "plain"  # the model zoo's own port trains so, and its files carry no description
         logging.getLogger(LOGGER_NAME).warning("%s: has no description, so flip is plain", path)
+    config.test_crops = crops_learnt(config)
     return config
+
+
+def _recorded_settings(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a description; some stand in its recipe, if an earlier version wrote it."""
+    recipe = about.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {}
+    followed = {key: recipe[key] for key in keys_for(Use.FOLLOWED) if key in recipe and is_of_type(key, recipe[key])}
+    return {**followed, **about.get("settings", {})}
 
 
 def _class_names(

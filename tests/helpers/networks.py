@@ -30,6 +30,8 @@ def settings(**changes) -> SimpleNamespace:
         "flip": "label_aware",
         "mirror_pairs": "",
         "background_class": "No gesture",
+        "freeze_backbone": False,
+        "test_crops": 10,
         "export_interface": "batch",
         "given": frozenset(),
     }

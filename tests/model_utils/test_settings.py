@@ -84,12 +84,14 @@ def test_types(key, value, allowed):
 def test_a_description_holds_what_evaluation_follows():
     recorded = checkpoint.describe(settings(), ["a"])["settings"]
     network = "consensus_type num_segments subsample_num img_feature_dim backbone width_mult"
-    assert sorted(recorded) == sorted(f"{network} image_size flip mirror_pairs background_class".split())
+    assert sorted(recorded) == sorted(
+        f"{network} freeze_backbone image_size flip mirror_pairs background_class".split()
+    )
 
 
 def test_an_exported_file_says_what_its_user_needs():
     """`tests/shipping` writes and reads them."""
-    keys = "num_segments subsample_num image_size flip mirror_pairs background_class relations"
+    keys = "num_segments subsample_num freeze_backbone image_size flip mirror_pairs background_class relations"
     assert sorted(keys_for(Use.EXPORTED)) == sorted(keys.split())
 
 

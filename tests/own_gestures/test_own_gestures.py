@@ -173,7 +173,7 @@ def test_a_config_that_the_user_edited_stays(tmp_path):
         network.write_config(path, "# mark", keys)
 
 
-@pytest.mark.parametrize(("seconds", "an_epoch", "expected"), [(600, 6, 100), (1, 6, 6), (-5, 6, 6), (600, 0.1, 400)])
+@pytest.mark.parametrize(("seconds", "an_epoch", "expected"), [(600, 6, 100), (1, 6, 20), (-5, 6, 20), (600, 0.1, 400)])
 def test_epochs_in_the_time(seconds, an_epoch, expected):
     assert network.epochs_in(seconds, an_epoch) == expected
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.version import VERSION
 from src.training import checkpoint
@@ -304,3 +305,19 @@ def test_a_description_that_is_no_json_object(saved, tmp_path, encoded):
     ms.save_checkpoint(entries, str(tmp_path / "edited.ckpt"))
     with pytest.raises(InputError, match="edited.ckpt: .*(not JSON|expected a JSON object)"):
         checkpoint.read_checkpoint(tmp_path / "edited.ckpt")
+
+
+@pytest.mark.parametrize("part", ["settings", "recipe"])
+def test_a_network_that_has_seen_centre_crops_is_tested_with_them(tmp_path, part):
+    """Behind a frozen backbone; earlier versions say that in the recipe. Who asks for ten crops gets them."""
+    path = tmp_path / "trn.ckpt"
+    about = checkpoint.describe(settings(freeze_backbone=True), CLASSES)
+    if part == "recipe":
+        about["recipe"] = {"freeze_backbone": about["settings"].pop("freeze_backbone"), "lr": 0.1}
+    checkpoint.save_checkpoint(path, tiny_network().parameters_dict(), about)
+    assert checkpoint.load_network(load_config(["--ckpt_file", str(path)]))[2].test_crops == 1
+    given = load_config(["--ckpt_file", str(path), "--test_crops", "10"])
+    assert checkpoint.load_network(given)[2].test_crops == 10
+    about = checkpoint.describe(settings(), CLASSES)
+    checkpoint.save_checkpoint(path, tiny_network().parameters_dict(), about)
+    assert checkpoint.load_network(load_config(["--ckpt_file", str(path)]))[2].test_crops == 10
