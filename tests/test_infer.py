@@ -549,6 +549,24 @@ def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
         run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
 
 
+@pytest.mark.parametrize(("options", "crops"), [([], 10), (["--explain", "e.png"], 1)])
+@pytest.mark.parametrize("given", [[], ["--test_crops", "5"]])
+def test_an_explanation_is_of_the_scores_that_are_printed(monkeypatch, tmp_path, options, crops, given):
+    """It is of the centre crop, so the scores are, unless other crops are asked for."""
+    seen = []
+
+    def load(config, categories):
+        seen.append(config.test_crops)
+        raise InputError("no further")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("src.inference.model.load_model", load)
+    write_folder(tmp_path / "clip", coloured("Red", 3))
+    with pytest.raises(InputError, match="no further"):
+        run("trn.onnx", "clip", options=[*options, *given])
+    assert seen == [5 if given else crops]
+
+
 def test_a_gpu_that_is_not_there(monkeypatch):
     from model_utils.device_adapter import start_device
 

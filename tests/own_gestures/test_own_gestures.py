@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -156,6 +158,28 @@ def test_the_network_is_that_of_the_checkpoint(tmp_path):
     expected = {"width_mult": 0.0625, "image_size": settings().image_size, "num_segments": 3, "img_feature_dim": 8}
     assert {key: found[key] for key in expected} == expected
     assert network.start_of(None) == ({"width_mult": 0.25, "image_size": 64}, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "converter"),
+    [
+        ("trn.ckpt", None),
+        ("TRN_jester_RGB_BNInception_TRNmultiscale_segment8_best.pth.tar", "src/convert_trn_pytorch.py"),
+        ("bn_inception-9f5701afb96c8044.pth", "src/convert_bn_inception.py"),
+    ],
+)
+def test_files_of_pytorch_are_converted_first(tmp_path, monkeypatch, name, converter):
+    commands = []
+    monkeypatch.setattr(Programs, "run", lambda self, step, command, after: commands.append(command))
+    start = tmp_path / name
+    start.write_bytes(b"weights")
+    args = SimpleNamespace(start=start, out_dir=tmp_path / "out", minutes=10.0)
+    taken = main.Run(args).convert_start()
+    if converter is None:
+        assert (taken, commands) == (start, [])
+    else:
+        assert taken == tmp_path / "out/start.ckpt"
+        assert commands == [[converter, str(start), str(taken)]]
 
 
 def test_a_config_that_the_user_edited_stays(tmp_path):
