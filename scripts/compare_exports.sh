@@ -46,4 +46,4 @@ for form in "${forms[@]}"; do
     echo "== $form ($SECONDS s)"
     run_entry eval.py --ckpt_file "$model" --eval_output_dir "$out_dir/$form/eval"
 done
-run_python src/evaluation/compare.py "$out_dir"
+run_python benchmarks/compare_exports.py "$out_dir"

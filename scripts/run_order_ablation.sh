@@ -37,4 +37,4 @@ for head in "${heads[@]}"; do
         run_entry eval.py --ckpt_file "${checkpoints[0]}" --frame_order "$order" --eval_output_dir "$out_dir/$head/$order"
     done
 done
-run_python src/evaluation/order_ablation.py "$out_dir"
+run_python benchmarks/order_ablation.py "$out_dir"

@@ -82,7 +82,7 @@ OWN = "src.data.prepare_videos videos target"
 SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.synthetic.jester target --gestures 1 --train 1 --val 1 --test 0"
-ABLATION = "src.evaluation.order_ablation results"
+ABLATION = "benchmarks.order_ablation results"
 YAML = "--config_path c.yaml"
 
 INFINITE = "trn.ckpt: 1 of its 424 tensors hold NaN or infinite values (base_model.conv1_7x7_s2.conv.weight)"

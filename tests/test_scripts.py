@@ -296,7 +296,7 @@ def test_exact_commands_of_the_order_ablation(user, options, environment, common
         for order in ("natural", "reversed", "shuffled"):
             checkpoint = ["--ckpt_file", f"out/{head}/train/checkpoint_trn-28_60.ckpt", "--frame_order", order]
             expected.append(["eval.py", *fixed, *checkpoint, "--eval_output_dir", f"out/{head}/{order}"])
-    expected.append(["src/evaluation/order_ablation.py", "out"])
+    expected.append(["benchmarks/order_ablation.py", "out"])
     expected = [[str(ROOT / program), *rest] for program, *rest in expected]
     for _ in range(2):  # the second time in the folders of the first
         status, stdout, stderr = run(user, "run_order_ablation.sh", "my data", "out", *options, **environment)
@@ -325,7 +325,7 @@ def test_exact_commands_of_the_comparison_of_exports(user, options, environment,
     models = {"checkpoint": "net.ckpt", **{form: f"out/{form}/export/{file}" for form, (file, _) in forms.items()}}
     for form, model in models.items():
         expected.append(["eval.py", *given, *DATA, "--ckpt_file", model, "--eval_output_dir", f"out/{form}/eval"])
-    expected.append(["src/evaluation/compare.py", "out"])
+    expected.append(["benchmarks/compare_exports.py", "out"])
     expected = [[str(ROOT / program), *rest] for program, *rest in expected]
     status, stdout, stderr = run(user, "compare_exports.sh", "my data", "net.ckpt", "out", *options, **environment)
     assert (status, stderr) == (0, ""), stdout
@@ -369,7 +369,7 @@ WORKING = {
 }
 # The programs that each starts.
 PROGRAMS = {
-    "compare_exports.sh": ["export.py", "eval.py", "compare.py"],
+    "compare_exports.sh": ["export.py", "eval.py", "compare_exports.py"],
     "convert_bn_inception.sh": ["convert_bn_inception.py"],
     "convert_trn_pytorch.sh": ["convert_trn_pytorch.py"],
     "make_synthetic_jester.sh": ["jester.py"],

@@ -49,7 +49,6 @@ def render(evaluation: Evaluation, confusion_png: bytes | None, frames_of: Frame
         confusion=_data_uri(confusion_png, "png"),
         most_confused=_most_confused(evaluation),
         num_classes=len(categories),
-        named_classes=plots.NAMED_CLASSES,
         classes=class_rows(evaluation),
         mistakes=list(mistakes(evaluation, frames_of)),
     )

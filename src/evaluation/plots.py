@@ -69,31 +69,17 @@ def label_texts(names: list[str]) -> list[str]:
 def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
     """The whole confusion matrix, a row a true class; a cell is the darker, the larger its part of the true class.
 
-    With few classes each cell shows its number of clips, with many the axes have no names any more, and with more than
-    OVERVIEW_SIDE classes a pixel is the darkest of several cells.
+    With few classes each cell shows its number of clips; with more than NAMED_CLASSES the axes have no names.
     """
     fractions = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     count = len(categories)
     if count <= NUMBERED_CLASSES:
         return _draw_numbered(categories, confusion, fractions)
-    faintest = 0.25 if count <= NAMED_CLASSES else 0.5  # a single mistake must be seen, even in a cell of one pixel
-    shade = np.where(confusion > 0, faintest + (1 - faintest) * np.sqrt(fractions), 0)
-    if count <= NAMED_CLASSES:
-        cell = min(max(OVERVIEW_SIDE // count, 11), 22)
-        figure, _ = _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))
-        return figure
-    merged = -(-count // OVERVIEW_SIDE)  # classes that share a pixel
-    padded = np.pad(shade, (0, -count % merged))
-    cells = len(padded) // merged
-    shade = padded.reshape(cells, merged, cells, merged).max((1, 3))
-    figure, axes = _matrix_figure(shade, max(1, OVERVIEW_SIDE // cells), None, 9.0)
-    step = next(step for step in (50, 100, 200, 500, 1000, 5000, 10**9) if count / step <= 20)
-    places = range(0, count, step)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks([place / merged for place in places], [str(place) for place in places])
-    axes.set_xlabel("predicted (line of categories.txt, from 0)")
-    axes.set_ylabel("true")
-    return figure
+    shade = np.where(confusion > 0, 0.4 + 0.6 * np.sqrt(fractions), 0)  # a single mistake is seen in the smallest cell
+    if count > NAMED_CLASSES:
+        return _matrix_figure(shade, max(1, OVERVIEW_SIDE // count), None, 9.0)[0]
+    cell = min(max(OVERVIEW_SIDE // count, 11), 22)
+    return _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))[0]
 
 
 def draw_most_confused(categories: list[str], confusion: np.ndarray) -> Figure:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from src.data.names import BACKGROUND, without_background
+from src.data.names import without_background
 from src.data.video import Span
+from src.evaluation.colours import class_colours
 from src.evaluation.events import WatchedVideo
 from src.evaluation.templates import page_environment
 from src.utils import softmax
 
 TEMPLATE = "stream_page.html.j2"
 WIDTH, CURVES = 1000.0, 80.0  # pixels: the width of a timeline, the height of the probabilities
-BACKGROUND_COLOUR = "#b3b9c2"
 TILES = {
     "levenshtein_accuracy": "Levenshtein accuracy: 1 − edits / gestures",
     "precision": "precision: events that are right",
@@ -44,7 +43,8 @@ def render(
         protocol: what is told about how the events were found.
     """
     environment = page_environment()
-    colours = class_colours(categories, protocol["background"])
+    rgb = class_colours(categories, protocol["background"])
+    colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in rgb.items()}
     html = environment.get_template(TEMPLATE).render(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
@@ -61,13 +61,6 @@ def render(
 
 def _shown(value: Any) -> str:
     return (", ".join(value) or "none") if isinstance(value, list) else str(value)
-
-
-def class_colours(categories: list[str], background: Collection[str] = BACKGROUND) -> dict[str, str]:
-    """A colour for each class: hues as far apart as may be, grey for the background."""
-    shown = [name for name in categories if name not in background]
-    hues = {name: f"hsl({360 * i // len(shown)} 65% {38 + 14 * (i % 2)}%)" for i, name in enumerate(shown)}
-    return {name: hues.get(name, BACKGROUND_COLOUR) for name in categories}
 
 
 def timeline(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,10 +11,10 @@ from typing import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from src.data.names import BACKGROUND
 from src.data.video import Camera, Recording, Source, Span, frames_of_one_size
 from src.data.video_writer import VideoWriter, check_video_size
 from src.evaluation import fonts
+from src.evaluation.colours import GREY, class_colours
 
 SMALLEST_SIDE = 24  # pixels; on less nothing can be read
 SMALLEST_FONT = 6
@@ -23,7 +22,7 @@ LINE = 1.3  # height of a line of text as a multiple of the font's size
 LONGEST_LABEL = 100  # columns
 LIVE_TIMELINE = 30.0  # seconds
 Colour = tuple  # (blue, green, red)
-WHITE, GREY = (255, 255, 255), (120, 120, 120)
+WHITE = (255, 255, 255)
 
 
 def draw_overlay(
@@ -77,12 +76,8 @@ def draw_overlay(
 
 
 def palette(categories: list[str]) -> dict[str, Colour]:
-    """A colour, BGR, for each class: hues at equal distances, grey for the background classes."""
-    colours = {}
-    for label, name in enumerate(categories):
-        rgb = colorsys.hsv_to_rgb(label / len(categories), 0.75 if label % 2 else 0.55, 0.9)
-        colours[name] = GREY if name in BACKGROUND else tuple(round(255 * part) for part in reversed(rgb))
-    return colours
+    """The colours of the classes, BGR."""
+    return {name: colour[::-1] for name, colour in class_colours(categories).items()}
 
 
 def write_video(path: str, source: Recording, spans: list[Span], categories: list[str]) -> None:

@@ -170,7 +170,7 @@ def test_with_many_classes_the_most_confused_are_shown_besides():
     evaluation = Evaluation(metrics, names, [str(i) for i in range(120)], scores, labels)
     kinds = [kind for kind, _ in pictures(render(evaluation))]
     assert kinds == ["png", "png", "jpeg"]
-    assert "All 60 classes." in render(evaluation)
+    assert "All 60 classes, in the order" in render(evaluation)
     right = Evaluation(metrics, names, evaluation.clips, np.eye(60, dtype=np.float32)[labels], labels)
     assert [kind for kind, _ in pictures(render(right))] == ["png"]
     assert "None." in render(right)

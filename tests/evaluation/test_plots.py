@@ -11,9 +11,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks import order_ablation
 from model_utils.errors import InputError
 from model_utils.stop_signals import Stopped
-from src.evaluation import order_ablation, plots
+from src.evaluation import plots
 from tests.evaluation.by_hand import CONFUSION, NAMES, OBSERVED
 
 AWKWARD = [
@@ -71,7 +72,7 @@ def diagonal(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 200, 201, 1700, 5000])
+@pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 200, 201, 1700])
 def test_a_confusion_matrix_has_a_bounded_size(count):
     names = [f"{AWKWARD[label % len(AWKWARD)]} {label}" for label in range(count)]
     figure = plots.draw_confusion(names, diagonal(count))
@@ -82,26 +83,13 @@ def test_a_confusion_matrix_has_a_bounded_size(count):
     assert (len(names_of(axes.xaxis)) == count) == (count <= 200)
     box = axes.get_position()
     side = box.width * image.width
-    cells = len(axes.images[0].get_array())
-    assert cells == (count if count <= 2000 else -(-count // 3))
-    assert side / cells == pytest.approx(round(side / cells))  # whole pixels a cell
+    assert side / count == pytest.approx(round(side / count))  # whole pixels a cell
     if count > 40:  # a single mistake is in the picture, away from the diagonal and the frame
         pixels = np.asarray(image.convert("L"), float)
-        merged = -(-count // cells)
-        x = int(box.x0 * image.width + side * (count // 4 // merged + 0.5) / cells)
-        y = int((1 - box.y1) * image.height + side * (count // 2 // merged + 0.5) / cells)
-        cell = round(side / cells)
+        x = int(box.x0 * image.width + side * (count // 4 + 0.5) / count)
+        y = int((1 - box.y1) * image.height + side * (count // 2 + 0.5) / count)
         assert pixels[y - 1 : y + 2, x - 1 : x + 2].min() < 225  # Matplotlib may be a pixel off
-        assert pixels[y - 4 * cell, x] > 240
-
-
-def test_a_matrix_of_many_classes_numbers_them():
-    (axes,) = plots.draw_confusion([str(i) for i in range(1700)], diagonal(1700)).axes
-    assert names_of(axes.xaxis) == names_of(axes.yaxis) == [str(100 * i) for i in range(17)]
-    assert axes.get_xticks().tolist() == [100 * i for i in range(17)]
-    (axes,) = plots.draw_confusion([str(i) for i in range(5000)], diagonal(5000)).axes
-    assert names_of(axes.xaxis)[:3] == ["0", "500", "1000"]
-    assert axes.get_xticks().tolist()[:3] == [0, 500 / 3, 1000 / 3]
+        assert pixels[y - 4 * round(side / count), x] > 240
 
 
 def test_the_most_confused_classes_in_pairs():

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import order_ablation
 from model_utils.errors import InputError
-from src.evaluation import order_ablation, plots, results, tables
+from src.evaluation import plots, results, tables
 from src.evaluation.metrics import summarise, true_class_rank
 from tests.evaluation import by_hand
 from tests.evaluation.by_hand import metrics_by_hand

@@ -50,7 +50,7 @@ def test_ticks_of_long_videos_are_further_apart(seconds, step):
 
 def test_the_page_shows_all_of_it():
     pytest.importorskip("jinja2")
-    video, protocol = watched(), {"ckpt_file": "folder/trn.ckpt", "window": 2.5}
+    video, protocol = watched(), {"ckpt_file": "folder/trn.ckpt", "window": 2.5, "background": ["No gesture"]}
     page = render(measure([video]), [video], {"1.mp4": (TIMES, LOGITS)}, NAMES, protocol).decode()
     assert "<title>trn.ckpt on 1 streams</title>" in page
     assert re.findall(r'<path d="M(\S+) 20v20"', page) == ["250.0", "900.0"]  # where each event was reported
@@ -61,6 +61,7 @@ def test_the_page_shows_all_of_it():
         ("850.0", "22"),
     ]
     assert page.count('class="wrong"') == 2
+    assert re.findall(r'<i style="background:(.*?)"></i>(.*?)<', page) == [("#d92626", NAMES[0]), ("#969696", NAMES[1])]
     assert "<title>Stop Sign, 2.00 to 6.00 s</title>" in page
     assert re.findall(r'<polyline points="([^"]*)"', page) == ["250.0,20.0 500.0,72.0", "250.0,60.0 500.0,8.0"]
     assert re.findall(r">(\d+) s</text>", page) == ["0", "5", "10", "15", "20"]

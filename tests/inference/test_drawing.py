@@ -130,7 +130,7 @@ def test_colours_differ_and_what_is_no_gesture_is_grey():
 
 
 def test_colours_are_bgr():
-    assert palette(["a", "b", "c"]) == {"a": (103, 103, 230), "b": (57, 230, 57), "c": (230, 103, 103)}
+    assert palette(["a", "b", "c"]) == {"a": (38, 38, 217), "b": (38, 217, 38), "c": (217, 38, 38)}
 
 
 class Frames:

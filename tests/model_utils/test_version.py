@@ -13,15 +13,12 @@ from model_utils.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY_POINTS = ("train.py", "eval.py", "eval_streams.py", "export.py", "infer.py", "demo.py", "make_page.py")
-# Steps of a script, which take no options.
-STEPS = {"src/evaluation/compare.py", "src/evaluation/order_ablation.py"}
 PROGRAMS = sorted(
     {
         str(path.relative_to(ROOT))
         for path in (*ROOT.glob("*.py"), *(ROOT / "src").rglob("*.py"))
         if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
-    - STEPS
 )
 
 

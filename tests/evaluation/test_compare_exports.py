@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks import compare_exports as compare
 from model_utils.errors import InputError
-from src.evaluation import compare
 
 
 def write(folder, answers, truth, shares):
