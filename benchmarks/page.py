@@ -140,7 +140,7 @@ def random_pair(folder: Path, width: float, side: int) -> Path:
     network = build_network(type(given)(**{**SETTINGS, "width_mult": width}), len(NAMES)).set_train(False)
     prepare_for_inference(network)
     clips = np.random.default_rng(0).integers(0, 256, (4, SEGMENTS, side, side, 3), dtype=np.uint8)
-    path = folder / f"{width}.onnx"
+    path = folder / f"width_{100 * width:.0f}.onnx"
     export.export_pair(network, given, NAMES, path, Samples(clips, clips[:1], {}))
     return pair_paths(path)[0]
 

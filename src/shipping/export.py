@@ -120,7 +120,7 @@ def export_pair(
         partials = [stack.enter_context(write_whole(name, "exported network")) for name in reversed(paths)][::-1]
         folder = Path(stack.enter_context(TemporaryDirectory()))
         written = [
-            _write(part, config, folder / name.stem, inputs) for part, name, inputs in zip(parts, paths, calibration)
+            _write(part, config, folder / name.name, inputs) for part, name, inputs in zip(parts, paths, calibration)
         ]
         digests = [digest(file) for file in written]
         difference = _pair_difference(network, config, written, samples)

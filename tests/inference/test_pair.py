@@ -75,6 +75,16 @@ def test_a_pair_scores_clips_like_the_whole_network(tmp_path, file_format):
     np.testing.assert_allclose(load(path).score(clips, np.arange(2)), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_name_with_a_dot(tmp_path, file_format):
+    """Both files keep the whole of it; one of them was the other."""
+    if not compat.EXPORTS_ANY_BATCH and file_format == "ONNX":
+        pytest.skip("the package writes no ONNX")
+    path = tmp_path / f"trn-1.0.{file_format.lower()}"
+    given = settings(relations="all", file_format=file_format, export_batch_size=2)
+    assert export.export_pair(prepared(), given, CLASSES, path)["largest"] < 1e-5
+
+
 def test_what_the_jsons_say(tmp_path):
     frame, _ = write(tmp_path, "MINDIR", batch=2)
     head = frame.with_name("trn_head.mindir")

@@ -126,7 +126,6 @@ function average(values) {
 }
 
 function showFacts(run) {
-  const share = run && run.arrived ? `${run.looked} of ${run.arrived} (${percent(run.looked / run.arrived)})` : "";
   const facts = [
     ["Knows", page.categories.join(" · ")],
     ["Window", `${page.window} s: a gesture is named when most of it has been seen`],
@@ -134,11 +133,14 @@ function showFacts(run) {
   ];
   if (run && run.milliseconds.length) {
     const spent = `${average(run.milliseconds.slice(-50)).toFixed(0)} ms`;
-    facts.push(["Frames looked at", share], ["Time of the network", `${spent} a frame looked at`]);
+    facts.push(["Time of the network", `${spent} a frame looked at`]);
+  }
+  if (run && run.arrived) {
+    facts.push(["Frames looked at", `${run.looked} of ${run.arrived} (${percent(run.looked / run.arrived)})`]);
   }
   if (run && run.delays.length) {
     const delay = `${(1000 * average(run.delays.slice(-50))).toFixed(0)} ms`;
-    facts.push(["Frame to answer", delay], ["Due but left out", `${run.late} frames, because the network was busy`]);
+    facts.push(["Frame to answer", delay], ["Due but left out", `${run.late} because the network was busy`]);
   }
   const checked = window.isSecureContext ? "checked" : "only its size was checked, the page has no HTTPS";
   facts.push(["Model", `${page.precision}, SHA-256 ${page.frame.sha256.slice(0, 12)}… ${checked}`]);
@@ -171,7 +173,7 @@ async function startCamera() {
   const watched = await begin(true);
   video.hidden = false;
   video.controls = false;
-  headline("…", "", true);
+  headline("Looking …", "", true);
   say("camera", `The camera runs. The first answer comes after ${page.window} s.`);
   let busy = false;
   let began = null;
@@ -253,7 +255,7 @@ function foundSentence(gestures) {
 async function openVideo(url, name) {
   const watched = await begin(false);
   watched.stop = () => say("ready", `${name}: stopped.`);
-  headline("…", name, true);
+  headline("Looking …", name, true);
   say("opening-video", `${name}: opening.`, null);
   const video = find("video");
   URL.revokeObjectURL(video.src);
@@ -265,7 +267,7 @@ async function openVideo(url, name) {
   } catch (error) {
     stop();
     error.name_ = name;
-    headline("…", name, true);
+    headline("No video", name, true);
     explain(error);
   }
   reader?.close();
@@ -300,16 +302,18 @@ async function lookThrough(watched, reader, name) {
   } else {
     const what = `${foundSentence(gestures)} in ${clock(duration)}`;
     const names = gestures.map(({ label }) => label).join(", ");
-    headline(gestures.length === 1 ? gestures[0].label : what, names, !gestures.length);
+    const several = gestures.length ? `${gestures.length} gestures` : "No gesture";
+    headline(gestures.length === 1 ? gestures[0].label : several, names, !gestures.length);
     const next = gestures.length ? " Choose one to see it." : "";
     say("done", `${name}: ${what}.${next}`);
   }
   watched.stopped = true;
 }
 
+/** Plays the video from a little before a gesture was noticed, which is when most of it has been seen. */
 function seekTo(seconds) {
   const video = find("video");
-  video.currentTime = seconds;
+  video.currentTime = Math.max(seconds - page.window / 2, 0);
   video.play().catch(() => {}); // a video that the browser does not start shows the frame all the same
 }
 
