@@ -18,10 +18,15 @@ NEW_FRAMES = 64  # a round
 NAMES = [str(label) for label in range(CLASSES)]
 
 
-def export_settings(batch: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(
-        **SETTINGS, file_format="ONNX", export_batch_size=batch, relations="all", image_size=SIDE, flip="plain", seed=0
+def export_settings(batch: int = 0) -> Any:
+    """A config of the defaults, but for what is measured."""
+    from model_utils.config import load_config
+
+    config = load_config([])
+    vars(config).update(
+        SETTINGS, file_format="ONNX", export_batch_size=batch, relations="all", image_size=SIDE, flip="plain", seed=0
     )
+    return config
 
 
 def exported(data: Path, int8: bool, pair: bool = False) -> Path:

@@ -129,15 +129,15 @@ def streams(pair: Path) -> None:
 def random_pair(folder: Path, width: float, side: int) -> Path:
     """The 8-bit pair of a network with random weights."""
     from benchmarks.deploy import export_settings
-    from benchmarks.network import SEGMENTS, SETTINGS
+    from benchmarks.network import SEGMENTS
     from src.shipping import export
     from src.shipping.exported import pair_paths
     from src.shipping.samples import Samples
     from src.tsn import build_network, prepare_for_inference
 
     given = export_settings(batch=1)
-    vars(given).update(width_mult=width, image_size=side)
-    network = build_network(type(given)(**{**SETTINGS, "width_mult": width}), len(NAMES)).set_train(False)
+    given.width_mult, given.image_size = width, side
+    network = build_network(given, len(NAMES)).set_train(False)
     prepare_for_inference(network)
     clips = np.random.default_rng(0).integers(0, 256, (4, SEGMENTS, side, side, 3), dtype=np.uint8)
     path = folder / f"width_{100 * width:.0f}.onnx"
@@ -190,8 +190,11 @@ def left_out(address: str, camera: Path) -> str:
         browser.get(f"{address}?camera")
         state(browser, "camera", "filling")
         time.sleep(SECONDS)
-        text = browser.execute_script("return document.getElementById('facts').innerText || facts.textContent")
-        return " | ".join(line for line in text.splitlines() if line)
+        pairs = browser.execute_script(
+            "return [...document.querySelectorAll('#facts dt')].map(e => [e.textContent, e.nextSibling.textContent])"
+        )
+    wanted = "Runs on", "Time of the network", "Frames looked at", "Frame to answer", "Due but left out"
+    return "; ".join(f"{name}: {text}" for name, text in pairs if name in wanted)
 
 
 def speed(frames: int) -> None:

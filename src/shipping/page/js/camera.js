@@ -4,6 +4,7 @@ import { TIME_ROUNDING } from "./events.js";
 import { Problem } from "./network.js";
 import { pictureOfPlanes } from "./pixels.js";
 
+const PATIENCE = 500; // milliseconds until a busy browser has painted the frame of a seek
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
@@ -121,9 +122,19 @@ export class VideoReader {
 
   /** Shows the frame at a time; returns the frame's own time, where the browser tells it. */
   async #seek(seconds) {
-    const seeked = happens(this.video, "seeked");
-    this.video.currentTime = seconds;
+    const { video } = this;
+    const presented = new Promise((resolve) => video.requestVideoFrameCallback?.(resolve));
+    const seeked = happens(video, "seeked");
+    video.currentTime = seconds;
     await seeked;
+    const longest = this.gap ? 1.2 * this.gap + TIME_ROUNDING : 0.1; // that a frame is shown
+    if (Math.abs(video.currentTime - this.#grab()) > longest) {
+      await Promise.race([presented, new Promise((resolve) => setTimeout(resolve, PATIENCE))]); // still the frame before
+    }
+    return this.#grab();
+  }
+
+  #grab() {
     if (typeof VideoFrame !== "function") {
       return this.video.currentTime;
     }
