@@ -20,7 +20,7 @@ from model_utils.stop_signals import StopSignals
 from model_utils.util import run_main
 
 if TYPE_CHECKING:
-    from src.data.clips import VideoRecord
+    from src.data.frame_files import VideoRecord
     from src.evaluation.evaluator import Validation
     from src.ops.ranks import Ranks
     from src.training.trainer import Trainer

@@ -19,7 +19,7 @@ from benchmarks.data import JESTER_CLIPS, make_folders
 from benchmarks.harness import Item, Side
 
 if TYPE_CHECKING:
-    from src.data.clips import FrameFolders, VideoRecord
+    from src.data.frame_files import FrameFolders, VideoRecord
 
 IMAGE_SIZE = 224
 TRAIN_BATCH, EVAL_BATCH = 8, 1
@@ -35,7 +35,7 @@ PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
 
 def read_records(data: Path, clips: int) -> tuple[list[VideoRecord], FrameFolders]:
     """So many records, some of them several times if need be, and where their frames are."""
-    from src.data.clips import FrameFolders
+    from src.data.frame_files import FrameFolders
     from src.data.names import FRAME_NAME
     from src.tsn_dataset import read_video_list
 

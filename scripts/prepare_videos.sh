@@ -13,7 +13,9 @@ USAGE="usage: bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT [--option value
   --height N          height of the frames in pixels (default 100)
   --max_frames N      frames of a clip, at most (default 10000)
   --seed N            another seed draws another split (default 0)
-  --on_error skip     leave out videos that cannot be read, and say so (default stop)"
+  --on_error skip     leave out videos that cannot be read, and say so (default stop)
+  --missing skip      leave out rows of the CSV whose videos are not there, and name them in left_out.txt (default stop)
+  --packed true       put the frames into one tar instead of a folder for each clip (default false)"
 
 require_arguments 2 "$@"
 require_dir "$1"

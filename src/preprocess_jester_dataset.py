@@ -25,7 +25,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from src.data.frame_counts import GapError, NoFramesError, frame_counts
+from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
 from src.data.label_lists import Row, read_lists
 from src.data.lists import write_lists
 from src.data.names import (
@@ -40,6 +40,7 @@ from src.data.names import (
     split_frame_name,
 )
 from src.data.numbering import close_gaps
+from src.data.packed import is_packed, require_frame_name
 
 
 class Found(NamedTuple):
@@ -137,14 +138,16 @@ def prepare(
         InputError: if a list or a clip's folder is wrong, or a file cannot be written.
     """
     split_frame_name(frame_name)
-    if not images_path.is_dir():
+    packed = require_frame_name(images_path, frame_name)
+    if not packed and not images_path.is_dir():
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
     categories, clips = read_lists(labels_path)
-    folders = [os.path.join(images_path, row.clip) for rows in clips.values() for row in rows]
-    if renumber:
+    names = [row.clip for rows in clips.values() for row in rows]
+    folders = [os.path.join(images_path, name) for name in names]
+    if renumber and not packed:
         _close_gaps(folders, frame_name)
     class_index = {name: index for index, name in enumerate(categories)}
-    with frame_counts(folders, frame_name) as counts:
+    with packed_counts(packed, names) if packed else frame_counts(folders, frame_name) as counts:
         found = count_clips(clips, counts, images_path, class_index)
     _check_found(found, images_path, skip_missing)
     files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
@@ -168,8 +171,9 @@ def _close_gaps(folders: list[str], frame_name: str) -> None:
 
 def default_images_dir_name(dataset_root: Path) -> str:
     """The folder of Something-Something v1 if only that is there, else that of Jester."""
-    v1 = (dataset_root / SOMETHING_V1.folder).is_dir() and not (dataset_root / JESTER.folder).is_dir()
-    return SOMETHING_V1.folder if v1 else JESTER.folder
+    jester, v1 = (dataset_root / release.folder for release in (JESTER, SOMETHING_V1))
+    is_v1 = (v1.is_dir() or is_packed(v1)) and not (jester.is_dir() or is_packed(jester))
+    return (SOMETHING_V1 if is_v1 else JESTER).folder
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -19,7 +19,8 @@ from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
 from src.data.clip_workers import load_batches
-from src.data.clips import EvaluationLoader, FrameFolders, FrameLoader, TrainingLoader, VideoRecord, dataset_frames
+from src.data.clips import EvaluationLoader, FrameLoader, TrainingLoader
+from src.data.frame_files import FrameFolders, VideoRecord, dataset_frames
 from src.data.lists import read_categories as read_categories  # for those who know it from here
 from src.data.mirror_pairs import mirrored_classes
 from src.data.names import CATEGORIES_FILE, FRAME_NAME

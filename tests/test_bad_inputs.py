@@ -30,9 +30,12 @@ from PIL import Image
 
 from model_utils.logging import get_logger
 from model_utils.util import run_main
+from src.data.pack_frames import pack_folders
+from src.data.packed import PackedFrames, index_of, tar_of
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
-from tests.data.test_unpack_jester_dataset import cut, tar_of, write_data, write_labels
+from tests.data.test_unpack_jester_dataset import cut, write_data, write_labels
+from tests.data.test_unpack_jester_dataset import tar_of as gzipped_tar
 from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
@@ -75,6 +78,9 @@ PROGRAMS_WITH_CLASSES = (TRAIN, EVAL, EXPORT, f"{INFER} --categories data/catego
 
 UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
+PACK = "src.data.pack_frames data"
+FRAME_READERS = (TRAIN, EVAL, PREPROCESS)
+LIST_OPTIONS = "--train_list_file_name other.txt --eval_list_file_name other.txt"
 CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
 CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
@@ -107,7 +113,7 @@ def write_work(folder: Path) -> None:
     about = describe(settings(), CLASSES, epoch=1, step=1)
     save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
     frames = {f"left/{number:05d}.jpg": bytes(3000) for number in (1, 2, 3)}
-    packed = tar_of([(f"20bn-jester-v1/{name}", content) for name, content in frames.items()])
+    packed = gzipped_tar([(f"20bn-jester-v1/{name}", content) for name, content in frames.items()])
     write_data(folder / "archives", cut(packed, 3))
     write_labels(folder / "archives")
     (folder / "in.pth").write_text("not weights")
@@ -219,7 +225,7 @@ def stream(packed: bytes) -> Damage:
 def archive_with(members: str | tarfile.TarInfo | tuple[str, ...]) -> Damage:
     """Replaces the archives by one part, with these members in it."""
     members = members if isinstance(members, tuple) else (members,)
-    return stream(tar_of([(member, b"x") if isinstance(member, str) else member for member in members]))
+    return stream(gzipped_tar([(member, b"x") if isinstance(member, str) else member for member in members]))
 
 
 def rename_frames(work: Path) -> None:
@@ -229,6 +235,23 @@ def rename_frames(work: Path) -> None:
 
 def make(name: str) -> Damage:
     return lambda work: (work / name).mkdir(parents=True)
+
+
+def pack(change: Callable[[Path], object]) -> Damage:
+    """The frames in a tar, to which ``change`` is done then; and a list with a clip that is not there."""
+
+    def damage(work: Path) -> None:
+        (work / "data/other.txt").write_text("left 3 0\nother 3 1\n")
+        pack_folders(work / FRAMES)
+        change(tar_of(work / FRAMES))
+
+    return damage
+
+
+def change_frame(tar: Path) -> None:
+    data = tar.read_bytes()
+    frame = PackedFrames(tar).frame_bytes("right", 2)
+    tar.write_bytes(data.replace(frame, frame[:30] + b"changed" + frame[37:]))
 
 
 def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.mp4")) -> Damage:
@@ -602,6 +625,21 @@ CASES = [
         Case("path instead of an id", something_v2(entry_of(name)), SOMETHING, f'train.json: entry 1: {{"id": "{name}"')
         for name in ("1/../../1", "../1", "1.webm", "1 ", "")
     ),
+    # Frames in a tar.
+    Case("no frames to pack", nothing, f"{PACK} --images_dir_name none", "data/none: no such folder, and no none.tar"),
+    Case("gap in frames to pack", remove(FRAME), PACK, "right: 00002.jpg is missing; expected frames without gaps"),
+    Case("tar without an index", pack(lambda tar: index_of(tar).unlink()), FRAME_READERS, "tar.index: no such file"),
+    Case("tar that was cut off", pack(lambda tar: os.truncate(tar, 9000)), FRAME_READERS, "tar: 9000 bytes, expected"),
+    Case(
+        "no tar", pack(lambda tar: tar.write_bytes(b"x" * 9000)), FRAME_READERS, "tar.index: the index of another tar"
+    ),
+    Case("changed frame in a tar", pack(change_frame), (TRAIN, EVAL), "tar/right/00002.jpg: is not the frame"),
+    Case(
+        "clip that the tar lacks", pack(nothing), (TRAIN, EVAL), "tar/other: clip is missing in the tar", LIST_OPTIONS
+    ),
+    Case(
+        "other frame name than the tar's", pack(nothing), FRAME_READERS, "its frames are called", "--frame_name {}.png"
+    ),
     # Own videos.
     Case("missing videos", nothing, OWN, "videos: no such folder"),
     Case(
@@ -742,6 +780,7 @@ SCRIPTS = [
             ("make_synthetic_streams", "a b", "1 argument(s) expected, 2 given"),
             ("preprocess_something_v2", "a b", "1 argument(s) expected, 2 given"),
             ("prepare_videos", "videos", "2 argument(s) expected, 1 given"),
+            ("pack_frames", "", "1 argument(s) expected, 0 given"),
             ("run_stream_eval", "videos truth.json", "3 argument(s) expected, 2 given"),
             ("tune_stream", "trn.ckpt videos", "3 argument(s) expected, 2 given"),
             ("my_gestures", "videos", "2 argument(s) expected, 1 given"),

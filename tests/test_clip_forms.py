@@ -16,9 +16,11 @@ from PIL import Image
 
 from model_utils.settings import Settings
 from src import sampling, tsn_dataset
-from src.data.clips import VideoRecord
+from src.data.frame_files import VideoRecord
 from src.data.names import FRAME_NAME
-from src.data.video import FrameFolder
+from src.data.pack_frames import pack_folders
+from src.data.packed import open_packed
+from src.data.video import open_source
 from src.evaluation.evaluator import Evaluator, build_loader
 from src.inference import timeline
 from src.ops.ranks import Ranks
@@ -39,6 +41,9 @@ FORMS = {
     "spaces in names": (FRAME_NAME, 1, "my clip {} 2"),
     "stretch": (FRAME_NAME, FIRST_OF_LONG, "all together"),
     "stretch, other name": ("frame_{:06d}.png", 0, "all"),
+    "packed": (FRAME_NAME, 1, "clip{}"),
+    "packed, other name from 0": ("img_{}.jpeg", 0, "clip{}"),
+    "packed, stretch": (FRAME_NAME, FIRST_OF_LONG, "all together"),
 }
 
 
@@ -73,6 +78,9 @@ def dataset(request, tmp_path, monkeypatch):
             image.save(path / frame_name.format(number + index), quality=95)
         number += length
     (tmp_path / "list.txt").write_text("".join(rows))
+    if "packed" in request.param:
+        pack_folders(tmp_path / "frames", frame_name)
+        assert not (tmp_path / "frames").exists()
     monkeypatch.setattr(tsn_dataset, "load_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "calibration_clips": 2}
@@ -191,7 +199,13 @@ def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
     records = records_of(dataset)
     loader = build_loader(dataset, 1)
     broken = loader.frames.path(records[2], evaluated(LENGTHS[2])[1])
-    open(broken, "wb").close()
+    packed, problem = open_packed(loader.frames.root), "frame is empty"
+    if packed:
+        frame = packed.frame_bytes(records[2].folder, records[2].first + int(evaluated(LENGTHS[2])[1]))
+        packed.tar.write_bytes(packed.tar.read_bytes().replace(frame, bytes(len(frame))))
+        problem = "is not the frame that was packed"
+    else:
+        open(broken, "wb").close()
 
     class Scorer:
         batch_size = 3
@@ -202,7 +216,7 @@ def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
     scored = Evaluator(Scorer(), loader, records, on_error="skip")()
     assert scored.indices.tolist() == [0, 1, 3]
     assert list(scored.left_out) == [2]
-    assert scored.left_out[2].startswith(f"{broken}: frame is empty")
+    assert scored.left_out[2].startswith(f"{broken}: {problem}")
 
 
 def test_calibration(dataset):
@@ -219,7 +233,7 @@ def test_infer_on_the_folder(dataset):
     if records[0].is_stretch:
         pytest.skip("a stretch is no folder")
     for index, record in enumerate(records):
-        source = FrameFolder(build_loader(dataset, 1).frames.root / record.folder)
+        source = open_source(str(build_loader(dataset, 1).frames.root / record.folder))
         clip = timeline.read_clip(source, T, 3.0)
         assert shown(clip.frames) == [(index, frame) for frame in evaluated(LENGTHS[index])]
 

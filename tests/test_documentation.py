@@ -62,6 +62,8 @@ RUN = {
     "bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT --annotations my.csv": Run(),
     "bash scripts/preprocess_jester_dataset.sh DATASET_ROOT --images_dir_name frames"
     " --frame_name 'img_{:05d}.jpg'": Run(),
+    "bash scripts/pack_frames.sh DATASET_ROOT": Run(leaves=("data/20bn-jester-v1.tar",)),
+    "bash scripts/pack_frames.sh DATASET_ROOT --unpack true": Run(leaves=("data/20bn-jester-v1/1/00001.jpg",)),
 }
 FIRST, LATER = list(RUN)[:4], list(RUN)[4:]
 WRITTEN = sorted({command for page in PAGES for command in documents.commands(page)})

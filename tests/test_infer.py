@@ -17,7 +17,8 @@ import infer as program
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data import video
-from src.data.clips import EvaluationLoader, VideoRecord
+from src.data.clips import EvaluationLoader
+from src.data.frame_files import VideoRecord
 from src.evaluation.evaluator import Evaluator
 from src.evaluation.scoring import ClipScorer
 from src.inference import timeline

@@ -12,8 +12,8 @@ import pytest
 from model_utils.errors import InputError
 from src import preprocess_jester_dataset
 from src.data import frame_counts
-from src.data.clips import VideoRecord
 from src.data.frame_counts import count_frames
+from src.data.frame_files import VideoRecord
 from src.preprocess_jester_dataset import main
 from src.tsn_dataset import read_video_list
 from tests.helpers.clips import folders

@@ -185,6 +185,12 @@ CKPT = ["--ckpt_file", "net.ckpt"]
             ["src/data/prepare_videos.py", "my data", "x y", "--annotations", "a b.csv"],
         ),
         (
+            "pack_frames.sh",
+            ["my data", "--unpack", "true"],
+            {},
+            ["src/data/pack_frames.py", "my data", "--unpack", "true"],
+        ),
+        (
             "convert_bn_inception.sh",
             ["in.pth", "out.ckpt", "--width_mult", "0.5"],
             {},
@@ -353,6 +359,7 @@ WORKING = {
     "make_synthetic_jester.sh": ["target"],
     "make_synthetic_streams.sh": ["target"],
     "my_gestures.sh": ["my data", "target"],
+    "pack_frames.sh": ["my data"],
     "prepare_videos.sh": ["my data", "target"],
     "preprocess_jester_dataset.sh": ["my data"],
     "preprocess_something_v2.sh": ["my data"],
@@ -376,6 +383,7 @@ PROGRAMS = {
     "make_synthetic_streams.sh": ["streams.py"],
     "make_page.sh": ["make_page.py"],
     "my_gestures.sh": ["main.py"],
+    "pack_frames.sh": ["pack_frames.py"],
     "prepare_videos.sh": ["prepare_videos.py"],
     "preprocess_jester_dataset.sh": ["preprocess_jester_dataset.py"],
     "preprocess_something_v2.sh": ["something_v2.py"],

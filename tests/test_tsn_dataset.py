@@ -14,8 +14,8 @@ import pytest
 
 from model_utils.errors import InputError
 from src import sampling, transforms, tsn_dataset
-from src.data import clips
-from src.data.clips import EvaluationLoader, TrainingLoader, VideoRecord
+from src.data.clips import EvaluationLoader, TrainingLoader
+from src.data.frame_files import VideoRecord, decode_frame
 from src.ops.ranks import Ranks
 from tests.helpers.clips import folders, read_frames, write_clip
 
@@ -219,7 +219,7 @@ def test_other_names_and_stretches_give_the_same_batches(records, images_root, t
         rows["own"].append(f"{record.folder} {NUM_FRAMES} {record.label}\n")
         rows["long"].append(f"all {number} {NUM_FRAMES} {record.label}\n")
         for index in range(NUM_FRAMES):
-            frame = clips.decode_frame(images_root / record.folder / f"{index + 1:05d}.jpg")
+            frame = decode_frame(images_root / record.folder / f"{index + 1:05d}.jpg")
             for folder, named in ((record.folder, index + first), ("all", number)):
                 path = tmp_path / "images" / folder / frame_name.format(named)
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -96,12 +96,13 @@ def _visible(folder: Path) -> list[Path]:
     return [entry for entry in list_folder(folder) if entry.name[0] != "."]
 
 
-def read_annotations(path: Path, videos: Path) -> list[Clip]:
+def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None) -> list[Clip]:
     """The clips of a CSV with a header, in its order.
 
     Args:
         path: the CSV, UTF-8.
         videos: folder that the paths of its column ``video`` start from.
+        left_out: gets a line for each row whose video is not there, which is left out; without it that is an error.
 
     Raises:
         InputError: naming the line, for a header or row of another form, a video that is not there, times that are no
@@ -127,9 +128,23 @@ def read_annotations(path: Path, videos: Path) -> list[Clip]:
         clips[clip.folder] = clip
     if not clips:
         raise InputError(f"{path}: no rows; expected {EXPECTED}")
-    found = list(clips.values())
+    found = _with_videos(list(clips.values()), videos, left_out)
     if found[0].split is not None:
         _check_splits(found)
+    return found
+
+
+def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) -> list[Clip]:
+    """The clips whose videos are there; see ``read_annotations``."""
+    there = [exists(videos / clip.video) for clip in clips]
+    found = [clip for clip, is_there in zip(clips, there) if is_there]
+    missing = [clip for clip, is_there in zip(clips, there) if not is_there]
+    problems = [f"{clip.place}: {printable(videos / clip.video)}: no such video" for clip in missing]
+    if problems and (left_out is None or not found):
+        others = f" ... ({len(problems)} rows)" if problems[3:] else ""
+        raise InputError(f"{', '.join(problems[:3])}{others}; --missing skip leaves such rows out")
+    if left_out is not None:
+        left_out += problems
     return found
 
 
@@ -143,8 +158,6 @@ def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
     video = os.path.normpath(row["video"])
     if os.path.isabs(video) or video.startswith(".."):
         raise InputError(f"{place}: video {row['video']!r}; expected a path below {printable(videos)}")
-    if not exists(videos / video):
-        raise InputError(f"{place}: {printable(videos / video)}: no such video")
     start, end = _seconds(place, "start", row), _seconds(place, "end", row)
     if end is not None and end <= (start or 0.0):
         raise InputError(f"{place}: from {start or 0.0:g} s to {end:g} s; expected an end after the start")

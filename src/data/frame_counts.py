@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from model_utils.errors import InputError
 from src.data.names import FRAME_NAME, split_frame_name
+from src.data.packed import PackedFrames
 from src.data.pool import in_processes
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -92,6 +94,17 @@ def frame_counts(folders: list[str], frame_name: str) -> Iterator[Iterator[int |
     processes = len(folders) // FOLDERS_WORTH_A_PROCESS
     with contextlib.closing(in_processes(count, folders, processes, "counts frames", chunk=256)) as counts:
         yield _numbered_alike(folders, counts)
+
+
+@contextlib.contextmanager
+def packed_counts(packed: PackedFrames, clips: list[str]) -> Iterator[Iterator[int | Exception]]:
+    """The same for the clips in a tar."""
+
+    def count(clip: str) -> tuple[int, int] | Exception:
+        numbers = packed.numbers(clip)
+        return (numbers[0], len(numbers)) if numbers else FileNotFoundError(errno.ENOENT, "not in the tar")
+
+    yield _numbered_alike(clips, map(count, clips))
 
 
 def _count_or_error(folder: str, frame_name: str) -> tuple[int, int] | Exception:

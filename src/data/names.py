@@ -106,3 +106,10 @@ def split_frame_name(template: str) -> tuple[str, str]:
     if match:
         return match[1], match[2]
     raise InputError(f"frame_name {template!r}: expected a file name with one number in it, such as {FRAME_NAME}")
+
+
+def frame_number(name: str, template: str) -> int | None:
+    """The number in the name of a frame; None for a file that is none."""
+    before, behind = split_frame_name(template)
+    digits = name[len(before) : len(name) - len(behind)]
+    return int(digits) if digits.isdecimal() and name == template.format(int(digits)) else None

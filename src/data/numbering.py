@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from src.data.names import FRAME_NAME, split_frame_name
+from src.data.names import FRAME_NAME, frame_number
 
 
 def closing_renames(names: Iterable[str], frame_name: str = FRAME_NAME) -> list[tuple[str, str]]:
@@ -19,13 +19,7 @@ def closing_renames(names: Iterable[str], frame_name: str = FRAME_NAME) -> list[
         names: of the files in a clip's folder; those that are no frames do not count.
         frame_name: names of the frames, see ``names.split_frame_name``.
     """
-    before, behind = split_frame_name(frame_name)
-    numbers = []
-    for name in names:
-        number = name[len(before) : len(name) - len(behind)]
-        if number.isdecimal() and name == frame_name.format(int(number)):
-            numbers.append(int(number))
-    numbers.sort()
+    numbers = sorted(number for name in names if (number := frame_number(name, frame_name)) is not None)
     first = 0 if numbers[:1] == [0] else 1
     return [(frame_name.format(old), frame_name.format(new)) for new, old in enumerate(numbers, first) if old != new]
 

@@ -23,7 +23,9 @@ from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
-from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER
+from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LEFT_OUT_FILE, LIST_FILES, LOCK_NAME, PREPARED_MARKER
+from src.data.pack_frames import pack_folders, unpack_tar
+from src.data.packed import is_packed
 from src.data.splits import split_clips
 
 FEW_CLIPS = 10  # in training; with fewer a class is reported
@@ -38,14 +40,15 @@ def prepare(args: Namespace) -> None:
             written.
     """
     root = args.dataset_root
-    clips = read_annotations(args.annotations, args.videos) if args.annotations else find_clips(args.videos)
+    left_out: list[str] | None = [] if args.missing == "skip" else None
+    clips = read_annotations(args.annotations, args.videos, left_out) if args.annotations else find_clips(args.videos)
     split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
     _check_owner(root)
     made_here = [path for path in (root, *root.parents) if not exists(path)]
     busy = f"{root}: another process writes into this folder; wait until it has ended"
     try:
         with locked(root / LOCK_NAME, busy):
-            _prepare(args, clips)
+            _prepare(args, clips, left_out or [])
     except OSError as error:
         raise InputError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
     finally:
@@ -60,13 +63,16 @@ def _check_owner(root: Path) -> None:
         raise InputError(f"{root}: is not a folder")
     if exists(root / PREPARED_MARKER):
         return
-    for name in (IMAGES_DIR_NAME, CATEGORIES_FILE, *LIST_FILES.values()):
+    for name in (IMAGES_DIR_NAME, f"{IMAGES_DIR_NAME}.tar", CATEGORIES_FILE, *LIST_FILES.values()):
         if exists(root / name):
             raise InputError(f"{root / name}: belongs to a dataset that was not made from videos; give another folder")
 
 
-def _prepare(args: Namespace, clips: list[Clip]) -> None:
+def _prepare(args: Namespace, clips: list[Clip], left_out: list[str]) -> None:
     root = args.dataset_root
+    images = root / IMAGES_DIR_NAME
+    if is_packed(images):
+        unpack_tar(images)
     wanted = [Wanted(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
     plan = args.maker.inspect(wanted)
     write_bytes(root / PREPARED_MARKER, b"")
@@ -80,7 +86,12 @@ def _prepare(args: Namespace, clips: list[Clip]) -> None:
     for side, its_clips in sides.items():
         rows = [f"{clip.folder} {made.counts[clip.folder]} {categories.index(clip.label)}" for clip in its_clips]
         files[LIST_FILES[side]] = rows
+    if left_out:
+        files[LEFT_OUT_FILE] = left_out
+        print(f"left out: {len(left_out)} rows without a video, listed in {root / LEFT_OUT_FILE}", flush=True)
     write_lists(files, root)
+    if args.packed == "true":
+        pack_folders(images)
     mirrored = mirrored_classes(categories, given_pairs(root, categories, ""))
     print("\n".join([*report(sides, made), *describe_mirroring(categories, mirrored)]), flush=True)
 
@@ -127,6 +138,10 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument(
         "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws another split (default 0)"
     )
+    missing = "skip leaves out rows of videos that are not there (default stop)"
+    parser.add_argument("--missing", choices=("stop", "skip"), default="stop", help=missing)
+    packed = "true puts the frames into one tar (default false)"
+    parser.add_argument("--packed", choices=("true", "false"), default="false", help=packed)
     args = parser.parse_args(argv)
     if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")

@@ -130,9 +130,9 @@ def _read_member(tar: tarfile.TarFile, entry: tarfile.TarInfo, name: str, part: 
 
 
 def path_inside(folder: str, name: str, archive: Path) -> PurePosixPath:
-    """The path of an archive's member below ``folder``. Raises InputError if it is not below it."""
+    """The path of an archive's member below ``folder``, "" for the top. Raises InputError if it is not below it."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or path.parts[:1] != (folder,):
+    if path.is_absolute() or ".." in path.parts or (folder and path.parts[:1] != (folder,)):
         raise InputError(f"{archive}: archive member {name!r}: not inside {folder}/, refused")
     if "\0" in name or any("\ud800" <= character <= "\udfff" for character in name):
         raise InputError(f"{archive}: archive member {name!r}: not a file name in UTF-8, refused")

@@ -23,11 +23,15 @@ from src.data.label_lists import as_given_out, require_lists
 from src.data.names import LABELS_DIR_NAME, LOCK_NAME, RELEASES, SOMETHING_V2
 from src.data.numbering import close_gaps
 from src.data.packagings import Packaging, find_lists, find_packaging
+from src.data.packed import is_packed, tar_of
+from src.data.packing import packing
 from src.data.tar_stream import Member
 
 
-def unpack(data_path: Path, target_path: Path) -> None:
+def unpack(data_path: Path, target_path: Path, packed: bool = False) -> None:
     """Unpack what is in ``data_path`` into ``target_path``. Does nothing where that has been done before.
+
+    With ``packed`` the frames go into one tar with an index (``packed``), and no folders are made.
 
     Raises InputError for inputs that are missing or damaged, and for a target that cannot be written or into which
     another process writes. Nothing of what was extracted stays behind then, or after Ctrl-C. A run that was killed
@@ -43,7 +47,7 @@ def unpack(data_path: Path, target_path: Path) -> None:
     try:
         with locked(target_path / LOCK_NAME, busy):
             if not _is_unpacked(target_path):  # by now
-                _unpack(data_path, target_path)
+                _unpack(data_path, target_path, packed)
     except (InputError, OSError, KeyboardInterrupt) as error:
         with contextlib.suppress(OSError):
             for path in made_here:
@@ -56,13 +60,14 @@ def unpack(data_path: Path, target_path: Path) -> None:
 def _is_unpacked(target_path: Path) -> bool:
     for release in RELEASES:
         frames = target_path / release.folder
-        if frames.is_dir() and (target_path / LABELS_DIR_NAME).is_dir():
-            print(f"{frames} is already unpacked; remove it to unpack again, or give another folder")
+        if (frames.is_dir() or is_packed(frames)) and (target_path / LABELS_DIR_NAME).is_dir():
+            there = frames if frames.is_dir() else tar_of(frames)
+            print(f"{there} is already unpacked; remove it to unpack again, or give another folder")
             return True
     return False
 
 
-def _unpack(data_path: Path, target_path: Path) -> None:
+def _unpack(data_path: Path, target_path: Path, packed: bool) -> None:
     print("Unzip...", flush=True)
     packaging = find_packaging(data_path, target_path)
     release = packaging.release
@@ -78,7 +83,9 @@ def _unpack(data_path: Path, target_path: Path) -> None:
     try:
         for name, content in lists.items():
             write_bytes(partials[1] / name, content)
-        if not frames.is_dir():
+        if packed and not frames.is_dir() and not is_packed(frames):
+            _pack_files(packaging, tar_of(frames))
+        elif not frames.is_dir() and not is_packed(frames):
             _write_files(packaging, partials[0])
             os.replace(partials[0], frames)
         _publish_lists(partials[1], labels)
@@ -107,11 +114,30 @@ def _publish_lists(partial: Path, labels: Path) -> None:
     partial.rmdir()
 
 
-def _write_files(packaging: Packaging, partial: Path) -> None:
-    partial.mkdir(parents=True)
-    free = shutil.disk_usage(partial).free
+def _check_space(packaging: Packaging, partial: Path) -> None:
+    free = shutil.disk_usage(partial.parent).free
     if packaging.size > free:  # JPEG files do not shrink when packed: parts are as large as the frames
         raise InputError(f"{partial}: {free / 1e6:.0f} MB free, {packaging.size / 1e6:.0f} MB expected")
+
+
+def _pack_files(packaging: Packaging, tar: Path) -> None:
+    if packaging.release is SOMETHING_V2:
+        raise InputError(f"--packed true: {packaging.found}; expected frames; make them of the videos first")
+    _check_space(packaging, tar)
+    print("Extract tar archives...", flush=True)
+    with packing(tar, renumber=True) as packer:
+        for member in packaging.files():
+            try:
+                packer.add(member.path, member.origin if member.content is None else member.content)
+            except InputError as error:
+                raise InputError(f"{member.origin}: archive member {error}") from None
+    print(f"{packer.files} files in the archive, as many in {tar}", flush=True)
+    _report_renumbered(packer.renumbered)
+
+
+def _write_files(packaging: Packaging, partial: Path) -> None:
+    partial.mkdir(parents=True)
+    _check_space(packaging, partial)
     print("Extract tar archives...", flush=True)
     found = 0
     for member in packaging.files():
@@ -121,6 +147,10 @@ def _write_files(packaging: Packaging, partial: Path) -> None:
     if on_disk != found:
         raise InputError(f"{partial}: {on_disk} files on the disk, {found} in the archive; unpack again")
     print(f"{on_disk} files in the archive, as many on the disk", flush=True)
+    _report_renumbered(renumbered)
+
+
+def _report_renumbered(renumbered: int) -> None:
     if renumbered:
         print(f"{renumbered} clips had gaps in the numbering of their frames; numbered anew, in order", flush=True)
 
@@ -172,12 +202,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="unpack_jester_dataset", description="Unpack a download of Jester or Something-Something.")
     parser.add_argument("data_path", type=Path, help="folder with what was downloaded")
     parser.add_argument("target_path", type=Path, help="folder for the unpacked dataset; made if it is not there")
+    packed = "true writes the frames into one tar instead of folders (default false)"
+    parser.add_argument("--packed", choices=("true", "false"), default="false", help=packed)
     args = parser.parse_args(argv)
     with reading(args.data_path):
         if not args.data_path.is_dir():
             raise InputError(f"{args.data_path}: no such folder; expected the folder with the archives")
     print(f"Target data folder: {args.target_path}", flush=True)
-    unpack(args.data_path, args.target_path.absolute())
+    unpack(args.data_path, args.target_path.absolute(), args.packed == "true")
     print("DONE!")
 
 

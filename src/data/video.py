@@ -25,12 +25,13 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, list_folder, printable
-from src.data.clips import decode_frame
 from src.data.containers import open_container
+from src.data.frame_files import FOLDER_RATE, PackedClip, decode_frame
+from src.data.packed import find_clip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
-FOLDER_RATE, CAMERA_RATE = 12.0, 30.0  # where none is stated: Jester's, and a usual one
+CAMERA_RATE = 30.0  # where none is stated, a usual one
 PLAUSIBLE_RATES = (1.0, 1000.0)
 LONGEST_INTERVAL = 60.0  # seconds between two frames, the mean; a header of 1/1000 frames a second is damaged
 # Containers round times to milliseconds. Times this near to a constant rate are taken as constant.
@@ -180,7 +181,7 @@ class Camera:
             capture.release()
 
 
-Recording = Union[FrameFolder, VideoFile]
+Recording = Union[FrameFolder, PackedClip, VideoFile]
 Source = Union[Recording, Camera]
 
 
@@ -195,7 +196,7 @@ def find_sources(paths: list[str]) -> list[str]:
     found = []
     for text in paths:
         path = Path(text)
-        if not exists(path) and not text.isdecimal():
+        if not exists(path) and not text.isdecimal() and not find_clip(path):
             raise InputError(f"{printable(text)}: no such folder of frames, video file or camera number")
         videos = _videos_in(path) if is_folder(path) else []
         frames = _files_in(path, IMAGE_SUFFIXES) if videos else []
@@ -227,6 +228,9 @@ def open_source(path: str) -> Source:
         return VideoFile(Path(path))
     if path.isdecimal():
         return Camera(int(path))
+    packed = find_clip(path)
+    if packed:
+        return PackedClip(*packed)
     raise InputError(f"{printable(path)}: no such folder of frames, video file or camera number")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
-from src.data.clips import FrameFolders, VideoRecord, dataset_frames
+from src.data.frame_files import FrameFolders, VideoRecord, dataset_frames
 from src.data.lists import read_lines
 from src.data.names import split_frame_name
 

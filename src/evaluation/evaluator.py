@@ -12,7 +12,8 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import tsn_dataset
-from src.data.clips import EvaluationLoader, VideoRecord, dataset_frames
+from src.data.clips import EvaluationLoader
+from src.data.frame_files import VideoRecord, dataset_frames
 from src.evaluation.metrics import summarise, true_class_rank
 from src.evaluation.protocol import Scorer
 from src.evaluation.scoring import ClipScorer

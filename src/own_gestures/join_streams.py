@@ -18,7 +18,7 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import write_json
-from src.data.clips import FrameFolders, VideoRecord
+from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.video_writer import VideoWriter
 from src.own_gestures.material import OWN_LISTS, REST_SHARE, frames_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from model_utils.util import write_text
 from src.data.annotations import SPLITS, Clip
-from src.data.clips import FrameFolders, VideoRecord
+from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.names import BACKGROUND, CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile

@@ -11,7 +11,8 @@ import numpy as np
 
 from model_utils.settings import Settings
 from src import sampling, tsn_dataset
-from src.data.clips import EvaluationLoader, VideoRecord, dataset_frames
+from src.data.clips import EvaluationLoader
+from src.data.frame_files import VideoRecord, dataset_frames
 
 COMPARED = 32  # clips, at most
 

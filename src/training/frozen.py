@@ -19,7 +19,8 @@ from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src import sampling, tsn_dataset
-from src.data.clips import FrameLoader, TrainingLoader, VideoRecord, require_size
+from src.data.clips import FrameLoader, TrainingLoader
+from src.data.frame_files import VideoRecord, require_size
 from src.ops.batch_dataset import BatchDataset, Batches
 from src.ops.ranks import ALONE, Ranks
 from src.tsn import TSN, FrameFeatures

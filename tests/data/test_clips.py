@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from model_utils.errors import InputError
-from src.data.clips import VideoRecord, decode_frame
+from src.data.frame_files import VideoRecord, decode_frame
 from tests.helpers.clips import folders, write_clip
 
 

@@ -19,7 +19,7 @@ import pytest
 from model_utils.errors import InputError
 from model_utils.util import locked
 from src.data.annotations import Clip, find_clips, read_annotations
-from src.data.clips import VideoRecord
+from src.data.frame_files import VideoRecord
 from src.data.prepare_videos import main
 from src.data.splits import split_clips
 from src.data.video_frames import shrink

@@ -21,7 +21,8 @@ from model_utils.errors import InputError
 from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.backbones import Backbone
-from src.data.clips import EvaluationLoader, VideoRecord
+from src.data.clips import EvaluationLoader
+from src.data.frame_files import VideoRecord
 from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
 from src.evaluation.scoring import ClipScorer
 from src.heads import Head

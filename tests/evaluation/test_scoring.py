@@ -4,7 +4,8 @@ from mindspore import Tensor, nn, ops
 
 from src import sampling, tsn_dataset
 from src.backbones import BACKBONES
-from src.data.clips import EvaluationLoader, VideoRecord
+from src.data.clips import EvaluationLoader
+from src.data.frame_files import VideoRecord
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
 from tests.helpers.clips import folders, write_clip
 from tests.helpers.networks import SIDE, behind

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from src.data.clips import FrameFolders
+from src.data.frame_files import FrameFolders
 
 
 def folders(root: str | Path, frame_name: str = "{:05d}.jpg") -> FrameFolders:

@@ -7,7 +7,8 @@ import pytest
 from mindspore import Tensor
 
 from src import tsn_dataset
-from src.data.clips import TrainingLoader, VideoRecord
+from src.data.clips import TrainingLoader
+from src.data.frame_files import VideoRecord
 from src.sampling import dropout_mask
 from src.train_cell import ClipLoss, TrainStep, build_optimizer
 from src.training.frozen import FeatureLoss, feature_dataset, freeze_backbone, keep_features

@@ -1,0 +1,201 @@
+"""The frames of clips on the disk, in a folder for each clip or all in one tar (``packed``), and their pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from model_utils.errors import InputError
+from model_utils.files import is_folder, printable, require_regular
+from model_utils.settings import Settings
+from src.data.names import split_frame_name
+from src.data.packed import PackedFrames, is_packed, open_packed, require_frame_name, tar_of
+
+FOLDER_RATE = 12.0  # frames a second where none is stated: Jester's
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One row of a list file.
+
+    Attributes:
+        folder: the clip's folder below the images' root.
+        num_frames: N.
+        label: class index.
+        first: the number in the name of its first frame.
+        is_stretch: whether the folder holds more than this clip: its row says where it begins.
+    """
+
+    folder: str
+    num_frames: int
+    label: int
+    first: int = 1
+    is_stretch: bool = False
+
+    @property
+    def name(self) -> str:
+        """How results name the clip: its folder, of a stretch with the numbers of the first and last frame."""
+        return f"{self.folder} {self.first}-{self.first + self.num_frames - 1}" if self.is_stretch else self.folder
+
+
+@dataclass(frozen=True)
+class FrameFolders:
+    """Where the frames of a dataset's clips are: an image file for each, in a folder for each clip, or all in one tar.
+
+    Attributes:
+        root: folder of the clips' folders; ``packed.tar_of(root)`` may be in its place.
+        frame_name: names of the frames, see ``names.split_frame_name``.
+    """
+
+    root: Path
+    frame_name: str
+
+    def path(self, record: VideoRecord, index: int) -> str:
+        """The file of frame ``index`` of a clip, from 0."""
+        name = self.frame_name.format(record.first + index)
+        return os.path.join(tar_of(self.root) if is_packed(self.root) else self.root, record.folder, name)
+
+    def read(self, record: VideoRecord, indices: np.ndarray) -> list[np.ndarray]:
+        """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
+
+        Raises:
+            InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and
+                a frame of another size than the first.
+        """
+        frames: list[np.ndarray] = []
+        packed = open_packed(self.root)
+        for index in indices.tolist():
+            number = record.first + index
+            if packed:
+                path = packed.path(record.folder, number)
+                frame = decode_image(packed.frame_bytes(record.folder, number), path)
+            else:
+                path = self.path(record, index)
+                frame = decode_frame(path)
+            if frames:
+                require_size(path, frame.shape[:2], frames[0].shape[:2])
+            frames.append(frame)
+        return frames
+
+    def has_folder(self, name: str) -> bool:
+        """Whether a clip may have this folder."""
+        packed = open_packed(self.root)
+        if packed:
+            return bool(packed.numbers(name))
+        return os.path.isdir(os.path.join(self.root, name))
+
+    def count_from_zero(self, record: VideoRecord) -> bool:
+        """Whether the numbers in the names of a whole clip's frames begin with 0."""
+        packed = open_packed(self.root)
+        if packed:
+            return packed.numbers(record.folder) == range(record.num_frames)
+        names = (self.frame_name.format(number) for number in (0, record.num_frames))
+        return [os.path.exists(os.path.join(self.root, record.folder, name)) for name in names] == [True, False]
+
+
+def dataset_frames(config: Settings) -> FrameFolders:
+    """Where the frames of the dataset are; reads ``dataset_root images_dir_name frame_name``.
+
+    Raises:
+        InputError: for a frame name without a number, and for a tar that is not what was packed or has other names.
+    """
+    split_frame_name(config.frame_name)
+    root = Path(config.dataset_root, config.images_dir_name)
+    require_frame_name(root, config.frame_name)
+    return FrameFolders(root, config.frame_name)
+
+
+class PackedClip:
+    """The frames of a clip in a dataset's tar, a source as ``video`` describes it."""
+
+    rate = FOLDER_RATE
+    warning = ""
+
+    def __init__(self, packed: PackedFrames, clip: str) -> None:
+        self.name = printable(f"{packed.tar}/{clip}")
+        self._packed, self._clip, self._numbers = packed, clip, packed.numbers(clip)
+        self.num_frames = len(self._numbers)
+        self.times = np.arange(self.num_frames) / self.rate
+        self.duration = self.num_frames / self.rate
+
+    def frames(self, wanted: Container[int] | None = None) -> Generator[tuple[int, np.ndarray], None, None]:
+        for index, number in enumerate(self._numbers):
+            if wanted is None or index in wanted:
+                data = self._packed.frame_bytes(self._clip, number)
+                yield index, decode_image(data, self._packed.path(self._clip, number))
+
+
+def require_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raises InputError for a frame of another height and width than the clip's first."""
+    if tuple(size) != tuple(expected):
+        (height, width), (first_height, first_width) = size, expected
+        raise InputError(
+            f"{path}: frame of {width}x{height} pixels; expected {first_width}x{first_height} like the others"
+        )
+
+
+def decode_frame(path: str | os.PathLike) -> np.ndarray:
+    """One image file as uint8 [height, width, 3] BGR.
+
+    Raises:
+        InputError: naming the file, if it is missing, empty, truncated or no image.
+    """
+    try:
+        data = _read_file(path)
+    except FileNotFoundError:
+        folder = Path(path).parent
+        message = f"{path}: frame is missing" if is_folder(folder) else f"{folder}: clip folder is missing"
+        raise InputError(message) from None
+    except OSError as error:
+        raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
+    return decode_image(data, path)
+
+
+def decode_image(data: bytes, path: str | os.PathLike) -> np.ndarray:
+    """The content of an image file, which messages call ``path``, as uint8 [height, width, 3] BGR.
+
+    Raises:
+        InputError: if it is empty, truncated or no image.
+    """
+    if not data:
+        raise InputError(f"{path}: frame is empty (0 bytes); expected a JPEG image")
+    if _is_truncated_jpeg(data):
+        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole JPEG image")
+    if data.startswith(b"\x89PNG") and b"IEND" not in data:  # the decoder would leave the rest black
+        raise InputError(f"{path}: frame is truncated after {len(data)} bytes; expected a whole PNG image")
+    # An orientation tag is not part of the picture: Pillow, the reference, ignores it too.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{path}: frame is not an image; expected a JPEG image")
+    return image
+
+
+def _read_file(path: str | os.PathLike) -> bytes:
+    # For files as small as frames, open() takes as long as all of this, and so does ``files.read_file``.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
+    try:
+        status = os.fstat(descriptor)
+        require_regular(path, status.st_mode)
+        return os.read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _is_truncated_jpeg(data: bytes) -> bool:
+    """Whether a JPEG lacks its end-of-image marker. The decoder would fill the missing part with grey.
+
+    The marker is searched behind the last start-of-scan marker. Inside a scan neither marker can occur by chance; the
+    headers before it may hold a whole thumbnail.
+    """
+    if data.endswith(b"\xff\xd9") or not data.startswith(b"\xff\xd8"):
+        return False
+    return b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]
