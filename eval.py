@@ -57,7 +57,6 @@ def evaluate(config: Config) -> None:
     began = time.monotonic()
     scored, results = score_fractions(evaluator, fractions, categories, logger, config.log_interval)
     elapsed = (time.monotonic() - began) * 1000
-    logger.info("evaluation finished")
     log_plain(logger, f"epoch time: {elapsed:.3f} ms, per step time: {elapsed / len(records) / len(fractions):.3f} ms")
 
     write_results(

@@ -54,10 +54,10 @@ def export(config: Config) -> None:
     if not about:
         logger.info("not read back: AIR files run on Ascend devices only")
     else:
-        clips = f"{about['clips']} {'training' if samples else 'random'} clips"
-        text = "read back: scores of %s differ from the network's by at most %.3g, %.2g %% of their spread; %d get the"
-        shares = clips, about["largest"], 100 * about["relative"], about["same_class"]
-        logger.info(f"{text} same class", *shares)
+        clips = f"{about['clips']} clips of {about['list_file']}" if samples else f"{about['clips']} random clips"
+        size = "%.3g of a logit (RMS), %.2g %% of the spread of a clip's logits (RMS), and by at most %.3g"
+        shares = clips, about["rms"], 100 * about["relative"], about["largest"], about["same_class"]
+        logger.info(f"read back: scores of %s differ from the network's by {size}; %d get the same class", *shares)
 
 
 def file_name(config: Config) -> str:

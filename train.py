@@ -54,6 +54,7 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     from src.backbones import check_image_size
     from src.train_cell import build_optimizer
     from src.training.frozen import freeze_backbone
+    from src.training.learning_check import warning_at_start
     from src.training.start import load_start
     from src.training.trainer import Trainer, TrainingSet
     from src.tsn import build_network
@@ -65,6 +66,8 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     loaded = "" if resumed else load_start(network, config, categories)
     if loaded:
         logger.info("%s", loaded)
+    elif not resumed and (warning := warning_at_start(config)):
+        logger.warning("%s", warning)
     if config.freeze_backbone:
         freeze_backbone(network, trained=bool(loaded or resumed))
     schedule = config.lr, config.update_lr_epochs, steps

@@ -38,7 +38,7 @@ def exported(data: Path, int8: bool, pair: bool = False) -> Path:
     samples = None
     if int8:
         clips = np.random.default_rng(0).integers(0, 256, (CALIBRATION_CLIPS, SEGMENTS, SIDE, SIDE, 3), dtype=np.uint8)
-        samples = Samples(clips, clips[:1], {})
+        samples = Samples(clips, clips[:1], {}, "")
     path = data / "exported" / f"{'int8' if int8 else 'fp32'}.onnx"
     write = export.export_pair if pair else export.export_network
     write(trained_network(), export_settings(), NAMES, path, samples)

@@ -141,7 +141,7 @@ def random_pair(folder: Path, width: float, side: int) -> Path:
     prepare_for_inference(network)
     clips = np.random.default_rng(0).integers(0, 256, (4, SEGMENTS, side, side, 3), dtype=np.uint8)
     path = folder / f"width_{100 * width:.0f}.onnx"
-    export.export_pair(network, given, NAMES, path, Samples(clips, clips[:1], {}))
+    export.export_pair(network, given, NAMES, path, Samples(clips, clips[:1], {}, ""))
     return pair_paths(path)[0]
 
 

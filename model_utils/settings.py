@@ -68,6 +68,7 @@ class Settings:
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
     pre_trained: Annotated[str, Use.FREE, Use.IN_LOAD]
+    keep_last_layer: Annotated[bool, Use.FREE]
     lr: Annotated[float, Use.FIXED]
     update_lr_epochs: Annotated[int, Use.FIXED]
     epochs_num: Annotated[int, Use.FREE]

@@ -50,6 +50,21 @@ require_file() {
     [ -f "$1" ] || fail "${1:-"''"}: no such file"
 }
 
+# find_checkpoint FILE: set CHECKPOINT to this file, or else to that of the same name where the other layout has it: runs
+# save in train-logs, those of the model zoo in train-logs/checkpoints.
+find_checkpoint() {
+    local folder other
+    folder="$(dirname -- "$1")"
+    other="$folder/checkpoints/${1##*/}"
+    [ "${folder##*/}" != checkpoints ] || other="$(dirname -- "$folder")/${1##*/}"
+    CHECKPOINT="$1"
+    if [ ! -f "$1" ] && [ -f "$other" ]; then
+        echo "$1: no such file; $other is used"
+        CHECKPOINT="$other"
+    fi
+    require_file "$CHECKPOINT"
+}
+
 require_dir() {
     [ -d "$1" ] || fail "${1:-"''"}: no such folder"
 }

@@ -14,6 +14,6 @@ otherwise."
 
 require_arguments 2 "$@"
 require_dir "$1"
-require_file "$2"
+find_checkpoint "$2"
 choose_device
-run_python export.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$2" "${@:3}"
+run_python export.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$CHECKPOINT" "${@:3}"

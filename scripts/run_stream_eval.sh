@@ -14,6 +14,6 @@ environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target, whic
 require_arguments 3 "$@"
 require_dir "$1"
 require_file "$2"
-require_file "$3"
+find_checkpoint "$3"
 choose_device
-run_python eval_streams.py "${DEVICE[@]}" --videos "$1" --truth "$2" --ckpt_file "$3" "${@:4}"
+run_python eval_streams.py "${DEVICE[@]}" --videos "$1" --truth "$2" --ckpt_file "$CHECKPOINT" "${@:4}"

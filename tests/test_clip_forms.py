@@ -222,9 +222,10 @@ def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
 def test_calibration(dataset):
     samples = read_samples(dataset, CLASSES)
     order = sampling.epoch_order(len(LENGTHS), SEED, 0).tolist()
-    for clip, index in zip([*samples.calibration, *samples.compared], order):
-        assert shown(clip) == [(index, frame) for frame in evaluated(LENGTHS[index])]
-    assert len(samples.calibration) + len(samples.compared) == len(LENGTHS)
+    for clips in (samples.calibration, samples.compared):
+        for clip, index in zip(clips, order):
+            assert shown(clip) == [(index, frame) for frame in evaluated(LENGTHS[index])]
+    assert len(samples.compared) == len(LENGTHS)
 
 
 def test_infer_on_the_folder(dataset):

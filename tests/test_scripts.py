@@ -423,6 +423,26 @@ def test_python_finds_the_repository_whatever_the_environment_says(user, script)
     assert "no_such_option" in stderr
 
 
+@pytest.mark.parametrize("script", ["run_eval_gpu.sh", "run_export_gpu.sh"])
+def test_checkpoints_are_found_in_both_layouts(user, script):
+    """Runs save in train-logs, those of the model zoo in train-logs/checkpoints; what is there as given is taken."""
+    (user / "train-logs" / "checkpoints").mkdir(parents=True)
+    (user / "train-logs" / "ours.ckpt").write_text("")
+    (user / "train-logs" / "checkpoints" / "zoos.ckpt").write_text("")
+    for given, taken in [
+        ("train-logs/ours.ckpt", "train-logs/ours.ckpt"),
+        ("train-logs/checkpoints/ours.ckpt", "train-logs/ours.ckpt"),
+        ("train-logs/zoos.ckpt", "train-logs/checkpoints/zoos.ckpt"),
+    ]:
+        status, stdout, _ = run(user, script, "my data", given)
+        assert status == 0
+        arguments = calls(user)[-1]["arguments"]
+        assert arguments[arguments.index("--ckpt_file") + 1] == taken
+        assert (f"{given}: no such file; {taken} is used" in stdout) == (given != taken)
+    status, _, stderr = run(user, script, "my data", "train-logs/none.ckpt")
+    assert (status, stderr) == (1, "error: train-logs/none.ckpt: no such file\n")
+
+
 def test_what_python_gets_from_the_environment(user):
     status, *_ = run(user, "run_eval_gpu.sh", "my data", "net.ckpt", PYTHONPATH="/mine")
     assert status == 0

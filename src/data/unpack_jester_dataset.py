@@ -88,6 +88,7 @@ def _unpack(data_path: Path, target_path: Path, packed: bool) -> None:
         elif not frames.is_dir() and not is_packed(frames):
             _write_files(packaging, partials[0])
             os.replace(partials[0], frames)
+        print("Remove unnecessary data...", flush=True)
         _publish_lists(partials[1], labels)
     except (Exception, KeyboardInterrupt):
         for partial in partials:

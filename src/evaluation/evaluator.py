@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.progress import progress
 from model_utils.settings import Settings
 from src import tsn_dataset
 from src.data.clips import EvaluationLoader
@@ -168,7 +169,8 @@ def score_fractions(
         evaluator: scores the clips.
         fractions: in increasing order.
         categories: the class names.
-        logger: gets a line every ``log_interval`` clips, and one for each clip left out.
+        logger: gets a line for each clip left out; at the end, in the model zoo's order, a line for every
+            ``log_interval`` clips.
         log_interval: in clips.
 
     Returns:
@@ -180,21 +182,26 @@ def score_fractions(
     records = evaluator.records
     summary: dict[str, Any] = {}
     left_out: dict[int, str] = {}
-    curve = []
-    for fraction in fractions:
-        scored = evaluator(fraction, ProgressLog(logger, log_interval))
-        for index in sorted(scored.left_out.keys() - left_out.keys()):
-            logger.warning("left out %s: %s", records[index].name, scored.left_out[index])
-        left_out = {**scored.left_out, **left_out}
-        if not len(scored.labels):
-            raise InputError(f"{evaluator.loader.frames.root}: none of the {len(records)} clips can be read")
-        known = scored.labels >= 0
-        summary = {"clips": len(known)}
-        if known.any():
-            summary = summarise(scored.scores[known], scored.labels[known], categories)
-            curve.append({"observe": fraction, **{key: summary[key] for key in ("clips", "top1", "top5")}})
-            if len(fractions) > 1:
-                logger.info("observed %g: top1: %f; top5: %f", fraction, summary["top1"], summary["top5"])
+    curve, lines = [], []
+    with progress("Evaluate", len(records) * len(fractions), "clip") as update:
+        for fraction in fractions:
+            steps = StepLines(log_interval, update)
+            scored = evaluator(fraction, steps)
+            lines += steps.lines
+            for index in sorted(scored.left_out.keys() - left_out.keys()):
+                logger.warning("left out %s: %s", records[index].name, scored.left_out[index])
+            left_out = {**scored.left_out, **left_out}
+            if not len(scored.labels):
+                raise InputError(f"{evaluator.loader.frames.root}: none of the {len(records)} clips can be read")
+            known = scored.labels >= 0
+            summary = {"clips": len(known)}
+            if known.any():
+                summary = summarise(scored.scores[known], scored.labels[known], categories)
+                curve.append({"observe": fraction, **{key: summary[key] for key in ("clips", "top1", "top5")}})
+                if len(fractions) > 1:
+                    lines.append(f"observed {fraction:g}: top1: {summary['top1']:f}; top5: {summary['top5']:f}")
+    for line in ("evaluation finished", "Result:", *lines):
+        logger.info("%s", line)
     listed = [{"clip": records[index].name, "problem": left_out[index]} for index in sorted(left_out)]
     return scored, {**summary, "left_out": listed, "observed": curve}
 
@@ -214,25 +221,25 @@ def log_accuracy(logger: Logger, results: dict[str, Any], listed: int) -> None:
     logger.info("Top5: %.2f%%", 100 * results["top5"])
 
 
-class ProgressLog:
-    """Called after each batch; logs the accuracy of all clips so far every ``interval`` clips."""
+class StepLines:
+    """Called after each batch. Its ``lines`` say the accuracy of all clips so far, every ``interval`` clips."""
 
-    def __init__(self, logger: Logger, interval: int) -> None:
-        self.logger, self.interval = logger, interval
+    def __init__(self, interval: int, update: Callable[[int], None]) -> None:
+        self.interval, self.update = interval, update
         self.clips = 0
         self.counts = np.zeros(3)  # top-1, top-5, clips of known class
+        self.lines: list[str] = []
 
     def __call__(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        self.update(len(labels))
         known = labels >= 0
         self.counts += count_right(scores[known], labels[known])
         before, self.clips = self.clips, self.clips + len(labels)
         if self.clips // self.interval == before // self.interval:
             return
         first, five, clips = self.counts
-        if clips:
-            self.logger.info("Steps: %d; top1: %f; top5: %f", self.clips, first / clips, five / clips)
-        else:
-            self.logger.info("Steps: %d", self.clips)
+        accuracy = f"; top1: {first / clips:f}; top5: {five / clips:f}" if clips else ""
+        self.lines.append(f"Steps: {self.clips}{accuracy}")
 
 
 def count_right(scores: np.ndarray, labels: np.ndarray) -> list[float]:

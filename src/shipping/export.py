@@ -22,7 +22,7 @@ from src import sampling
 from src.evaluation.protocol import drawn_relations
 from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
-from src.shipping.exported import digest, input_description, load_exported, pair_paths, usage_path
+from src.shipping.exported import Run, digest, input_description, load_exported, pair_paths, usage_path
 from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
@@ -32,6 +32,7 @@ from src.transforms import Pixels
 from src.tsn import TSN, pixels_of
 
 CALIBRATION_BATCH = 8
+COMPARED_BATCH = 16
 
 
 class Part(NamedTuple):
@@ -77,9 +78,11 @@ def export_network(
         difference: dict[str, Any] = {}
         if config.file_format != "AIR":
             inputs = _video_inputs(config, pixels, samples.compared) if samples else part.inputs
-            run = load_exported(written)
-            found = run(inputs) if is_zoo(config) else _run_in_batches(run, inputs, config)
-            difference = sample_difference(part.cell(*map(Tensor, inputs)).asnumpy(), found)
+            expected, found = (
+                run(inputs) if is_zoo(config) else _run_in_batches(run, inputs, config)
+                for run in (_runner(part.cell), load_exported(written))
+            )
+            difference = sample_difference(expected, found, samples)
         about = {"quantize": "int8", "calibration": samples.about, "difference": difference} if samples else {}
         shutil.copyfile(written, partial)
         write_json(usage_path(path), usage(config, categories, path.name, digest(partial), pixels) | about)
@@ -144,7 +147,7 @@ def _pair_difference(network: TSN, config: Settings, files: list[Path], samples:
     run_frame, run_head = map(load_exported, files)
     features = _run_in_batches(run_frame, [video.reshape(-1, 3, side, side)], config)
     scores = _run_in_batches(run_head, [features.reshape(len(video), segments, -1)], config)
-    return sample_difference(network(Tensor(video)).asnumpy(), scores)
+    return sample_difference(_run_in_batches(_runner(network), [video], config), scores, samples)
 
 
 def _write(part: Part, config: Settings, path: Path, calibration: list[np.ndarray] | None) -> Path:
@@ -244,16 +247,21 @@ def _pair_inputs(network: TSN, config: Settings, clips: np.ndarray) -> tuple[lis
     return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
 
 
-def _run_in_batches(run: Any, inputs: list[np.ndarray], config: Settings) -> np.ndarray:
-    size = config.export_batch_size or len(inputs[0])
+def _runner(cell: nn.Cell) -> Run:
+    return lambda inputs: cell(*map(Tensor, inputs)).asnumpy()
+
+
+def _run_in_batches(run: Run, inputs: list[np.ndarray], config: Settings) -> np.ndarray:
+    size = config.export_batch_size or min(len(inputs[0]), COMPARED_BATCH)
     return np.concatenate([run(batch) for batch in batches_of(inputs, size)])[: len(inputs[0])]
 
 
-def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]:
-    """How scores [N, C] differ from the network's: the largest difference, its size beside their spread, the classes.
+def sample_difference(expected: np.ndarray, found: np.ndarray, samples: Samples | None = None) -> dict[str, Any]:
+    """How scores [N, C] differ from the network's: ``largest`` and ``rms``, the largest and the root mean square of the
+    differences, and how many clips get the same class.
 
-    ``relative`` is the root mean square of the differences over that of the network's scores less their clip's mean; 0
-    if the network gives all classes one score.
+    ``relative`` is ``rms`` over the root mean square of the network's scores less their clip's mean; 0 if the network
+    gives all classes one score. With ``samples`` their ``list_file`` is named.
 
     Raises:
         InputError: if a score is NaN or infinite.
@@ -262,9 +270,12 @@ def sample_difference(expected: np.ndarray, found: np.ndarray) -> dict[str, Any]
         if not np.isfinite(scores).all():
             raise InputError(f"the scores of the {whose} are NaN or infinite, so nothing is exported")
     spread = np.sqrt(((expected - expected.mean(1, keepdims=True)) ** 2).mean())
+    rms = float(np.sqrt(((found - expected) ** 2).mean()))
     return {
         "clips": len(expected),
+        **({"list_file": samples.compared_list} if samples else {}),
         "largest": float(np.abs(found - expected).max()),
-        "relative": float(np.sqrt(((found - expected) ** 2).mean()) / spread) if spread else 0.0,
+        "rms": rms,
+        "relative": float(rms / spread) if spread else 0.0,
         "same_class": int((found.argmax(1) == expected.argmax(1)).sum()),
     }

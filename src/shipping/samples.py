@@ -1,4 +1,4 @@
-"""Clips of the training list that an 8-bit export is calibrated on and compared on."""
+"""Clips that an 8-bit export is calibrated on, of the training list, and compared on, of the evaluation list."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ from src import sampling, tsn_dataset
 from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord, dataset_frames
 
-COMPARED = 32  # clips, at most
+COMPARED = 128  # clips, at most
 
 
 class Samples(NamedTuple):
-    """Centre crops, uint8 [N, T, S, S, 3] BGR: of the clips to calibrate on, and of others to compare on.
+    """Centre crops, uint8 [N, T, S, S, 3] BGR: of the clips to calibrate on, and of those to compare on.
 
-    Where the list has no others, those to calibrate on are compared. ``about`` says which clips they are, for the JSON.
+    Clips that the network was trained on show a smaller error. ``about`` and ``compared_list`` say which clips they
+    are.
     """
 
     calibration: np.ndarray
     compared: np.ndarray
     about: dict[str, Any]
+    compared_list: str
 
 
 def read_samples(config: Settings, num_classes: int) -> Samples:
-    """``calibration_clips`` clips of the training list and up to COMPARED others, drawn by ``seed``.
+    """``calibration_clips`` clips of the training list and up to COMPARED of the evaluation list, drawn by ``seed``.
 
-    Also reads what ``dataset_frames`` reads and ``train_list_file_name num_segments image_size``.
+    Also reads what ``dataset_frames`` reads and ``train_list_file_name eval_list_file_name num_segments image_size``.
 
     Raises:
-        InputError: if the list or a frame cannot be read.
+        InputError: if a list or a frame cannot be read.
     """
-    path = Path(config.dataset_root) / config.train_list_file_name
-    records = tsn_dataset.read_clips(config, config.train_list_file_name, num_classes)
-    order = sampling.epoch_order(len(records), config.seed, 0)
-    count = min(config.calibration_clips, len(records))
-    clips = _read(config, [records[index] for index in order[: count + COMPARED].tolist()])
-    about = {"list_file": path.name, "clips": count, "seed": config.seed}
-    return Samples(clips[:count], clips[count:] if len(clips) > count else clips[:COMPARED], about)
+
+    def drawn(list_name: str, count: int) -> np.ndarray:
+        records = tsn_dataset.read_clips(config, list_name, num_classes)
+        order = sampling.epoch_order(len(records), config.seed, 0)[:count]
+        return _read(config, [records[index] for index in order.tolist()])
+
+    calibration = drawn(config.train_list_file_name, config.calibration_clips)
+    compared = drawn(config.eval_list_file_name, COMPARED)
+    about = {"list_file": Path(config.train_list_file_name).name, "clips": len(calibration), "seed": config.seed}
+    return Samples(calibration, compared, about, Path(config.eval_list_file_name).name)
 
 
 def _read(config: Settings, records: list[VideoRecord]) -> np.ndarray:

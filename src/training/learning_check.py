@@ -50,3 +50,14 @@ def _causes_in_weights(config: Settings) -> list[str]:
     if not instead:
         return ["random weights: give pre_trained_backbone or pre_trained, or more clips or epochs"]
     return [f"random weights with settings for trained ones: give pre_trained_backbone or pre_trained, or {instead}"]
+
+
+def warning_at_start(config: Settings) -> str:
+    """What a warning says before a training from random weights that cannot learn; "" if there is nothing to say."""
+    if not config.freeze_bn:
+        return ""
+    return (
+        f"random weights with settings for trained ones: freeze_bn true keeps their normalisation as it is, and dropout"
+        f" is {config.dropout:g}. Give pre_trained_backbone or pre_trained, or settings that learn, as in"
+        " configs/synthetic_config.yaml: freeze_bn false, dropout 0, lr 0.002"
+    )

@@ -36,7 +36,8 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
 def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
     """Loads another TRN, ``config.pre_trained``, into ``network``, which ``config`` describes.
 
-    The layer that gives class scores is taken if the other network's classes are ``categories``, in this order.
+    The layer that gives class scores is taken if the other network's classes are ``categories``, in this order; with
+    ``config.keep_last_layer`` also if the file names no classes.
 
     Returns:
         What was loaded and what is new, for the log.
@@ -58,13 +59,22 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
     if changed:
         changed += _other_pictures(config, recorded)
         raise InputError(f"{path}: pre_trained must fit the network, but was trained with {', '.join(changed)}")
-    wanted, same = network.parameters_dict(), about.get("categories") == categories
-    if not same:
+    wanted, named = network.parameters_dict(), about.get("categories")
+    if config.keep_last_layer and named not in (None, categories):
+        raise InputError(f"{path}: keep_last_layer true, but its classes are others than those of the dataset")
+    kept = named == categories or config.keep_last_layer
+    if not kept:
         wanted, given = _without_last_layer(wanted, network.head), _without_last_layer(given, network.head)
     fill(wanted, given, path)
     parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
     new = len(network.parameters_dict()) - len(wanted)
-    last = "the last layer's too: the classes are the same" if same else f"{new} of the last layer are new"
+    if named == categories:
+        last = "the last layer's too: the classes are the same"
+    elif kept:
+        last = "the last layer's too: it names no classes, so they are assumed to be the dataset's, in the same order"
+    else:
+        why = "" if named else ": it names no classes (keep_last_layer true assumes that they are the dataset's)"
+        last = f"{new} of the last layer are new{why}"
     pictures = "".join(f"; trained with {text}" for text in _other_pictures(config, recorded))
     return f"{path}: {_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
 
@@ -119,11 +129,12 @@ def load_backbone(network: TSN, path: str | Path, name: str, width_mult: float) 
     if not whole:
         renamed = network.backbone.rename(network.base_model, given)
         given = {f"base_model.{key}": parameter for key, parameter in renamed.items()}
+    is_network = whole and "base_model.fc.weight" in given  # a converted backbone has names of a TRN, and no last layer
     wanted = _backbone_only(network.parameters_dict())
     given = _backbone_only(given)
     fill(wanted, given, source)
     new = len(network.parameters_dict()) - len(wanted)
-    kind = _network_of(about) if whole else "a backbone"
+    kind = _network_of(about) if is_network else "a backbone"
     return f"{source}: {kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
 
 

@@ -120,7 +120,8 @@ def test_what_is_printed(data, tmp_path, capsys):
     main([str(data), str(tmp_path / "target")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"Target data folder: {tmp_path / 'target'}", "Unzip..."]
-    assert "Extract tar archives..." in lines
+    founding = ["Unzip...", "Extract tar archives...", "Remove unnecessary data...", "DONE!"]
+    assert [line for line in lines if line in founding] == founding
     assert any(line.startswith("Extract: 100% of ") for line in lines)
     assert lines[-1] == "DONE!"
     assert not any("\r" in line for line in lines)

@@ -238,6 +238,9 @@ def test_evaluation_leaves_log_and_results(evaluate):
     messages = [line.split(":INFO:")[-1] for line in log]
     steps = [line for line in messages if line.startswith("Steps: ")]
     assert [line.split(";")[0] for line in steps] == ["Steps: 4", "Steps: 6"] * 2
+    order = [messages.index(line) for line in ("evaluation finished", "Result:", steps[0], messages[-2], messages[-1])]
+    assert order == sorted(order)
+    assert messages.index("Result:") + 1 == messages.index(steps[0])
     assert steps[-1] == f"Steps: 6; top1: {metrics['top1']:f}; top5: 1.000000"
     assert messages[-2:] == [f"Top1: {100 * metrics['top1']:.2f}%", "Top5: 100.00%"]
     assert "with 3 classes every answer is among the best 5" in messages

@@ -33,7 +33,7 @@ def export_pair(folder: Path, network: TSN, given: object, names: list[str], sam
 def write_pair(folder: Path, quantised: bool = False) -> Path:
     """A pair of random weights whose features depend on the picture."""
     clips = np.random.default_rng(3).integers(0, 256, (4, 3, SIDE, SIDE, 3), dtype=np.uint8)
-    samples = Samples(clips, clips, {"list_file": "none", "clips": 4, "seed": 0}) if quantised else None
+    samples = Samples(clips, clips, {"list_file": "none", "clips": 4, "seed": 0}, "none") if quantised else None
     return export_pair(folder, seeing_network(small=True), settings(**ONNX), CLASSES, samples)
 
 

@@ -104,7 +104,7 @@ def test_an_8_bit_pair(tmp_path):
     pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(3)
     clips = rng.integers(0, 256, (12, 3, SIDE, SIDE, 3), dtype=np.uint8)
-    samples = Samples(clips[:8], clips[8:], {"clips": 8})
+    samples = Samples(clips[:8], clips[8:], {"clips": 8}, "val.txt")
     path, difference = write(tmp_path, "ONNX", samples=samples)
     assert 0 < difference["relative"] < 0.05
     about = read_usage(path)

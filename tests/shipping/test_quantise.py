@@ -12,7 +12,7 @@ from model_utils.errors import InputError
 from src.shipping import export
 from src.shipping.exported import load_exported, read_usage
 from src.shipping.quantise import quantise, quantised_nodes
-from src.shipping.samples import COMPARED, Samples, batches_of, read_samples
+from src.shipping.samples import Samples, batches_of, read_samples
 from src.tsn import prepare_for_inference
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
@@ -35,7 +35,9 @@ def prepared():
 def draw_samples(calibration=12, compared=6):
     rng = np.random.default_rng(3)
     clips = rng.integers(0, 256, (calibration + compared, 3, SIDE, SIDE, 3), dtype=np.uint8)
-    return Samples(clips[:calibration], clips[calibration:], {"list_file": "list.txt", "clips": calibration, "seed": 0})
+    return Samples(
+        clips[:calibration], clips[calibration:], {"list_file": "list.txt", "clips": calibration, "seed": 0}, "v.txt"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,8 @@ def test_the_json_says_what_was_done_and_how_far_off_it_is(files):
 
     expected = network(Tensor(video(samples.compared))).asnumpy()
     found = load_exported(folder / "int8.onnx")([video(samples.compared)])
-    assert difference["clips"] == 6
+    assert (difference["clips"], difference["list_file"]) == (6, "v.txt")
+    assert difference["rms"] == pytest.approx(np.sqrt(np.mean((found - expected) ** 2)), rel=1e-4)
     assert difference["largest"] == pytest.approx(max(abs(float(x)) for x in (found - expected).ravel()), rel=1e-4)
     spread = np.sqrt(np.mean((expected - expected.mean(1, keepdims=True)) ** 2))
     assert difference["relative"] == pytest.approx(np.sqrt(np.mean((found - expected) ** 2)) / spread, rel=1e-4)
@@ -152,13 +155,16 @@ def dataset(tmp_path_factory):
     root = tmp_path_factory.mktemp("dataset")
     for index in range(5):
         write_clip(root / "20bn-jester-v1" / f"clip{index}", 4, 40, 48, seed=index)
-    (root / "train_videofolder.txt").write_text("".join(f"clip{index} 4 {index % 3}\n" for index in range(5)))
+    for name, indices in (("train", range(4)), ("val", (4,))):
+        rows = (f"clip{index} 4 {index % 3}\n" for index in indices)
+        (root / f"{name}_videofolder.txt").write_text("".join(rows))
     return root
 
 
 def read(dataset, **changes):
     keys = {"dataset_root": str(dataset), "images_dir_name": "20bn-jester-v1", "calibration_clips": 3}
-    keys |= {"train_list_file_name": "train_videofolder.txt", "frame_name": "{:05d}.jpg"}
+    keys |= {"train_list_file_name": "train_videofolder.txt", "eval_list_file_name": "val_videofolder.txt"}
+    keys |= {"frame_name": "{:05d}.jpg"}
     return read_samples(config(**{**keys, **changes}), 3)
 
 
@@ -175,23 +181,24 @@ def test_calibration_reads_frames_of_other_names(dataset, tmp_path):
 def test_calibration_clips_are_drawn_by_seed(dataset):
     first, again, other = read(dataset), read(dataset), read(dataset, seed=1)
     assert first.about == {"list_file": "train_videofolder.txt", "clips": 3, "seed": 0}
-    assert (first.calibration.shape, first.compared.shape) == ((3, 3, SIDE, SIDE, 3), (2, 3, SIDE, SIDE, 3))
+    assert (first.calibration.shape, first.compared.shape) == ((3, 3, SIDE, SIDE, 3), (1, 3, SIDE, SIDE, 3))
+    assert first.compared_list == "val_videofolder.txt"
     assert np.array_equal(first.calibration, again.calibration)
     assert not np.array_equal(first.calibration, other.calibration)
-    seen = {clip.tobytes() for clip in (*first.calibration, *first.compared)}
-    assert len(seen) == 5  # none is compared that was calibrated on
 
 
-def test_a_list_with_no_more_clips_is_compared_on_the_same(dataset):
+def test_it_is_compared_on_clips_that_the_network_was_not_trained_on(dataset):
     samples = read(dataset, calibration_clips=99)
-    assert samples.about["clips"] == 5
-    assert np.array_equal(samples.compared, samples.calibration[:COMPARED])
+    assert (samples.about["clips"], len(samples.compared)) == (4, 1)
+    seen = {clip.tobytes() for clip in (*samples.calibration, *samples.compared)}
+    assert len(seen) == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"dataset_root": "nowhere"}, "nowhere/train_videofolder.txt"),
+        ({"eval_list_file_name": "none.txt"}, "/none.txt: "),
         ({"images_dir_name": "elsewhere"}, "elsewhere/clip.: clip folder is missing"),
     ],
 )

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from model_utils.config import load_config
 from src.evaluation.evaluator import Validation
-from src.training.learning_check import complaint
+from src.training.learning_check import complaint, warning_at_start
 from tests.evaluation.test_evaluator import FakeEvaluator
 from tests.helpers.networks import settings
 
@@ -88,3 +89,15 @@ def test_a_validation_knows_whether_it_got_one_answer():
     validation()
     assert validation.one_answer is None
     assert np.argmax(scored.scores[1]) == 3
+
+
+@pytest.mark.parametrize(("argv", "warns"), [([], True), (["--freeze_bn", "false", "--dropout", "0"], False)])
+def test_random_weights_with_the_published_recipe(argv, warns):
+    """Said at the start, with the settings that learn; those of the quickstart are named as they are."""
+    warning = warning_at_start(load_config(argv))
+    assert bool(warning) == warns
+    learns = load_config(["--config_path", "configs/synthetic_config.yaml"])
+    assert warning_at_start(learns) == ""
+    if warns:
+        assert f"freeze_bn {str(learns.freeze_bn).lower()}, dropout {learns.dropout:g}, lr {learns.lr:g}" in warning
+        assert "dropout is 0.8" in warning

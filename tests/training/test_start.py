@@ -52,7 +52,7 @@ def save(path, described=True, **changes):
 
 def started(categories, **changes):
     """The values of a new network before and after its start, and what the log says."""
-    config = settings(**{"pre_trained": "", "pre_trained_backbone": "", **changes})
+    config = settings(**{"pre_trained": "", "pre_trained_backbone": "", "keep_last_layer": False, **changes})
     network = build_network(config, len(categories))
     before = values(network)
     said = load_start(network, config, categories)
@@ -97,7 +97,8 @@ def test_a_whole_network_for_other_classes(tmp_path, consensus, described):
     kind = "a network for 3 classes" if described else "a network"
     parts = "backbone bn_inception" + ("" if consensus == "avg" else ", projection and relations")
     taken = f"{len(before) - new} parameters of its {parts} taken"
-    assert said == f"{path}: {kind}; {taken}, {new} of the last layer are new"
+    why = "" if described else ": it names no classes (keep_last_layer true assumes that they are the dataset's)"
+    assert said == f"{path}: {kind}; {taken}, {new} of the last layer are new{why}"
 
 
 def test_another_size_of_pictures_is_said(tmp_path):
@@ -120,6 +121,30 @@ def test_a_whole_network_for_the_same_classes(tmp_path):
         np.testing.assert_array_equal(value, trained[name], err_msg=name)
     assert f"; {len(trained)} parameters of its backbone bn_inception, projection and relations taken, " in said
     assert said.endswith(", the last layer's too: the classes are the same")
+
+
+def test_the_last_layer_of_a_network_that_names_no_classes_is_kept_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "zoo.ckpt"
+    trained = save(path, described=False)
+    _, after, said = started(CLASSES, pre_trained=str(path), keep_last_layer=True)
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, trained[name], err_msg=name)
+    assert said.endswith("it names no classes, so they are assumed to be the dataset's, in the same order")
+    with pytest.raises(InputError, match="do not fit the network: .* of another shape"):
+        started(FOUR_CLASSES, pre_trained=str(path), keep_last_layer=True)
+    save(path, described=True)
+    with pytest.raises(InputError, match="zoo.ckpt: keep_last_layer true, but its classes are others than"):
+        started(CLASSES[::-1], pre_trained=str(path), keep_last_layer=True)
+
+
+def test_a_converted_backbone_is_called_a_backbone(tmp_path):
+    """Its names are those of a network; it has no last layer."""
+    path = tmp_path / "bn.ckpt"
+    arrays = {name: array for name, array in values(build_network(settings(), 3)).items() if "consensus" not in name}
+    body = {name: array for name, array in arrays.items() if ".fc." not in name}
+    checkpoint.save_checkpoint(path, body, {"source": "bn.pth", "settings": {"width_mult": 0.0625}})
+    _, _, said = started(CLASSES, pre_trained_backbone=str(path))
+    assert said.startswith(f"{path}: a backbone; {len(body)} parameters of its backbone bn_inception taken, ")
 
 
 @pytest.mark.parametrize("described", [True, False])
