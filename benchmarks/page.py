@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.deploy import NAMES
+from make_page import size_of
 from src.data.video import Span, open_source
 from src.data.video_writer import VideoWriter
 from src.evaluation.events import match_events
@@ -206,7 +207,9 @@ def speed(frames: int) -> None:
         print("width side threads   Chromium ms (95 %)   onnxruntime ms (95 %)")
         for width, side in ((0.25, 64), (1.0, 224)):
             pair = random_pair(work, width, side)
-            with served_folder(make(pair, work / f"page {width}", NAMES)) as address:
+            page = make(pair, work / f"page {width}", NAMES)
+            print(f"folder of width {width}: {size_of(page):.1f} MB")
+            with served_folder(page) as address:
                 with chromium() as browser:
                     browser.set_script_timeout(500)
                     browser.get(address)

@@ -90,7 +90,7 @@ export async function loadNetwork(page, threads, progress) {
   const [runtime, frame, head] = await Promise.all(files.map((file) => read(file, advance)));
   progress("prepare", null);
   const ask = startWorker();
-  const buffers = [runtime, frame, head].map((bytes) => bytes.buffer);
-  await ask({ type: "load", page, threads, runtime: buffers[0], frame: frame, head: head }, buffers);
+  const message = { type: "load", page, threads, runtime: runtime.buffer, frame, head };
+  await ask(message, [runtime, frame, head].map(({ buffer }) => buffer)); // moved, not copied
   return ask;
 }

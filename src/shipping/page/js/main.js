@@ -34,9 +34,10 @@ function say(state, sentence, share) {
   }
 }
 
-function explain(error) {
+/** Says what went wrong; `name` is that of the video, if it is about one. */
+function explain(error, name) {
   console.error(error);
-  say("problem", problemSentence(error, page));
+  say("problem", problemSentence(error, name));
   main.dataset.problem = error.kind ?? "bug";
 }
 
@@ -266,9 +267,8 @@ async function openVideo(url, name) {
     await lookThrough(watched, reader, name);
   } catch (error) {
     stop();
-    error.name_ = name;
     headline("No video", name, true);
-    explain(error);
+    explain(error, name);
   }
   reader?.close();
   enable(false);
@@ -372,7 +372,7 @@ async function open() {
   listen();
   enable(false);
   showFacts(null);
-  const secure = navigator.mediaDevices ? "" : ` ${problemSentence({ kind: "insecure" }, page)}`;
+  const secure = navigator.mediaDevices ? "" : ` ${problemSentence({ kind: "insecure" })}`;
   say("ready", `Start the camera, or open a video.${secure}`);
   headline("Make a gesture", "in front of the camera", true);
   if (parameters.has("camera")) {

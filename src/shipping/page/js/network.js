@@ -46,25 +46,17 @@ export class Network {
   /** Probabilities of all classes after this picture; null until there are T pictures. */
   async look(picture) {
     const { num_segments: segments, image_size: size } = this.page;
-    this.features.push(await this.feature(networkInput(picture, this.page), size));
+    this.features.push(await this.#run(this.frame, networkInput(picture, this.page), [1, 3, size, size]));
     this.features.splice(0, this.features.length - segments);
     if (this.features.length < segments) {
       return null;
     }
-    const logits = await this.scores(this.features);
+    const rows = new Float32Array(this.features.flatMap((feature) => Array.from(feature)));
+    const logits = await this.#run(this.head, rows, [1, segments, rows.length / segments]);
     if (!logits.every(Number.isFinite)) {
       throw new Problem("scores", "a score is NaN or infinite");
     }
     return softmax(logits);
-  }
-
-  async feature(input, size) {
-    return this.#run(this.frame, input, [1, 3, size, size]);
-  }
-
-  async scores(features) {
-    const rows = new Float32Array(features.flatMap((feature) => Array.from(feature)));
-    return this.#run(this.head, rows, [1, features.length, features[0].length]);
   }
 
   async #run(session, values, shape) {

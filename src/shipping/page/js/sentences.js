@@ -31,7 +31,8 @@ const SENTENCES = {
     "convert the video, or choose another.",
 };
 
-export function problemSentence(error, page) {
-  const sentence = SENTENCES[error.kind] ?? ((message) => `The page has a fault (${message}). Reload it.`);
-  return sentence(error.message, error.name_, page);
+/** The sentence for an error with a `kind`, which may be about the video `name`. */
+export function problemSentence({ kind, message }, name) {
+  const sentence = SENTENCES[kind] ?? (() => `The page has a fault (${message}). Reload it.`);
+  return sentence(message, name);
 }
