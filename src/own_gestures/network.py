@@ -31,8 +31,6 @@ def start_of(path: Path | None) -> tuple[dict[str, Any], bool]:
     parameters, about = read_checkpoint(path)
     recorded = about.get("settings", {})
     settings = {key: recorded[key] for key in (*keys_for(Use.NETWORK), "image_size") if key in recorded}
-    if not any(name.startswith("base_model.") for name in parameters):
-        settings.pop("num_segments", None)
     whole = "base_model.fc.weight" in parameters and bool(recorded)
     return settings, whole
 
