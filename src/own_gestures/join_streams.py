@@ -3,8 +3,9 @@
     python src/own_gestures/join_streams.py DATASET_ROOT OUT_DIR [--background CLASS]
       ─► OUT_DIR/videos/00.mp4 ..., OUT_DIR/truth.json
 
-The clips are those of the validation list. Between two clips the last frame of the one and the first of the other are
-held: hands rest there.
+With --videos and --annotations the longer videos that are held out are taken as they are, if there are two or more.
+Else the clips of the validation list are joined. Between two clips the last frame of the one and the first of the other
+are held: hands rest there.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import write_json
+from src.data.annotations import Clip, read_annotations
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
+from src.data.video import VideoFile
 from src.data.video_writer import VideoWriter
 from src.own_gestures.material import OWN_LISTS, REST_SHARE, frames_of
 from src.tsn_dataset import read_video_list
@@ -56,6 +59,38 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
     write_json(folder / "truth.json", truth)
 
 
+def link_streams(dataset: Path, background: str, folder: Path, videos: Path, annotations: Path) -> bool:
+    """Takes the longer videos that are held out, with all their annotations, as they are; False if there is only one.
+
+    Writes ``videos/``, links, and ``truth.json`` into ``folder``.
+    """
+    listed = (dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
+    held_out = {row.rsplit(None, 2)[0] for row in listed}
+    of_video: dict[str, list[Clip]] = {}
+    for clip in read_annotations(annotations, videos):
+        of_video.setdefault(clip.video, []).append(clip)
+    streams = {
+        video: clips
+        for video, clips in of_video.items()
+        if all(clip.folder in held_out and clip.folder != video for clip in clips)
+    }
+    if len(streams) < 2:
+        return False
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    truth: dict[str, list[dict[str, Any]]] = {}
+    for number, (video, clips) in enumerate(sorted(streams.items())):
+        name = f"{number:02d}{Path(video).suffix}"
+        (folder / "videos" / name).symlink_to((videos / video).resolve())
+        duration = VideoFile(videos / video).duration
+        truth[name] = [
+            {"start": clip.start, "end": duration if clip.end is None else clip.end, "label": clip.label}
+            for clip in clips
+            if clip.label != background
+        ]
+    write_json(folder / "truth.json", truth)
+    return True
+
+
 def _join(
     folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
@@ -84,8 +119,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws other orders (default 0)"
     )
+    parser.add_argument("--videos", type=Path, help="with --annotations: held-out videos of several clips are taken")
+    parser.add_argument("--annotations", type=Path, help="the CSV that the dataset was made with")
     args = parser.parse_args(argv)
-    join_streams(args.dataset_root, args.background, args.out_dir, args.seed)
+    if (args.videos is None) != (args.annotations is None):
+        raise InputError("--videos and --annotations: one needs the other")
+    given = args.dataset_root, args.background, args.out_dir
+    if args.annotations and link_streams(*given, args.videos, args.annotations):
+        print("streams: the held-out videos")
+    else:
+        join_streams(*given, args.seed)
 
 
 if __name__ == "__main__":

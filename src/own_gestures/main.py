@@ -117,6 +117,8 @@ class Run:
         """Window and thresholds, chosen on held-out clips that are joined to streams; returns the config."""
         streams, config = self.out / "streams", self.out / "stream.yaml"
         joined = ["src/own_gestures/join_streams.py", str(self.dataset), str(streams), "--background", background]
+        if self.args.annotations:
+            joined += ["--videos", str(self.args.videos.resolve()), "--annotations", str(self.out / "annotations.csv")]
         self.programs.run("join", joined, ["prepare", *self.lists()], streams)
         given = ["--videos", str(streams / "videos"), "--truth", str(streams / "truth.json"), "--output", str(config)]
         windows = ",".join(f"{window:g}" for window in self.windows())

@@ -104,6 +104,25 @@ def test_joined_streams(dataset, tmp_path):
             assert levels[round(12 * span.ended_at) + 4] == pytest.approx(24, abs=0.7)
 
 
+def test_longer_videos_that_are_held_out_are_streams_themselves(dataset, tmp_path):
+    videos, rows = tmp_path / "long", ["video,label,start,end"]
+    videos.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        write_video(videos / name, coloured("Red", 120), 12)
+        rows += [f"{name},wave,1,3", f"{name},No gesture,4,6", f"{name},clap,7,"]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    folders = [f"{name}@{span}" for name in ("a.mp4", "c.mp4") for span in ("1.000-3.000", "4.000-6.000", "7.000-end")]
+    (dataset / "own_val.txt").write_text("".join(f"{folder} 24 0\n" for folder in folders))
+    given = ["--background", "No gesture", "--videos", str(videos), "--annotations", str(tmp_path / "a.csv")]
+    join_streams.main([str(dataset), str(tmp_path / "out"), *given])
+    truth = read_truth(tmp_path / "out/truth.json", ["wave", "clap"], ["00.mp4", "01.mp4"])
+    spans = [(span.start, round(span.ended_at, 3), span.label) for span in truth["01.mp4"]]
+    assert spans == [(1.0, 3.0, "wave"), (7.0, 10.0, "clap")]
+    assert (tmp_path / "out/videos/01.mp4").resolve() == (videos / "c.mp4").resolve()
+    (dataset / "own_val.txt").write_text("".join(f"{folder} 24 0\n" for folder in folders[:3]))
+    assert not join_streams.link_streams(dataset, "", tmp_path / "none", videos, tmp_path / "a.csv")
+
+
 # ------------------------------------------------------------------------------------------------------------ steps
 
 
