@@ -690,7 +690,7 @@ CASES = [
     ),
     Case("8 bits without clips", nothing, (PAGE, DEMO), "quantize int8: needs --dataset_root", "--quantize int8"),
     Case("no list of clips", remove(TRAIN_LIST), PAGE, f"{TRAIN_LIST}: ", "--dataset_root data"),
-    Case("no window", nothing, (PAGE, DEMO), "'0' is not allowed, expected seconds above 0", "--window 0"),
+    Case("no window", nothing, (PAGE, DEMO), "'0' is not allowed, expected float in (0, ", "--window 0"),
     Case("folder of others", nothing, PAGE, "data: would be replaced, but make_page.sh did not", "--output data"),
     Case("file as page", nothing, PAGE, "in.pth: is not a folder", "--output in.pth"),
     Case("page in a file", nothing, PAGE, "in.pth/page: cannot write the page", "--output in.pth/page"),
