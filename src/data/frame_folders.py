@@ -152,14 +152,14 @@ class FrameMaker:
 
     def _refused(self, clip: Wanted, video: VideoFile) -> str:
         """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
-        stretch = f"{clip.place}: from {clip.start:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
         if clip.start >= video.duration or (clip.end or 0.0) > video.duration + END_TOLERANCE:
+            end = "its end" if clip.end is None else f"{clip.end:g} s"
             has = f"outside the video {video.name}, which has {video.duration:.2f} s"
-            return f"{stretch} is {has}; expected a stretch inside it"
+            return f"{clip.place}: from {clip.start:g} s to {end} is {has}; expected a stretch inside it"
         count = num_frames(video, clip.start, clip.end, self.fps)
         if count > self.max_frames:
             at_most = f"at most {self.max_frames} (--max_frames)"
-            return f"{stretch} of {video.name} are {count} frames at {self.fps:g} a second; expected {at_most}"
+            return f"{clip.place}: {count} frames at {self.fps:g} a second; expected {at_most}"
         return ""
 
     def _stop_at(self, problems: dict[str, str]) -> None:
