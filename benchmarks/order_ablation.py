@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_utils.errors import InputError
+from model_utils.files import read_file
 from model_utils.util import write_bytes
 from src.evaluation import plots, tables
 
@@ -38,7 +39,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         for order in ORDERS:
             path = folder / head / order / "metrics.json"
             try:
-                metrics = json.loads(path.read_text(encoding="utf-8"))
+                metrics = json.loads(read_file(path))
                 numbers = {"top1": metrics["top1"], "clips": metrics["clips"], **metrics["order"]}
             except OSError as error:
                 raise InputError(f"{path}: cannot be read: {error.strerror}") from None

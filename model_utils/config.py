@@ -26,6 +26,7 @@ import yaml
 
 from model_utils.command_line import Parser, Rule
 from model_utils.errors import InputError
+from model_utils.files import read_file
 from model_utils.settings import Settings
 from model_utils.util import write_text
 
@@ -186,7 +187,7 @@ def _read_schema() -> tuple[dict, dict[str, Rule], dict]:
 def _read_documents(path: str | Path) -> list[dict]:
     """Values, help texts and allowed values of a YAML file, each as {key: (line number, value node)}."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        text = read_file(path).decode(errors="surrogateescape")
         roots = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except OSError as error:
         raise InputError(f"{path}: cannot read the config file: {error.strerror}") from None

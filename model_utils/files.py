@@ -76,6 +76,16 @@ def read_file(path: str | os.PathLike) -> bytes:
         os.close(descriptor)
 
 
+def require_file(path: str | os.PathLike, what: str) -> None:
+    """Raises InputError "PATH: no such WHAT", or names the reason why the file cannot be opened."""
+    try:
+        os.close(open_file(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{printable(path)}: no such {what}") from None
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+
+
 def status(path: str | os.PathLike) -> os.stat_result | None:
     """What the system knows about a path, following links; None if nothing is there.
 

@@ -22,6 +22,17 @@ from model_utils.stop_signals import Stopped
 
 LOGGER_NAME = "trn"
 INTERRUPTED = "interrupted"
+# What a system answers about files that is no bug of a program, wherever it comes up.
+REFUSALS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+}
 
 
 def run_main(main: Callable[[], None]) -> NoReturn:
@@ -223,6 +234,8 @@ def _known_end(error: BaseException) -> tuple[str, int]:
             f"error: {getattr(error, 'filename', None) or 'output'}: cannot be written: {os.strerror(_number(error))}",
             1,
         )
+    if isinstance(error, OSError) and error.errno in REFUSALS and error.filename:
+        return f"error: {error.filename}: {error.strerror}", 1
     return missing_package(error), 1
 
 

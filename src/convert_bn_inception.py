@@ -15,6 +15,7 @@ The model zoo's command writes the model zoo's file, with the classifier and wit
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
+from model_utils.files import open_file
 from model_utils.util import check_outputs
 from src.utils import require_usable_weights
 
@@ -72,6 +74,7 @@ def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, 
     except ImportError as error:
         raise InputError(f"{path}: reading a PyTorch file needs torch: pip install torch") from error
     try:
+        os.close(open_file(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected a file of PyTorch weights") from error
@@ -117,7 +120,7 @@ def check_download(path: str | Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
+        with open(open_file(path), "rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     except OSError as error:

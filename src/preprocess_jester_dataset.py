@@ -24,6 +24,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.files import is_folder
 from model_utils.progress import progress
 from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
 from src.data.label_lists import Row, read_lists
@@ -139,7 +140,7 @@ def prepare(
     """
     split_frame_name(frame_name)
     packed = require_frame_name(images_path, frame_name)
-    if not packed and not images_path.is_dir():
+    if not packed and not is_folder(images_path):
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
     categories, clips = read_lists(labels_path)
     names = [row.clip for rows in clips.values() for row in rows]
@@ -172,7 +173,7 @@ def _close_gaps(folders: list[str], frame_name: str) -> None:
 def default_images_dir_name(dataset_root: Path) -> str:
     """The folder of Something-Something v1 if only that is there, else that of Jester."""
     jester, v1 = (dataset_root / release.folder for release in (JESTER, SOMETHING_V1))
-    is_v1 = (v1.is_dir() or is_packed(v1)) and not (jester.is_dir() or is_packed(jester))
+    is_v1 = (is_folder(v1) or is_packed(v1)) and not (is_folder(jester) or is_packed(jester))
     return (SOMETHING_V1 if is_v1 else JESTER).folder
 
 

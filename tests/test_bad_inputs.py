@@ -254,6 +254,15 @@ def change_frame(tar: Path) -> None:
     tar.write_bytes(data.replace(frame, frame[:30] + b"changed" + frame[37:]))
 
 
+def locked_up(name: str) -> Damage:
+    """A file that may not be read, or a folder that may not be entered."""
+    return lambda work: (work / name).chmod(0)
+
+
+def pipe_instead(name: str) -> Damage:
+    return lambda work: pipe(work / name)
+
+
 def own_videos(annotations: str = "", names: tuple[str, ...] = ("x/a.mp4", "x/b.mp4")) -> Damage:
     """Videos of half a second, and a CSV."""
 
@@ -418,7 +427,9 @@ CASES = [
     Case("infinite weights to resume", infinite_weights, TRAIN, INFINITE, "--resume trn.ckpt"),
     Case("infinite weights in a backbone", infinite_weights, TRAIN, INFINITE, "--pre_trained_backbone trn.ckpt"),
     Case("infinite weights to start from", infinite_weights, TRAIN, INFINITE, "--pre_trained trn.ckpt"),
-    Case("folder as checkpoint", folder_instead("trn.ckpt"), NETWORK_USERS, "trn.ckpt: no such checkpoint file"),
+    Case(
+        "folder as checkpoint", folder_instead("trn.ckpt"), NETWORK_USERS, "trn.ckpt: cannot be read (Is a directory)"
+    ),
     Case("PyTorch file as checkpoint", nothing, NETWORK_USERS, "in.pth: expected a ", "--ckpt_file in.pth"),
     Case(
         "backbone as checkpoint",
@@ -597,6 +608,40 @@ CASES = [
         something_v2(entry_of("1")),
         SOMETHING,
         "v2/1.webm: not a video",
+    ),
+    # What the system does not let be read, and what is no file: the reason is named, nothing is waited for.
+    *(
+        Case(f"locked up: {name}", both(before, locked_up(name)), commands, (named, "Permission denied"))
+        for name, before, commands, named in [
+            (FRAME, nothing, (TRAIN, INFER), f"{FRAME}: frame cannot be read ("),
+            (f"{FRAMES}/right", nothing, EVAL, f"{FRAMES}/right/00001.jpg: frame cannot be read ("),
+            (f"{FRAMES}/right", nothing, (INFER, PREPROCESS), f"{FRAMES}/right: "),
+            ("data", nothing, (TRAIN, PREPROCESS), "data/"),
+            (VAL_LIST, nothing, EVAL, f"{VAL_LIST}: cannot be read ("),
+            (TRAIN_LABELS, nothing, PREPROCESS, f"{TRAIN_LABELS}: cannot be read"),
+            ("data/labels", something_v2("[]"), (PREPROCESS, SOMETHING), "data/labels"),
+            ("trn.ckpt", nothing, NETWORK_USERS, "trn.ckpt: cannot be read ("),
+            ("t.json", unread_video(lambda path: None), EVAL_STREAMS, "t.json: cannot be read ("),
+            ("videos/x", unread_video(lambda path: None), (OWN, EVAL_STREAMS), "videos/x: cannot be read ("),
+            ("videos", own_videos(), (OWN, f"{INFER} --source videos/x/a.mp4"), "videos"),
+            ("a.csv", own_videos(), ANNOTATED, "a.csv: cannot be read ("),
+            ("c.yaml", write("c.yaml", ""), f"{EXPORT} {YAML}", "c.yaml: cannot read the config file: "),
+            ("in.pth", nothing, CONVERT_TRN, "in.pth: "),
+            (FIRST, nothing, UNPACK, f"{FIRST}: cannot be read"),
+            ("archives", nothing, UNPACK, "archives"),
+        ]
+    ),
+    *(
+        Case(
+            f"pipe: {name}", pipe_instead(name), commands, (f"{name}: ", "it is a named pipe; expected a regular file")
+        )
+        for name, commands in [
+            (FRAME, TRAIN),
+            (TRAIN_LABELS, PREPROCESS),
+            ("trn.ckpt", EXPORT),
+            ("in.pth", (CONVERT_BACKBONE, f"{EXPORT} --config_path in.pth")),
+            (LAST, UNPACK),
+        ]
     ),
     # Videos: each program that opens one refuses what is none before anything else is opened.
     *(

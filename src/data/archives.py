@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Callable
 
 from model_utils.errors import InputError
+from model_utils.files import is_folder, require_regular, status
 from model_utils.progress import progress
 from src.data.names import RELEASES, Release
 
@@ -36,6 +37,9 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFErro
 def reading(path: Path) -> Iterator[None]:
     """Whatever goes wrong while the block reads ``path`` becomes an InputError that names it."""
     try:
+        found = status(path)
+        if found and not is_folder(path):
+            require_regular(path, found.st_mode)
         yield
     except InputError:
         raise

@@ -28,6 +28,8 @@ from typing import Callable
 import cv2
 import numpy as np
 
+from src.data.pool import end_with
+
 Load = Callable[..., tuple]
 Batch = tuple[tuple[np.ndarray, ...], list[str]]
 
@@ -129,10 +131,11 @@ class Worker:
     def __init__(self, load: Load, memory: Memory) -> None:
         self.connection, theirs = Pipe()
         files = (theirs.fileno(), memory.file)
+        call = f"run{(*files, os.getpid())}"
         # Not multiprocessing's, which would run the program's main module again. In a session of its own, because
         # Ctrl-C goes to all processes of a terminal's session and the program alone decides when its workers end.
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {__name__} import run; run{files}"],
+            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {__name__} import run; {call}"],
             stdin=subprocess.DEVNULL,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy would start one idle thread for each core
             pass_fds=files,
@@ -182,8 +185,9 @@ class Worker:
         return RuntimeError(f"a process that loads clips ended with status {status}; above is what it said")
 
 
-def run(connection: int, file: int) -> None:
+def run(connection: int, file: int, parent: int) -> None:
     """What a worker process does until its connection is closed or the program that started it dies."""
+    end_with(parent)  # a file system that does not answer would keep it from looking at its connection
     cv2.setNumThreads(0)  # its threads would compete with the workers for the cores
     with Connection(connection) as program, suppress(EOFError, OSError):
         load, dtype = program.recv()

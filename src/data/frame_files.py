@@ -87,7 +87,7 @@ class FrameFolders:
         packed = open_packed(self.root)
         if packed:
             return bool(packed.numbers(name))
-        return os.path.isdir(os.path.join(self.root, name))
+        return is_folder(os.path.join(self.root, name))
 
     def count_from_zero(self, record: VideoRecord) -> bool:
         """Whether the numbers in the names of a whole clip's frames begin with 0."""

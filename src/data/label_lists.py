@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model_utils.errors import InputError
+from model_utils.files import read_file
 from src.data.lists import is_blank, require_disjoint, split_lines
 from src.data.names import JESTER, SOMETHING_V1, Release
 
@@ -69,9 +70,7 @@ def find_list(labels_path: Path, name: str) -> Path | None:
 def read_list(path: Path) -> File:
     """A label list. Raises InputError if it cannot be read."""
     try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file; expected a label list")
-        return File(path, path.read_bytes())
+        return File(path, read_file(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import exists
 from src.data.lists import read_lines
 from src.data.names import MIRROR_PAIRS_FILE
 
@@ -87,7 +88,7 @@ def given_pairs(root: str | Path, categories: list[str], pairs: str) -> str:
     """
     path = Path(root) / MIRROR_PAIRS_FILE
     lines = pairs.split("\n") if pairs else []
-    if path.is_file():
+    if exists(path):
         rows = [(place, line) for place, line in read_lines(path, "rows 'class = its mirror image'") if line]
         for place, line in rows:
             _parse(place, line, categories)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
+from model_utils.files import read_file
 from src.data.lists import parse_seconds
 from src.data.names import BACKGROUND
 from src.data.video import Span
@@ -44,7 +45,7 @@ def read_truth(
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"{path}: cannot be read ({reason}); expected a .json or .csv file") from None

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
+from model_utils.files import is_folder
 from model_utils.util import locked, write_bytes
 from src.data.archives import reading
 from src.data.label_lists import as_given_out, require_lists
@@ -207,7 +208,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--packed", choices=("true", "false"), default="false", help=packed)
     args = parser.parse_args(argv)
     with reading(args.data_path):
-        if not args.data_path.is_dir():
+        if not is_folder(args.data_path):
             raise InputError(f"{args.data_path}: no such folder; expected the folder with the archives")
     print(f"Target data folder: {args.target_path}", flush=True)
     unpack(args.data_path, args.target_path.absolute(), args.packed == "true")

@@ -22,6 +22,7 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError, first_line
+from model_utils.files import exists, read_file, require_file
 from model_utils.settings import Use, is_of_type, keys_for, table, values_before
 from src.backbones import backbone_named
 from src.shipping.weights import check_weights
@@ -62,8 +63,7 @@ def other_path(path: Path, usage: dict[str, Any]) -> Path:
         InputError: if it is missing or another file than the JSON says.
     """
     other = path.with_name(usage["other"]["file"])
-    if not other.is_file():
-        raise InputError(f"{other}: no such file; {path.name} needs it: the network is in both files")
+    require_file(other, f"file; {path.name} needs it: the network is in both files")
     if digest(other) != usage["other"]["sha256"]:
         raise InputError(f"{other}: of another export than {path.name} (another sha256); {EXPORT_AGAIN}")
     return other
@@ -112,14 +112,13 @@ def read_usage(path: Path) -> dict[str, Any]:
         InputError: if the file or its JSON is missing, if the JSON belongs to another file, or if a value that is
             used is missing or wrong.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such exported network")
-    about = next((candidate for candidate in usage_paths(path) if candidate.is_file()), None)
+    require_file(path, "exported network")
+    about = next((candidate for candidate in usage_paths(path) if exists(candidate)), None)
     if about is None:
         name = usage_path(path).name
         raise InputError(f"{path}: {name} is not beside it, which says its classes and how to feed it")
     try:
-        says = json.loads(about.read_text(encoding="utf-8"))
+        says = json.loads(read_file(about))
     except OSError as error:
         raise InputError(f"{about}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -232,8 +231,7 @@ def load_exported(path: Path, threads: int = 0) -> Run:
         InputError: if the file is missing, damaged or of another format, if a weight is NaN or infinite, or if what
             runs it is not installed. The function raises it for inputs that the file does not take.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such exported network")
+    require_file(path, "exported network")
     load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
     if load is None:
         raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")

@@ -22,6 +22,7 @@ import numpy as np
 from mindspore import Parameter, Tensor, nn
 
 from model_utils.errors import InputError, first_line
+from model_utils.files import require_file
 from model_utils.settings import AnySettings, Settings, Use, is_of_type, keys_for, table, values_before, values_for
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
@@ -81,8 +82,7 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Parameter], dict[str, A
 def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
     """Like ``read_checkpoint``, with the optimiser's state."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint file")
+    require_file(path, "checkpoint file")
     if path.suffix != ".ckpt":
         raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
     logging.disable()  # MindSpore logs what is wrong with the file, and guesses, before it raises

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 from mindspore.train.checkpoint_pb2 import Checkpoint
 
+from model_utils.files import read_file
+
 CRC_NAME, CRC_BYTES = b"crc_num", 17  # what MindSpore may write behind the content
 
 
 def check_tensor_sizes(path: Path) -> None:
     """Raises ValueError for a tensor whose bytes are not as many as its shape and type say."""
-    content = path.read_bytes()
+    content = read_file(path)
     if content[-CRC_BYTES:].startswith(CRC_NAME):
         content = content[:-CRC_BYTES]
     parsed = Checkpoint()

@@ -688,7 +688,7 @@ def test_two_different_label_lists_of_one_name_are_refused(data, tmp_path):
 def test_label_list_that_is_a_folder_is_named(data, tmp_path):
     (data / "20bn-jester-download-package-labels.zip").unlink()
     (data / "labels" / "train.csv").mkdir(parents=True)
-    refused(data, tmp_path / "target", r"labels/train\.csv: not a regular file; expected a label list")
+    refused(data, tmp_path / "target", r"labels/train\.csv: cannot be read: Is a directory")
 
 
 # ------------------------------------------------------------------------------------------------- two into one target

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from model_utils.errors import InputError
-from model_utils.util import check_outputs, locked, write_json, write_text, write_whole
+from model_utils.util import REFUSALS, check_outputs, locked, run_main, write_json, write_text, write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -341,3 +341,18 @@ def test_a_lock_in_an_impossible_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/lock: cannot write the lock file: "), locked(tmp_path / "file/lock", ""):
         pytest.fail("it cannot be held")
+
+
+@pytest.mark.parametrize("number", sorted(REFUSALS))
+def test_what_the_system_refuses_is_one_line(capsys, number):
+    """Wherever it comes up; without the name of a file nobody could act on it, so it stays a bug."""
+
+    def main(*filename):
+        raise OSError(number, os.strerror(number), *filename)
+
+    with pytest.raises(SystemExit) as end:
+        run_main(lambda: main("/disk/a file"))
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"error: /disk/a file: {os.strerror(number)}\n"
+    with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+        run_main(main)
