@@ -6,6 +6,8 @@ from pathlib import Path
 import mindspore as ms
 import pytest
 
+from src.ops.compat import LEGACY
+
 ms.set_context(mode=ms.PYNATIVE_MODE, device_target="CPU")
 os.environ.pop("DEVICE_TARGET", None)  # the programs would follow it
 
@@ -31,8 +33,15 @@ def reference(tmp_path_factory):
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """End-to-end tests are slow, all of them."""
+# Shell scripts before a stand-in of Python, pages, and the text of the documentation are the same for both packages.
+ONCE = {"test_scripts.py", "test_documentation.py", "test_page.py", "test_page_js.py", "test_version.py"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """End-to-end tests are slow, all of them. With the legacy package, the slower run, what is in ONCE is left out."""
     for item in items:
         if "e2e" in item.path.parts:
             item.add_marker(pytest.mark.slow)
+    left_out = [item for item in items if LEGACY and item.path.name in ONCE and "e2e" not in item.path.parts]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]

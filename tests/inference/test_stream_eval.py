@@ -34,10 +34,9 @@ def model(tmp_path, monkeypatch):
     return path
 
 
-@pytest.fixture
-def videos(tmp_path):
-    folder = tmp_path / "videos"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
     rest = ("No gesture", 4)
     write_stream(folder / "1.mp4", rest, ("Red", 4), rest, ("Red", 4), rest, ("Blue", 4), rest)
     write_stream(folder / "2.mp4", ("No gesture", 15), ("Blue", 3), ("No gesture", 12))
