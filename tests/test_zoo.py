@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from mindspore import Tensor, nn
 from mindspore.train.callback import LossMonitor, TimeMonitor
 from PIL import Image
 
+from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.util import get_param_groups
+from src import sampling
 from src.bn_inception import BNInception
 from src.convert_bn_inception import convert_torch_checkpoint_to_mindspore
 from src.data.clips import EvaluationLoader, FrameFolders
@@ -30,6 +33,7 @@ from src.tsn_dataset import (
     get_categories_list,
     get_dataset_for_evaluation,
     get_dataset_for_training,
+    training_loader,
 )
 from src.utils import get_frames_combinations
 from tests.helpers.clips import write_clip
@@ -319,3 +323,13 @@ def test_frames_one_by_one(prepared):
     (prepared / "20bn-jester-v1" / "3" / "00004.jpg").unlink()
     with pytest.raises(InputError, match="3/00004.jpg: frame is missing"):
         TSNDataSet(root, rows, 3, "{:05d}.jpg", check_frames=True)
+
+
+def test_the_zoos_yaml_drops_what_it_drops_there():
+    """Unchanged: 80 % of the features, by the masks that training draws with each clip."""
+    config = load_config(["--config_path", str(ROOT / "tests" / "helpers" / "zoo_config.yaml")])
+    loader = training_loader(config, ["No gesture", "Thumb Up"], features=1024)
+    _, mask = loader.draw_masks(partial(sampling.generator, config.seed, 0, 0))
+    assert mask.shape == (8, 1024)
+    assert np.mean(mask == 0) == pytest.approx(0.8, abs=0.02)
+    np.testing.assert_allclose(mask[mask > 0], 5)
