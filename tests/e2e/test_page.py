@@ -219,6 +219,19 @@ def test_what_is_no_video(browser, address, tmp_path):
     assert element(browser, "gesture").text == "Red"
 
 
+def test_a_video_that_is_stopped(browser, address, tmp_path):
+    """What was found stays, and the next video begins anew."""
+    browser.get(address)
+    state(browser, "ready")
+    element(browser, "file").send_keys(str(write_video(tmp_path / "long.webm", 6 * drawn_stream(), RATE)))
+    waited(lambda: element(browser, "gestures").find_elements("tag name", "tr"))
+    element(browser, "start").click()  # now it says Stop
+    assert state(browser, "ready") == "long.webm: stopped."
+    element(browser, "file").send_keys(str(write_video(tmp_path / "red.webm", coloured("Red", 30, 90, 90), RATE)))
+    assert "1 gesture found" in state(browser, "done")
+    assert [label for label, *_ in rows(browser)] == ["Red"]
+
+
 def test_a_camera_that_is_not_there_or_not_given(browser, address):
     browser.get(address)
     state(browser, "ready")

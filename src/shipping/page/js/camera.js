@@ -129,7 +129,8 @@ export class VideoReader {
     await seeked;
     const longest = this.gap ? 1.2 * this.gap + TIME_ROUNDING : 0.1; // that a frame is shown
     if (Math.abs(video.currentTime - this.#grab()) > longest) {
-      await Promise.race([presented, new Promise((resolve) => setTimeout(resolve, PATIENCE))]); // still the frame before
+      const waited = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+      await Promise.race([presented, waited]); // it is still the frame before
     }
     return this.#grab();
   }

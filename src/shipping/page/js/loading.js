@@ -67,7 +67,11 @@ function startWorker() {
   let last = Promise.resolve();
   const ask = (message, transfer) =>
     new Promise((resolve, reject) => {
-      worker.onmessage = ({ data }) => (data.problem ? reject(new Problem(data.problem.kind, data.problem.message)) : resolve(data));
+      worker.onmessage = ({ data }) => {
+        const { problem } = data;
+        if (problem) reject(new Problem(problem.kind, problem.message));
+        else resolve(data);
+      };
       worker.onerror = (event) => reject(new Problem("runtime", event.message || "the worker did not start"));
       worker.postMessage(message, transfer);
     });

@@ -86,7 +86,9 @@ async function begin(live) {
 /** Looks at a picture: probabilities become gestures, and the page shows them. */
 async function look(run, picture, seconds) {
   run.looked += 1;
-  const { probabilities, milliseconds } = await ask({ type: "look", ...picture, data: picture.data.buffer }, [picture.data.buffer]);
+  const { data, width, height } = picture;
+  const message = { type: "look", data: data.buffer, width, height };
+  const { probabilities, milliseconds } = await ask(message, [data.buffer]); // moved, not copied
   run.milliseconds.push(milliseconds);
   run.seconds = seconds;
   run.filled = Math.min(run.filled + 1, page.num_segments);
@@ -271,7 +273,7 @@ async function openVideo(url, name) {
     explain(error, name);
   }
   reader?.close();
-  enable(false);
+  if (run === watched) enable(false); // else the next one has begun
 }
 
 /** Looks at the frames of a video that are due, as fast as the network can. */
@@ -288,12 +290,11 @@ async function lookThrough(watched, reader, name) {
     say("video", `${name}: ${clock(seconds)} of ${clock(duration)} looked at.`, Math.min(seconds / duration, 1));
     show(watched, 0, duration);
   }
-  watched.arrived = Math.round(reader.last / (reader.gap ?? 1 / 30)) + 1;
   note(watched, detector.finish(watched.stopped ? watched.seconds : reader.last));
+  if (run !== watched) return;
+  watched.arrived = watched.stopped ? 0 : Math.round(reader.last / (reader.gap ?? 1 / 30)) + 1;
   show(watched, 0, duration);
-  if (watched.stopped) {
-    return;
-  }
+  if (watched.stopped) return;
   const { gestures, scorings } = watched;
   if (!scorings.length) {
     headline("Too short", name, true);

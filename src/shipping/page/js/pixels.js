@@ -88,8 +88,8 @@ const BLACK = 16;
 const [Y_ALL, V_RED, V_GREEN, U_GREEN, U_BLUE] = [255 / 219, 1.59603, -0.81297, -0.39176, 2.01723].map(factor);
 
 /**
- * A decoded frame of limited range, planes of 4:2:0 as the browser copies them ("I420", or "NV12" with U and V in turns), as RGBA.
- * Each term is rounded down, as FFmpeg does it, from which Python has its frames. A canvas is 1 or 2 levels brighter.
+ * A decoded frame of limited range, planes of 4:2:0 as the browser copies them ("I420", or "NV12" with U and V in
+ * turns), as RGBA. Each term is rounded down, as FFmpeg does it, from which Python has its frames. A canvas is 1 or 2 levels brighter.
  */
 export function pictureOfPlanes({ data, layout, format, width, height }) {
   const step = format === "NV12" ? 2 : 1;
