@@ -60,7 +60,7 @@ class Weighed(nn.Cell):
     def __init__(self, segments: int, features: int, classes: int) -> None:
         super().__init__()
         self.shares = Tensor(shares(segments))
-        self.score = nn.SequentialCell(nn.Dense(features, classes))
+        self.score = nn.SequentialCell([nn.Dense(features, classes)])
 
     def construct(self, features, relations=None):
         scores = self.score((features * self.shares).sum(1))
