@@ -29,7 +29,7 @@ class Use(Enum):
 
 
 class Before(NamedTuple):
-    """The value that a checkpoint means which was written before the key existed."""
+    """The value to assume for a checkpoint that is older than the key."""
 
     value: Any
 

@@ -35,8 +35,8 @@ class StopSignals:
             with stop.at_once():    # nothing to save here
                 evaluate()
 
-    A thread waits for the signals and all others block them, so it must be entered before other threads start:
-    MindSpore, while it runs a graph, would make a SIGTERM of a SIGINT.
+    Enter this before any thread starts: one thread receives the signals and the others block them. Otherwise MindSpore
+    turns Ctrl-C into SIGTERM while a graph runs.
     """
 
     def __init__(self, message: str) -> None:

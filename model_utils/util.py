@@ -180,8 +180,8 @@ def write_json(path: str | Path, document: Any) -> None:
 def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
     """Refuse to write a file over one that is read, or over another that is written.
 
-    Files are the same through links of both kinds too. Of a folder among the inputs each file counts. What is not a
-    regular file, such as /dev/null, may be written twice.
+    Two paths to one file count as the same file, also through symbolic or hard links. If an input is a folder, every
+    file in it is protected. Devices such as /dev/null may be written twice.
 
     Args:
         outputs: the file to write for each option that names one; an empty path is none.

@@ -364,20 +364,20 @@ def test_a_video_with_a_rotation_is_written_upright(models, tmp_path, options, d
 
 
 def test_an_uneven_video(models, tmp_path, capsys):
-    """Red for 1 min, blue 1, green 3, red 1, green 1: as a whole, on a timeline and in a stream."""
+    """Red for 30 s, blue 30, green 90, red 30, green 30: as a whole, on a timeline and in a stream."""
     frames = [coloured(name, 1)[0] for name in ("Red", "Blue", "Green", "Red", "Green")]
-    path = set_intervals(write_video(tmp_path / "v.mp4", frames), [60.0, 60.0, 180.0, 60.0, 60.0])
+    path = set_intervals(write_video(tmp_path / "v.mp4", frames), [30.0, 30.0, 90.0, 30.0, 30.0])
     whole = run(models / "colours.ckpt", path, result=tmp_path / "r.json")
-    assert whole["frame_indices"] == [1, 2, 3]  # at 70, 210 and 350 s of 420
-    assert "420 s in one answer" in capsys.readouterr().out
-    options = ["--window", 30, "--stride", 90, "--output", tmp_path / "out.mp4"]
+    assert whole["frame_indices"] == [1, 2, 3]  # at 35, 105 and 175 s of 210
+    assert "210 s in one answer" in capsys.readouterr().out
+    options = ["--window", 15, "--stride", 45, "--output", tmp_path / "out.mp4"]
     result = run(models / "colours.ckpt", path, options=options, result=tmp_path / "r.json")
     assert [row["label"] for row in result["timeline"]] == ["Red", "Blue", "Green", "Green", "Green", "Green"]
-    assert [row["start"] for row in result["timeline"]] == pytest.approx([0, 90, 180, 270, 360, 390])
-    assert f"{path}: 5 frames, 420.0 s" in capsys.readouterr().out
+    assert [row["start"] for row in result["timeline"]] == pytest.approx([0, 45, 90, 135, 180, 195])
+    assert f"{path}: 5 frames, 210.0 s" in capsys.readouterr().out
     assert video.open_source(str(tmp_path / "out.mp4")).num_frames == 5
     followed = run(models / "colours.ckpt", path, options=["--stream"], result=tmp_path / "r.json")
-    assert followed["seconds"] == pytest.approx(360)
+    assert followed["seconds"] == pytest.approx(180)
 
 
 def test_a_damaged_video_is_warned_of(models, tmp_path, capsys):

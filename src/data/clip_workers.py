@@ -153,7 +153,7 @@ class Worker:
         self.connection.close()
 
     def start(self, block: int, share: list[tuple[int, tuple]]) -> None:
-        """Start loading a share of a batch, (slot in the batch, task) of each row, after the shares before it."""
+        """Queues rows for this worker. ``share`` lists (slot in the batch, task). Earlier shares are loaded first."""
         self._send((block, share))
 
     def finish(self) -> dict[int, str]:

@@ -41,8 +41,11 @@ class Wanted(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What there is to do. ``counts``: frames of each clip that is made already; ``problems``: of each that cannot be
-    made, both by folder; ``videos``: the readable ones of those in ``todo``, which has the clips of each video to make.
+    """What there is to do.
+
+    ``counts`` maps the folder of each clip that is made already to its number of frames, and ``problems`` that of each
+    clip that cannot be made to the reason. ``todo`` maps each video to the clips still to be made. ``videos`` lists the
+    videos in ``todo`` that can be read.
     """
 
     counts: dict[str, int]

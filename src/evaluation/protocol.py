@@ -43,8 +43,8 @@ def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: n
 def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
     """Mean over crops, [B, crops, C] -> [B, C], before which the classes of mirrored crops are swapped back.
 
-    Of 10 crops every second one is the mirror image of the one before. A class that none of the classes mirrors keeps
-    the score of the crop that was mirrored.
+    Of 10 crops every second one mirrors the one before. If a class has no mirrored partner, its score for the mirrored
+    crop is replaced by its score for the unmirrored crop.
     """
     if logits.shape[1] == 10 and mirrored is not None:
         logits = logits.copy()

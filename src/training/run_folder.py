@@ -89,9 +89,10 @@ def keep_newest(folder: str | Path, count: int, saved: str | Path) -> None:
 
 
 def rewinds(folder: str | Path, path: str | Path) -> int:
-    """How often the run in ``folder`` went back, if it resumes from ``path``: once more if newer checkpoints are there.
+    """Returns the number of times this run has gone back to an older checkpoint.
 
-    They are of no use from then on, and neither ``newest_checkpoint`` nor ``keep_newest`` may take them for the newest.
+    Resuming from ``path`` adds one if ``folder`` holds newer checkpoints. Those count as older from then on, so that
+    ``newest_checkpoint`` and ``keep_newest`` do not choose them.
     """
     own, newest = position(path), max(map(position, _resumable(folder)), default=(0.0, 0.0, 0.0))
     return int(own[0] if own >= newest else newest[0] + 1)
