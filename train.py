@@ -39,7 +39,7 @@ def train(config: Config, stop: StopSignals) -> None:
         categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
         config.mirror_pairs = given_pairs(config.dataset_root, categories, config.mirror_pairs)
         records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
-        trainer = build_trainer(config, categories, len(records), ranks, resumed)
+        trainer = build_trainer(config, categories, records, ranks, resumed)
         with closing(load_batches(config, records, trainer)) as batches:
             finished = trainer.run(batches, stop)
         ranks.sum([0])  # all have saved: when one leaves with an error, mpirun ends the others
@@ -47,19 +47,22 @@ def train(config: Config, stop: StopSignals) -> None:
         stop.end()
 
 
-def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: Ranks, resumed: Path | None) -> Trainer:
+def build_trainer(
+    config: Config, categories: list[str], records: list[VideoRecord], ranks: Ranks, resumed: Path | None
+) -> Trainer:
     """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint."""
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
     from src.backbones import check_image_size
     from src.train_cell import build_optimizer
+    from src.training.fingerprint import fingerprint
     from src.training.frozen import freeze_backbone
     from src.training.learning_check import warning_at_start
     from src.training.start import load_start
     from src.training.trainer import Trainer, TrainingSet
     from src.tsn import build_network
 
-    steps = tsn_dataset.steps_per_epoch(num_clips, config.train_batch_size, ranks.size)
+    steps = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, ranks.size)
     network = build_network(config, len(categories))
     check_image_size(config.backbone, network.base_model, config.image_size)
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
@@ -73,14 +76,18 @@ def build_trainer(config: Config, categories: list[str], num_clips: int, ranks: 
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
-    clips = TrainingSet(categories, num_clips, steps)
+    where = Path(config.dataset_root, config.images_dir_name), config.frame_name
+    data = fingerprint("training", records, *where)
+    if validate:
+        data |= fingerprint("validation", validate.evaluator.records, *where)
+    clips = TrainingSet(categories, len(records), steps, data)
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
     if resumed:
         trainer.resume(resumed)
     elif config.resume:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
     log_settings(logger, config, config.train_output_dir, "train")
-    logger.info("%d clips, %d classes, %d steps an epoch", num_clips, len(categories), steps)
+    logger.info("%d clips, %d classes, %d steps an epoch", len(records), len(categories), steps)
     return trainer
 
 

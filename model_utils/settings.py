@@ -85,6 +85,7 @@ class Settings:
     keep_checkpoint_max: Annotated[int, Use.FREE]
     ckpt_save_on_master_only: Annotated[bool, Use.FREE]
     resume: Annotated[str, Use.FREE, Use.IN_LOAD]
+    resume_other_data: Annotated[bool, Use.FREE]
     eval_interval: Annotated[int, Use.FREE]
     patience: Annotated[int, Use.FREE]
 

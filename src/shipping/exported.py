@@ -26,12 +26,11 @@ from model_utils.files import exists, read_file, require_file
 from model_utils.settings import Use, is_of_type, keys_for, table, values_before
 from src.backbones import backbone_named
 from src.shipping.weights import check_weights
-from src.transforms import Pixels
+from src.transforms import FLIPS, Pixels
 
 Run = Callable[[list[np.ndarray]], np.ndarray]
 
 EXPORTED_SUFFIXES = (".mindir", ".onnx")
-FLIPS = ("label_aware", "plain", "none")
 RELATIONS = ("all", "sampled")
 MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
 SIDES = (32, 512)  # of a picture, in pixels

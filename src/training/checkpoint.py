@@ -30,12 +30,14 @@ from src.backbones import check_image_size
 from src.evaluation.protocol import crops_learnt
 from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
+from src.transforms import FLIPS
 from src.tsn import TSN, build_network
 from src.utils import require_usable_weights
 
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
 OPTIMIZER_PREFIX = "optimizer."
+LARGEST = 10_000  # size in a description that no number of values has to bear out
 
 
 # ---------------------------------------------------------------------------------------------------------- files
@@ -100,7 +102,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         raise InputError(f"{path}: damaged, its content is not what was saved (another digest)")
     require_usable_weights({name: entry.asnumpy() for name, entry in entries.items()}, path)
     encoded = entries.pop(DESCRIPTION_NAME, None)
-    return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path)
+    return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path, entries)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -112,27 +114,27 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def _parse_description(encoded: bytes, path: Path) -> dict[str, Any]:
+def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The description; ``entries`` bound its sizes, so that no network of a billion features is built."""
+    edited = InputError(f"{path}: its description is not one that this project writes; was it edited by hand?")
     try:
-        about = json.loads(encoded.decode())
-    except ValueError as error:
-        raise InputError(f"{path}: damaged, its description is not JSON") from error
-    if not isinstance(about, dict):
-        raise InputError(f"{path}: its description is {about!r}, expected a JSON object")
-    settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: its description says settings {settings!r}, expected a JSON object")
-    for key, value in settings.items():
-        if (
-            key not in table()
-            or not is_of_type(key, value)
-            or (type(value) in (int, float) and not 0 < value < math.inf)
-        ):
-            raise InputError(f"{path}: its description says {key} {value!r}, which is not allowed")
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{path}: its description says categories {names!r}, expected a list of names")
-    if type(count) is not int or count < 1:
-        raise InputError(f"{path}: its description says num_classes {count!r}, expected a number")
+        about = json.loads(encoded)
+        settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
+        right = all(key in table() and is_of_type(key, value) for key, value in settings.items())
+        numbers = [count, *(value for value in settings.values() if isinstance(value, (int, float)))]
+        largest = max(LARGEST, sum(math.prod(entry.shape) for entry in entries.values()))
+        right = right and type(count) is int and all(0 < number <= largest for number in numbers)
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise edited from error
+    scales = {name.split(".")[2] for name in entries if name.startswith("consensus.fc_fusion_scales.")}
+    if (
+        not right
+        or (scales and settings.get("num_segments", len(scales) + 1) != len(scales) + 1)
+        or settings.get("flip", FLIPS[0]) not in FLIPS
+        or not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise edited
     return about
 
 
@@ -170,7 +172,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
         network = build_network(config, len(names))
     except InputError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise InputError(f"{path}: its settings give no network: {first_line(error)}") from error
     load_parameters(network, parameters, path)
     check_image_size(config.backbone, network.base_model, config.image_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +12,7 @@ from mindspore import Parameter, nn
 
 from model_utils.errors import InputError
 from model_utils.settings import values_before
+from model_utils.util import LOGGER_NAME
 from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
 
 
@@ -37,27 +38,15 @@ class Progress:
 
     @classmethod
     def parse(cls, recorded: Any) -> Progress:
-        """The progress that a description records; files of earlier versions have no ``rewinds``.
+        """The progress that a description records; files of before 1.0.0 have no ``rewinds``.
 
         Raises:
-            ValueError: if a field is missing, unknown or has another type.
+            ValueError: if a field is missing or unknown.
         """
-        if not isinstance(recorded, dict):
+        values = {"rewinds": 0, **recorded} if isinstance(recorded, dict) else {}
+        if values.keys() != {field.name for field in fields(cls)}:
             raise ValueError(f"progress {recorded!r}")
-        values = {"rewinds": 0, **recorded}
-        for key in {field.name for field in fields(cls)} ^ values.keys():
-            raise ValueError(f"progress without {key}" if key not in values else f"progress with {key}")
-        for key in ("epochs_done", "step", "since_best", "rewinds"):
-            if type(values[key]) is not int or values[key] < 0:
-                raise ValueError(f"{key} {values[key]!r}")
-        if type(values["loss_sum"]) not in (int, float) or not math.isfinite(values["loss_sum"]):
-            raise ValueError(f"loss_sum {values['loss_sum']!r}")
-        best = values["best"]
-        if best is not None:
-            if not isinstance(best, (list, tuple)) or [type(number) for number in best] != [float, float, int]:
-                raise ValueError(f"best {best!r}")
-            values["best"] = tuple(best)
-        return cls(**values)
+        return cls(**{**values, "best": values["best"] and tuple(values["best"])})
 
 
 def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Parameter]:
@@ -77,32 +66,63 @@ def _recorded_settings(path: str | Path, about: Mapping[str, Any]) -> dict[str, 
 
 
 def resume_training(
-    path: str | Path, network: nn.Cell, optimizer: nn.Optimizer, expected: Mapping[str, Any]
+    path: str | Path, network: nn.Cell, optimizer: nn.Optimizer, expected: Mapping[str, Any], other_data: bool = False
 ) -> Progress:
     """Loads a ``training_state`` and returns how far it is.
 
+    Args:
+        path: the checkpoint.
+        network, optimizer: get its state.
+        expected: the description of the present run.
+        other_data: whether the lists and their frames may be others.
+
     Raises:
-        InputError: if the file holds no optimiser state, or if its description differs from ``expected``, that of the
-            present run, in a setting that must not change on resume or in the classes.
+        InputError: if the file holds no optimiser state, or if its description differs from ``expected`` in a setting
+            that must not change on resume, in the classes, or in the clips.
     """
     entries, about = read_all(path)
     if OPTIMIZER_PREFIX + "global_step" not in entries:
         raise InputError(f"{path}: holds a network only, not the optimiser's state that a resumed training needs")
-    changed = []
-    recorded = _recorded_settings(path, about)
-    for part in ("settings", "recipe"):
-        for key, value in expected[part].items():
-            if key not in recorded:
-                raise InputError(f"{path}: its description does not say {key}")
-            if recorded[key] != value:
-                changed.append(f"{key} {recorded[key]} (now {value})")
-    if about.get("categories") != expected["categories"]:
-        changed.append("other classes")
+    changed = _changed_settings(path, about, expected, other_data)
+    others = _other_data(path, about, expected)
+    if others and not other_data:
+        changed.append(f"{' and '.join(others)}; --resume_other_data true if you want that")
     if changed:
         raise InputError(f"{path}: a resumed training must not change: {', '.join(changed)}")
+    if others:
+        logging.getLogger(LOGGER_NAME).warning("%s: resumed on other data: %s", path, " and ".join(others))
     try:
         progress = Progress.parse(about.get("progress"))
     except ValueError as error:
         raise InputError(f"{path}: its description says {error}, from which no training can be resumed") from None
     fill(training_state(network, optimizer), entries, path)
     return progress
+
+
+def _changed_settings(
+    path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any], other_data: bool
+) -> list[str]:
+    """What must not change on resume and is not as the checkpoint says, with ``other_data`` but for ``clips``."""
+    changed = []
+    recorded = _recorded_settings(path, about)
+    for part in ("settings", "recipe"):
+        for key, value in expected[part].items():
+            if key not in recorded:
+                raise InputError(f"{path}: its description does not say {key}")
+            if recorded[key] != value and not (other_data and key == "clips"):
+                changed.append(f"{key} {recorded[key]} (now {value})")
+    if about.get("categories") != expected["categories"]:
+        changed.append("other classes")
+    return changed
+
+
+def _other_data(path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """What of the data has another fingerprint than the checkpoint says; a list that only one of them has does not."""
+    recorded = about.get("data")
+    if not isinstance(recorded, dict):
+        unknown = (
+            "%s: of an earlier version, which does not say on which clips it was trained: only their number is checked"
+        )
+        logging.getLogger(LOGGER_NAME).warning(unknown, path)
+        recorded = {}
+    return [what for what, digest in expected["data"].items() if recorded.get(what, digest) != digest]

@@ -30,11 +30,12 @@ from src.tsn import TSN
 
 
 class TrainingSet(NamedTuple):
-    """The classes, the number of clips, and the steps that an epoch of them gives each rank."""
+    """The classes, the number of clips, the steps that an epoch of them gives each rank, and the ``fingerprint``s."""
 
     categories: list[str]
     num_clips: int
     steps_per_epoch: int
+    data: dict[str, str]
 
 
 class Trainer:
@@ -45,7 +46,8 @@ class Trainer:
         validate: the validation after an epoch, None for none.
         config: reads the keys that are fixed on resume, ``freeze_backbone epochs_num max_steps train_batch_size
             train_output_dir log_interval eval_interval patience ckpt_save_interval ckpt_save_steps
-            ckpt_save_on_master_only keep_checkpoint_max``, and what ``learning_check.complaint`` reads.
+            ckpt_save_on_master_only keep_checkpoint_max resume_other_data``, and what ``learning_check.complaint``
+            reads.
         clips: the training set.
         ranks: which rank this is.
         logger: is asked with ``extra={"plain": True}`` for lines without a prefix, in the model zoo's form.
@@ -90,7 +92,7 @@ class Trainer:
         }
         recipe.update(clips=self.clips.num_clips, clips_per_step=self.config.train_batch_size * self.ranks.size)
         epoch = self.progress.epochs_done + (self.progress.step > 0)
-        return {**about, "epoch": epoch, "recipe": recipe, "progress": asdict(self.progress)}
+        return {**about, "epoch": epoch, "recipe": recipe, "data": self.clips.data, "progress": asdict(self.progress)}
 
     def resume(self, path: Path) -> None:
         """Resumes from a checkpoint.
@@ -98,7 +100,8 @@ class Trainer:
         Raises:
             InputError: if it cannot be read, belongs to a run with another recipe, or differs among the ranks.
         """
-        self.progress = state.resume_training(path, self.network, self.optimizer, self.description())
+        config, present = self.config, self.description()
+        self.progress = state.resume_training(path, self.network, self.optimizer, present, config.resume_other_data)
         if self.progress.step > self.steps_per_epoch:
             raise InputError(f"{path}: has made {self.progress.step} steps of an epoch of {self.steps_per_epoch}")
         if self.ranks.sum([self.total_steps])[0] != self.ranks.size * self.total_steps:

@@ -272,38 +272,40 @@ def test_the_version_stands_in_the_description(saved):
     assert found == {"epoch": 1, "trn_version": VERSION, "mindspore_version": ms.__version__}
 
 
+BY_HAND = "its description is not one that this project writes; was it edited by hand\\?"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": [1]}, r"settings \[1\], expected a JSON object"),
-        ({"settings": {"num_segments": "3"}}, "num_segments '3'"),
-        ({"settings": {"num_segments": 0}}, "num_segments 0"),
-        ({"settings": {"num_segments": True}}, "num_segments True"),
-        ({"settings": {"width_mult": float("nan")}}, "width_mult nan"),
-        ({"settings": {"image_size": None}}, "image_size None"),
-        ({"settings": {"colour": "red"}}, "colour 'red'"),
+        *(({"settings": value}, BY_HAND) for value in ([1], None, "text", {"colour": "red"})),
+        *(({"settings": {"num_segments": value}}, BY_HAND) for value in ("3", 0, -1, True, 2, 4, 10**9, 10**400, None)),
+        *(({"settings": {"width_mult": value}}, BY_HAND) for value in (float("nan"), float("inf"), 0.0, 1e9)),
+        *(({"settings": {key: 10**9}}, BY_HAND) for key in ("img_feature_dim", "image_size", "subsample_num")),
+        *(({"settings": {"flip": value}}, BY_HAND) for value in ("sideways", "", 1)),
+        *(({"categories": value}, BY_HAND) for value in ("abc", None, [1, 2, 3])),
+        *(({"num_classes": value}, BY_HAND) for value in ("3", 3.0, True, 0, 10**9, None)),
         ({"settings": {"consensus_type": "mean"}}, "expected one of TRNmultiscale, TRN, avg"),
-        ({"categories": "abc"}, "categories 'abc', expected a list of names"),
-        ({"categories": [1, 2, 3]}, "expected a list of names"),
+        ({"settings": {"backbone": "none"}}, "no such backbone|not installed"),
         ({"categories": ["a", "b"]}, "num_classes 3, but names 2 classes"),
-        ({"num_classes": "3"}, "num_classes '3', expected a number"),
         ({"num_classes": 4, "categories": []}, "of another shape .*3,. instead of .4,"),
     ],
 )
 def test_an_edited_description(saved, change, message):
+    """With a digest that fits, which only this project's own function writes."""
     network, path = saved
     about = {**checkpoint.describe(settings(), CLASSES), **change}
     checkpoint.save_checkpoint(path, network.parameters_dict(), about)
-    with pytest.raises(InputError, match=f"trn.ckpt: .*{message}"):
+    with pytest.raises(InputError, match=f"^{path}: .*{message}|^backbone 'none': {message}"):
         checkpoint.load_network(settings(ckpt_file=str(path)))
 
 
-@pytest.mark.parametrize("encoded", [b"{", b"[1]", b"null", b"\xff", b"\0\0"])
+@pytest.mark.parametrize("encoded", [b"{", b"[1]", b"null", b"\xff", b"\0\0", b"[" * 100_000, b"9" * 5000])
 def test_a_description_that_is_no_json_object(saved, tmp_path, encoded):
     entries = [{"name": name, "data": Tensor(value)} for name, value in values(saved[0]).items()]
     entries.append({"name": "trn_description", "data": Tensor(np.frombuffer(encoded, np.uint8))})
     ms.save_checkpoint(entries, str(tmp_path / "edited.ckpt"))
-    with pytest.raises(InputError, match="edited.ckpt: .*(not JSON|expected a JSON object)"):
+    with pytest.raises(InputError, match=f"edited.ckpt: {BY_HAND}"):
         checkpoint.read_checkpoint(tmp_path / "edited.ckpt")
 
 

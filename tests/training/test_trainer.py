@@ -119,6 +119,9 @@ def batches(first):
         )
 
 
+DATA = {"the training list": "1a", "frames of the training list": "2b", "the validation list": "3c"}
+
+
 def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     """A run with new, always equal initial weights."""
     ms.set_seed(7)
@@ -148,7 +151,7 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
         optimizer,
         validate,
         config,
-        TrainingSet(CLASSES, 9, STEPS),
+        TrainingSet(CLASSES, 9, STEPS, DATA),
         ranks,
         logging.getLogger("test"),
     )
@@ -157,6 +160,16 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
 def run(trainer, stop=None):
     stop = stop or Stop()
     return trainer.run(stop.watch(batches(trainer.total_steps)), stop)
+
+
+def trn_log(caplog):
+    """What the programs' own log was told; its parents are told nothing once it is set up."""
+    return [record.getMessage() for record in caplog.records if record.name == "trn"]
+
+
+@pytest.fixture(autouse=True)
+def _log_is_heard(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("trn"), "propagate", True)
 
 
 def last_file(folder):
@@ -513,6 +526,52 @@ def test_a_resumed_run_sees_the_same_batches(start, tmp_path, changes, clips, me
         trainer.resume(start)
 
 
+def with_data(folder, clips=9, data=DATA, **changes):
+    trainer = make_trainer(folder, **changes)
+    trainer.clips = trainer.clips._replace(num_clips=clips, data=data)
+    return trainer
+
+
+def test_a_resumed_run_sees_the_same_data(start, tmp_path, caplog):
+    """Another list has the same number of clips."""
+    other = {**DATA, "the training list": "4d", "frames of the training list": "5e"}
+    message = "must not change: the training list and frames of the training list; --resume_other_data true if you want"
+    with pytest.raises(InputError, match=message):
+        with_data(tmp_path, data=other).resume(start)
+    trainer = with_data(tmp_path, 10, other, resume_other_data=True)
+    trainer.resume(start)
+    said = f"{start}: resumed on other data: the training list and frames of the training list"
+    assert said in trn_log(caplog)
+    assert trainer.description()["data"] == other
+
+
+def test_other_data_may_not_have_other_classes(start, tmp_path):
+    trainer = with_data(tmp_path, resume_other_data=True)
+    trainer.clips = trainer.clips._replace(categories=CLASSES[::-1])
+    with pytest.raises(InputError, match="must not change: other classes$"):
+        trainer.resume(start)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_validation_that_only_one_of_the_runs_has(start, tmp_path, caplog, validated):
+    fewer = {key: digest for key, digest in DATA.items() if "validation" not in key}
+    path = start
+    if not validated:
+        with_data(tmp_path, data=fewer).save("checkpoint_last.ckpt")
+        path = tmp_path / "checkpoint_last.ckpt"
+    with_data(tmp_path, data=fewer if validated else DATA).resume(path)
+    assert trn_log(caplog) == []
+
+
+def test_a_checkpoint_that_is_older_than_the_fingerprint(start, tmp_path, caplog):
+    entries, about = checkpoint.read_all(start)
+    del about["data"]
+    path = checkpoint.save_checkpoint(tmp_path / "old.ckpt", entries, about)
+    with_data(tmp_path, data={**DATA, "the training list": "4d"}).resume(path)
+    said = "of an earlier version, which does not say on which clips it was trained: only their number is checked"
+    assert trn_log(caplog) == [f"{path}: {said}"]
+
+
 def test_keys_that_may_change_on_resume(start, tmp_path):
     make_trainer(tmp_path, epochs_num=9, max_steps=7, eval_interval=2, keep_checkpoint_max=1, train_workers=3).resume(
         start
@@ -535,16 +594,9 @@ def test_a_resumed_run_has_the_same_classes(start, tmp_path):
         ({"recipe": {}}, "does not say dropout"),
         ({"categories": None}, "other classes"),
         ({"progress": None}, "progress None"),
-        ({"progress": {}}, "progress without "),
-        ({"progress": {"colour": 1}}, "progress with colour"),
-        ({"progress": {"epochs_done": "1"}}, "epochs_done '1'"),
-        ({"progress": {"epochs_done": True}}, "epochs_done True"),
-        ({"progress": {"step": -1}}, "step -1"),
+        ({"progress": {}}, "progress {}"),
+        ({"progress": {"colour": 1}}, "progress {.*'colour': 1"),
         ({"progress": {"step": 5}}, "has made 5 steps of an epoch of 4"),
-        ({"progress": {"loss_sum": float("nan")}}, "loss_sum nan"),
-        ({"progress": {"best": [1]}}, r"best \[1\]"),
-        ({"progress": {"best": ["a", 1.0, 6]}}, "best "),
-        ({"progress": {"since_best": None}}, "since_best None"),
     ],
 )
 def test_an_edited_description(start, tmp_path, change, message):
