@@ -5,8 +5,9 @@ CSV:  video,start,end,label
       one.mp4,1.5,3.9,Thumb Up
       two.mp4,,,
 
-Times are seconds. A video without gestures is listed as well. A CSV may have its columns in any order, and a column
-``split``, which counts for training only: it may be the annotations of ``prepare_videos``.
+Times are seconds. A video without gestures is listed as well. Gestures of one label do not overlap in a video. A CSV
+may have its columns in any order, and a column ``split``, which counts for training only: it may be the annotations of
+``prepare_videos``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from src.data.video import Span
 COLUMNS = ["video", "start", "end", "label"]
 FORM = '{video: [{"start", "end", "label"}, ...]}'
 
-Row = tuple[str, str, Any, Any, Any]  # place in the file, video, start, end, label; None for a video without gestures
+Row = tuple  # place in the file, video[, start, end, label]: without these for a video without gestures
 
 
 def read_truth(
@@ -52,16 +53,26 @@ def read_truth(
     rows = {".json": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
     if rows is None:
         raise InputError(f"{path}: expected a file whose name ends in .json or .csv")
-    truth: dict[str, list[Span]] = {}
-    for place, video, *row in rows(path, text):
+    truth: dict[str, dict[Span, str]] = {}  # with their places
+    empty: dict[str, str] = {}  # places of the rows without a gesture
+    for place, video, *gesture in rows(path, text):
         if video not in videos:
             raise InputError(f"{place}: there is no video {video!r}; expected one of {_some(videos)}")
-        spans = truth.setdefault(video, [])
-        if row != [None, None, None]:
-            start, end, label = row
+        spans = truth.setdefault(video, {})
+        if gesture:
+            start, end, label = gesture
             if label in background:
                 raise InputError(f"{place}: label {label!r} is no gesture; leave such rows out")
-            spans.append(_span(place, start, end, label, categories))
+            span = _span(place, start, end, label, categories)
+            if span in spans:
+                raise InputError(f"{place}: the same gesture as {spans[span]}; expected each once")
+            spans[span] = place
+        else:
+            empty[video] = place
+        if spans and video in empty:
+            raise InputError(f"{empty[video]}: {video} has no gesture here, and one in {next(iter(spans.values()))}")
+    for spans in truth.values():
+        _check_overlaps(spans)
     missing = [video for video in videos if video not in truth]
     if missing:
         raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
@@ -81,7 +92,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         if not isinstance(gestures, list):
             raise InputError(f"{path}: {video}: {gestures!r}; expected a list of gestures")
         if not gestures:
-            yield f"{path}: {video}", video, None, None, None
+            yield f"{path}: {video}", video
         for number, gesture in enumerate(gestures, 1):
             place = f"{path}: {video}: gesture {number}"
             if not isinstance(gesture, dict) or gesture.keys() != {"start", "end", "label"}:
@@ -91,11 +102,12 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; KeyError for a key that it has twice, of which the standard parser keeps the last."""
-    keys = [key for key, _ in pairs]
-    repeated = [key for key in keys if keys.count(key) > 1]
-    if repeated:
-        raise KeyError(repeated[0])
-    return dict(pairs)
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise KeyError(key)
+        found[key] = value
+    return found
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[Row]:
@@ -111,9 +123,18 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if len(row) != len(header):
                 raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
             video, *gesture = (row[header.index(name)] for name in COLUMNS)
-            yield (place, video, *(gesture if any(gesture) else (None, None, None)))
+            yield (place, video, *(gesture if any(gesture) else ()))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+
+
+def _check_overlaps(spans: dict[Span, str]) -> None:
+    latest: dict[str, Span] = {}
+    for span in sorted(spans):
+        before = latest.get(span.label)
+        if before and before.end and span.start < before.end:
+            raise InputError(f"{spans[span]}: {span.label} overlaps {spans[before]}; expected one after the other")
+        latest[span.label] = span
 
 
 def _span(place: str, start: Any, end: Any, label: Any, categories: list[str]) -> Span:

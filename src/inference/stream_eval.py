@@ -15,6 +15,8 @@ from src.data.video import Recording, Span, VideoFile
 from src.evaluation.events import WatchedVideo
 from src.inference.streaming import EventDetector, Recognizer, stream
 
+LATE = 1.0  # seconds, of annotations: a sound track may be longer than the pictures
+
 
 def watch_all(
     paths: dict[str, str],
@@ -25,9 +27,12 @@ def watch_all(
 ) -> tuple[list[WatchedVideo], dict[str, tuple[np.ndarray, np.ndarray]]]:
     """All videos watched; and of each its scores, as (times [N], logits [N, C])."""
     watched, scores = [], {}
+    sources = {name: VideoFile(Path(path)) for name, path in paths.items()}
+    for name, source in sources.items():  # before hours of work
+        check_gestures(source, truth[name])
     with progress("Streams", len(paths), "video") as advance:
-        for name, path in paths.items():
-            video, scores[name] = watch(name, VideoFile(Path(path)), truth[name], recognizer, detector)
+        for name, source in sources.items():
+            video, scores[name] = watch(name, source, truth[name], recognizer, detector)
             watched.append(video)
             right = len(video.pairs)
             logger.info("%s: %d gestures, %d events, %d right", name, len(video.gestures), len(video.events), right)
@@ -38,17 +43,8 @@ def watch_all(
 def watch(
     name: str, source: Recording, gestures: list[Span], recognizer: Recognizer, detector: EventDetector
 ) -> tuple[WatchedVideo, tuple[np.ndarray, np.ndarray]]:
-    """One video: what happens in it, and its scores.
-
-    Raises:
-        InputError: if a gesture starts after the video's end.
-    """
+    """One video: what happens in it, and its scores."""
     seconds = source.duration
-    for gesture in gestures:
-        if gesture.start >= seconds:
-            raise InputError(
-                f"{source.name}: {gesture.label} starts at {gesture.start:g} s; the video ends at {seconds:g} s"
-            )
     times, logits, log = [], [], EventLog()
     for moment in stream(recognizer, detector, source, realtime=False):
         if moment.logits is not None:
@@ -58,6 +54,16 @@ def watch(
     log.add(seconds, detector.finish(seconds))
     scores = np.array(times), np.array(logits, np.float32).reshape(len(times), len(detector.categories))
     return log.video(name, seconds, gestures), scores
+
+
+def check_gestures(source: Recording, gestures: list[Span]) -> None:
+    """Raises InputError for a gesture that starts after the video's end, or ends more than LATE seconds after it."""
+    for start, end, label, _ in gestures:
+        if start >= source.duration or end is None or end > source.duration + LATE:
+            gesture = f"{label} from {start:g} s to {end:g} s in the truth"
+            raise InputError(
+                f"{source.name}: {gesture}, but the video ends at {source.duration:g} s; are these seconds?"
+            )
 
 
 class EventLog:

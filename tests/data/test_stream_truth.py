@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -72,6 +73,24 @@ GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
         ("truth.json", GOOD % GESTURE.replace("1", "-1"), "gesture 1: start -1; expected seconds, 0 or more"),
         ("truth.json", GOOD % GESTURE.replace("2", "NaN"), "gesture 1: end nan; expected seconds"),
         ("truth.json", GOOD % GESTURE.replace("2", "true"), "gesture 1: end True; expected seconds"),
+        ("truth.json", GOOD % '{"start": null, "end": null, "label": null}', "gesture 1: start None; expected seconds"),
+        ("truth.json", GOOD % GESTURE.replace('"Thumb Up"', "null"), "gesture 1: label None; expected one of"),
+        ("truth.json", GOOD % f"{GESTURE}, {GESTURE}", "gesture 2: the same gesture as {path}: one.mp4: gesture 1"),
+        (
+            "truth.json",
+            GOOD % f"{GESTURE.replace('1', '1.9').replace('2', '3')}, {GESTURE}",
+            "gesture 1: Thumb Up overlaps {path}: one.mp4: gesture 2; expected one after the other",
+        ),
+        (
+            "truth.csv",
+            "video,start,end,label\none.mp4,,,\none.mp4,1,2,Thumb Up\n",
+            "truth.csv:2: one.mp4 has no gesture here, and one in {path}:3",
+        ),
+        (
+            "truth.csv",
+            "video,start,end,label\none.mp4,1,2,Thumb Up\none.mp4,,,\n",
+            "truth.csv:3: one.mp4 has no gesture here, and one in {path}:2",
+        ),
         ("truth.json", GOOD % GESTURE.replace("2", "null"), "gesture 1: end None; expected seconds"),
         (
             "truth.json",
@@ -100,7 +119,7 @@ GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
 def test_refused(tmp_path, name, text, message):
     with pytest.raises(InputError) as error:
         read_truth(write(tmp_path, name, text), CLASSES, VIDEOS)
-    assert message in str(error.value)
+    assert message.replace("{path}", str(tmp_path / name)) in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -114,3 +133,20 @@ def test_annotations_are_truth_too(tmp_path):
     text = 'label,video,split,start,end\nThumb Up,one.mp4,train,1,2\n,two.mp4,,,\n,"a, b.mp4",,,\n'
     truth = read_truth(write(tmp_path, "truth.csv", text), CLASSES, VIDEOS)
     assert truth == {"one.mp4": [Span(1.0, 2.0, "Thumb Up", 1.0)], "two.mp4": [], "a, b.mp4": []}
+
+
+def test_gestures_that_touch_and_others_at_the_same_time(tmp_path):
+    gestures = [(1, 2, "Thumb Up"), (2, 3, "Thumb Up"), (1.5, 2.5, "Swiping Left")]
+    rows = "".join(f"one.mp4,{start},{end},{label}\n" for start, end, label in gestures)
+    path = write(tmp_path, "truth.csv", f"video,start,end,label\n{rows}")
+    assert read_truth(path, CLASSES, ["one.mp4"]) == {"one.mp4": sorted(Span(*row, 1.0) for row in gestures)}
+
+
+def test_many_gestures_and_videos_take_no_time(tmp_path):
+    """Comparing all with all would take a minute."""
+    gestures = [{"start": second, "end": second + 0.5, "label": "Thumb Up"} for second in range(20_000)]
+    videos = {f"{number}.mp4": [] for number in range(20_000)}
+    path = write(tmp_path, "truth.json", json.dumps({**videos, "0.mp4": gestures}))
+    began = time.process_time()
+    assert len(read_truth(path, CLASSES, list(videos))["0.mp4"]) == 20_000
+    assert time.process_time() - began < 5

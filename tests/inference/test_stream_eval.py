@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -127,10 +128,25 @@ def test_thresholds_of_the_config(tmp_path, model, videos):
     assert metrics["protocol"]["least"] == 3.5
 
 
-def test_a_gesture_after_the_end_of_the_video(tmp_path, model, videos):
-    truth = write_truth(tmp_path / "truth.json", [(28.5, 29, "Red")], [])
-    with pytest.raises(InputError, match=r"1\.mp4: Red starts at 28.5 s; the video ends at 28 s"):
-        run(videos, truth, model, tmp_path / "out")
+@pytest.mark.parametrize(
+    ("gesture", "message"),
+    [
+        ((28.5, 28.9), "1.mp4: Red from 28.5 s to 28.9 s in the truth, but the video ends at 28 s; are these seconds?"),
+        ((20.0, 28500), "1.mp4: Red from 20 s to 28500 s in the truth, but the video ends at 28 s; are these seconds?"),
+        ((20.0, 29.1), "1.mp4: Red from 20 s to 29.1 s in the truth, but the video ends at 28 s; are these seconds?"),
+        ((20.0, 29.0), ""),
+    ],
+)
+def test_a_gesture_after_the_end_of_the_video(tmp_path, model, videos, monkeypatch, gesture, message):
+    """No video is watched then, also none before it."""
+    monkeypatch.setattr("src.inference.stream_eval.watch", lambda *_: pytest.fail("watched"))
+    truth = write_truth(tmp_path / "truth.json", [(*gesture, "Red")], [])
+    if message:
+        with pytest.raises(InputError, match=re.escape(message)):
+            run(videos, truth, model, tmp_path / "out")
+    else:
+        with pytest.raises(pytest.fail.Exception, match="watched"):
+            run(videos, truth, model, tmp_path / "out")
 
 
 def test_folders_without_videos(tmp_path, model):
