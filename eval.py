@@ -18,7 +18,7 @@ from model_utils.errors import InputError
 from model_utils.moxing_adapter import moxing_session
 from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main
+from model_utils.util import exclusive_folder, run_main
 
 if TYPE_CHECKING:
     from src.inference.model import Model
@@ -98,7 +98,7 @@ def protocol(model: Model, list_file: Path) -> dict[str, Any]:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config), ctrl_c_at_once():
+    with moxing_session(config), ctrl_c_at_once(), exclusive_folder(config.eval_output_dir, "eval.lock"):
         evaluate(config)
 
 

@@ -19,7 +19,7 @@ from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main, write_bytes, write_json
+from model_utils.util import exclusive_folder, run_main, write_bytes, write_json
 from src.inference.options import seconds
 
 METRICS_FILE, SCORES_FILE, PAGE_FILE = "stream_metrics.json", "stream_scores.npz", "stream_report.html"
@@ -89,7 +89,7 @@ def evaluate(config: StreamSettings) -> None:
 
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
-    with ctrl_c_at_once():
+    with ctrl_c_at_once(), exclusive_folder(config.eval_output_dir, "eval_streams.lock"):
         evaluate(cast("StreamSettings", config))
 
 

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import Config, load_config
 from model_utils.moxing_adapter import moxing_session
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import check_outputs, run_main
+from model_utils.util import check_outputs, exclusive_folder, run_main
 
 
 def export(config: Config) -> None:
@@ -68,7 +68,7 @@ def file_name(config: Config) -> str:
 
 def main() -> None:
     config = load_config(description=__doc__)
-    with moxing_session(config), ctrl_c_at_once():
+    with moxing_session(config), ctrl_c_at_once(), exclusive_folder(config.export_output_dir, "export.lock"):
         export(config)
 
 

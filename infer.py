@@ -15,8 +15,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 
 from model_utils.config import load_config
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main
-from src.inference.options import InferSettings, add_model_option, are_several, check_files, check_options, seconds
+from model_utils.util import exclusive_files, run_main
+from src.inference.options import (
+    InferSettings,
+    add_model_option,
+    are_several,
+    check_files,
+    check_options,
+    outputs,
+    seconds,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +78,9 @@ def infer(config: InferSettings) -> None:
         start_device(config)
     if config.explain and "test_crops" not in config.given:
         config.test_crops = 1  # what is explained is the score of the centre crop
-    model = load_model(config, read_names(config.categories))
-    recognise_sources(config, model, sources, are_several(config, sources))
+    with exclusive_files(outputs(config).values()):
+        model = load_model(config, read_names(config.categories))
+        recognise_sources(config, model, sources, are_several(config, sources))
 
 
 def read_names(path: str) -> list[str] | None:

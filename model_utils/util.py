@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import logging
@@ -97,7 +98,7 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
         regular = target.is_file() or not target.exists()
         folder = target.parent if regular else Path(tempfile.gettempdir())
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{target.stem}.{os.getpid()}.partial{target.suffix}"
+        partial = folder / f".{_short(target.stem)}.{os.getpid()}.partial{_short(target.suffix)}"
         try:
             yield partial
             with open(partial, "rb") as file:
@@ -116,9 +117,18 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
         raise InputError(f"{path}: cannot write the {what}: {error.strerror}") from error
 
 
+def _short(name: str, longest: int = 100) -> str:
+    """A name that leaves room for what is put around it: most file systems take 255 bytes."""
+    if len(os.fsencode(name)) <= longest:
+        return name
+    return f"{name[: longest // 4]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+
+
 @contextlib.contextmanager
 def locked(path: str | Path, busy: str) -> Iterator[None]:
     """Hold a lock file; it is removed at the end. A process that is killed holds it no longer.
+
+    The package filelock leaves its file behind, where this project leaves nothing.
 
     Raises InputError with the message ``busy`` if another process holds it, and if the file cannot be written.
     """
@@ -151,6 +161,45 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+@contextlib.contextmanager
+def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
+    """Make a folder and keep other processes with the same lock out of it; an empty folder made here goes at the end.
+
+    Raises InputError if another process holds the lock, and for an OSError in the block.
+    """
+    folder = Path(folder)
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise InputError(f"{folder}: is not a folder")
+    made_here = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        busy = f"{folder}: another process writes into this folder; wait until it has ended, or give another folder"
+        with locked(folder / lock_name, busy):
+            yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):  # of a folder that is not empty, and so are those above it
+            for path in made_here:
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def exclusive_files(paths: Iterable[str | Path]) -> Iterator[None]:
+    """Keep other processes that do the same from writing these files; those that are no regular files do not count.
+
+    Raises InputError that names the file if another process holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        for path in sorted({os.path.realpath(path) for path in paths}):
+            if os.path.isfile(path) or not os.path.exists(path):
+                folder, name = os.path.split(path)
+                lock = os.path.join(folder, f".{_short(name)}.lock")
+                stack.enter_context(locked(lock, f"{path}: another process writes this file; wait until it has ended"))
+        yield
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -26,6 +26,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.progress import progress
+from model_utils.util import exclusive_folder
 from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
 from src.data.label_lists import Row, read_lists
 from src.data.lists import write_lists
@@ -36,6 +37,7 @@ from src.data.names import (
     LABELS_DIR_NAME,
     LEFT_OUT_FILE,
     LIST_FILES,
+    LOCK_NAME,
     SOMETHING_V1,
     UNKNOWN_CLASS,
     split_frame_name,
@@ -143,19 +145,20 @@ def prepare(
     if not packed and not is_folder(images_path):
         raise InputError(f"{images_path}: no such folder; expected the folder with one folder per clip")
     categories, clips = read_lists(labels_path)
-    names = [row.clip for rows in clips.values() for row in rows]
-    folders = [os.path.join(images_path, name) for name in names]
-    if renumber and not packed:
-        _close_gaps(folders, frame_name)
-    class_index = {name: index for index, name in enumerate(categories)}
-    with packed_counts(packed, names) if packed else frame_counts(folders, frame_name) as counts:
-        found = count_clips(clips, counts, images_path, class_index)
-    _check_found(found, images_path, skip_missing)
-    files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
-    if found.missing:
-        files[LEFT_OUT_FILE] = [f"{row.clip} {row.place}: {reason}" for row, reason in found.missing]
-        print(f"left out: {len(found.missing)} clips, listed in {save_path / LEFT_OUT_FILE}", flush=True)
-    write_lists(files, save_path)
+    with exclusive_folder(save_path, LOCK_NAME):
+        names = [row.clip for rows in clips.values() for row in rows]
+        folders = [os.path.join(images_path, name) for name in names]
+        if renumber and not packed:
+            _close_gaps(folders, frame_name)
+        class_index = {name: index for index, name in enumerate(categories)}
+        with packed_counts(packed, names) if packed else frame_counts(folders, frame_name) as counts:
+            found = count_clips(clips, counts, images_path, class_index)
+        _check_found(found, images_path, skip_missing)
+        files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
+        if found.missing:
+            files[LEFT_OUT_FILE] = [f"{row.clip} {row.place}: {reason}" for row, reason in found.missing]
+            print(f"left out: {len(found.missing)} clips, listed in {save_path / LEFT_OUT_FILE}", flush=True)
+        write_lists(files, save_path)
 
 
 def _close_gaps(folders: list[str], frame_name: str) -> None:

@@ -11,6 +11,7 @@ starts them.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import shlex
@@ -20,7 +21,7 @@ import sys
 import tarfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import IO, Callable, NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -88,6 +89,8 @@ OWN = "src.data.prepare_videos videos target"
 SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.synthetic.jester target --gestures 1 --train 1 --val 1 --test 0"
+DRAWN_STREAMS = "src.synthetic.streams target --videos 1 --gestures 1"
+STREAMS = "eval_streams.py --device_target CPU --ckpt_file trn.ckpt --videos data --truth t.json --eval_output_dir out"
 ABLATION = "benchmarks.order_ablation results"
 YAML = "--config_path c.yaml"
 
@@ -122,6 +125,7 @@ def write_work(folder: Path) -> None:
 # ------------------------------------------------------------------------------------- damage, done in that folder
 
 Damage = Callable[[Path], object]
+HELD: list[IO[bytes]] = []  # locks of the present test
 
 
 def nothing(work: Path) -> None:
@@ -166,6 +170,17 @@ def flip_bit(name: str) -> Damage:
 
 def folder_instead(name: str) -> Damage:
     return both(remove(name), lambda work: (work / name).mkdir())
+
+
+def in_use(lock: str) -> Damage:
+    """Another process has this lock: each opening of a file locks for itself."""
+
+    def damage(work: Path) -> None:
+        (work / lock).parent.mkdir(parents=True, exist_ok=True)
+        HELD.append(open(work / lock, "ab"))  # noqa: SIM115
+        fcntl.flock(HELD[-1], fcntl.LOCK_EX)
+
+    return damage
 
 
 def both(*damages: Damage) -> Damage:
@@ -380,6 +395,23 @@ CASES = [
     Case("source without frames", nothing, INFER, "data/labels: no frames", "--source data/labels"),
     Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
     Case("no source", nothing, "infer.py --device_target CPU --ckpt_file trn.ckpt", "--source"),
+    # Folders and files that another process writes.
+    Case("folder in use", in_use("out/eval.lock"), EVAL, "out: another process writes into this folder"),
+    Case("folder in use", in_use("out/export.lock"), EXPORT, "out: another process writes into this folder"),
+    Case("folder in use", in_use("out/eval_streams.lock"), STREAMS, "out: another process writes into this folder"),
+    Case("folder in use", in_use("out/train.lock"), TRAIN, "out: another training uses this folder"),
+    Case("file in use", in_use(".out.json.lock"), INFER, "out.json: another process writes this file"),
+    Case("file in use", in_use(".a.png.lock"), INFER, "a.png: another process writes this file", "--explain a.png"),
+    Case("file in use", in_use(".a.mp4.lock"), INFER, "a.mp4: another process writes this file", "--output a.mp4"),
+    Case("folder in use", in_use("target/.lock"), (UNPACK, SYNTHETIC, DRAWN_STREAMS), "target: another process writes"),
+    Case("folder in use", both(own_videos(), in_use("target/.lock")), OWN, "target: another process writes"),
+    Case("folder in use", in_use("data/.lock"), PREPROCESS, "data: another process writes into this folder"),
+    Case(
+        "folder in use",
+        both(something_v2(entry_of("1")), in_use("data/.lock")),
+        SOMETHING,
+        "data: another process writes into this folder",
+    ),
     # Lists.
     Case("other frame name", nothing, TRAIN, ": frame is missing", "--frame_name img_{}.jpg"),
     Case(
@@ -708,7 +740,7 @@ CASES = [
         "file as folder of lists",
         nothing,
         PREPROCESS,
-        "in.pth/categories.txt: cannot write the list file",
+        "in.pth: is not a folder",
         "--save_labels_path in.pth",
     ),
     # PyTorch files.
@@ -958,7 +990,9 @@ def whole(tmp_path_factory):
 def work(whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "a folder")
     monkeypatch.chdir(tmp_path / "a folder")
-    return tmp_path / "a folder"
+    yield tmp_path / "a folder"
+    while HELD:
+        HELD.pop().close()
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -15,7 +15,7 @@ LABELS_DIR_NAME = "labels"
 ANNOTATIONS_DIR_NAME = "annotations"  # where label lists are found, too
 V2_VIDEOS_DIR_NAME = "20bn-something-something-v2"
 V2_IMAGES_DIR_NAME = "20bn-something-something-v2-frames"
-LOCK_NAME = ".lock"  # in a folder while archives are written or unpacked there, or videos turned into frames
+LOCK_NAME = ".lock"  # in a folder while a program writes a dataset or archives there
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
-from model_utils.util import locked, write_bytes
+from model_utils.util import exclusive_folder, write_bytes
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
@@ -44,17 +43,8 @@ def prepare(args: Namespace) -> None:
     clips = read_annotations(args.annotations, args.videos, left_out) if args.annotations else find_clips(args.videos)
     split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
     _check_owner(root)
-    made_here = [path for path in (root, *root.parents) if not exists(path)]
-    busy = f"{root}: another process writes into this folder; wait until it has ended"
-    try:
-        with locked(root / LOCK_NAME, busy):
-            _prepare(args, clips, left_out or [])
-    except OSError as error:
-        raise InputError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):  # of folders that are not empty, all from there on
-            for path in made_here:
-                path.rmdir()
+    with exclusive_folder(root, LOCK_NAME):
+        _prepare(args, clips, left_out or [])
 
 
 def _check_owner(root: Path) -> None:

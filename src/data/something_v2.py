@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, read_file
-from model_utils.util import locked
+from model_utils.util import exclusive_folder
 from src.data.frame_folders import FrameMaker, Wanted
 from src.data.lists import require_disjoint, write_lists
 from src.data.names import (
@@ -76,17 +76,13 @@ def prepare(args: Namespace) -> None:
     for clip in wanted:
         if not exists(clip.video):
             raise InputError(f"{clip.place}: {clip.video}: no such video")
-    busy = f"{root}: another process writes into this folder; wait until it has ended"
-    try:
-        with locked(root / LOCK_NAME, busy):
-            made = maker.make(maker.inspect(wanted))
-            files = {CATEGORIES_FILE: categories}
-            for split, its_entries in entries.items():
-                rows = [e for e in its_entries if e.video in made.counts]
-                files[LIST_FILES[SPLITS[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
-            write_lists(files, root)
-    except OSError as error:
-        raise InputError(f"{error.filename or root}: cannot be written: {error.strerror}") from error
+    with exclusive_folder(root, LOCK_NAME):
+        made = maker.make(maker.inspect(wanted))
+        files = {CATEGORIES_FILE: categories}
+        for split, its_entries in entries.items():
+            rows = [e for e in its_entries if e.video in made.counts]
+            files[LIST_FILES[SPLITS[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
+        write_lists(files, root)
     for problem in made.problems.values():
         print(f"left out: {problem}", flush=True)
     kept = len(made.counts) - made.new

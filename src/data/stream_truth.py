@@ -53,10 +53,22 @@ def read_truth(
     rows = {".json": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
     if rows is None:
         raise InputError(f"{path}: expected a file whose name ends in .json or .csv")
-    truth: dict[str, dict[Span, str]] = {}  # with their places
+    truth = _collect(rows(path, text), categories, videos, background)
+    missing = [video for video in videos if video not in truth]
+    if missing:
+        raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
+    return {video: sorted(spans) for video, spans in truth.items()}
+
+
+def _collect(
+    rows: Iterator[Row], categories: list[str], videos: Collection[str], background: Collection[str]
+) -> dict[str, dict[Span, str]]:
+    """The gestures of each video, with their places in the file."""
+    truth: dict[str, dict[Span, str]] = {}
+    known = set(videos)
     empty: dict[str, str] = {}  # places of the rows without a gesture
-    for place, video, *gesture in rows(path, text):
-        if video not in videos:
+    for place, video, *gesture in rows:
+        if video not in known:
             raise InputError(f"{place}: there is no video {video!r}; expected one of {_some(videos)}")
         spans = truth.setdefault(video, {})
         if gesture:
@@ -73,10 +85,7 @@ def read_truth(
             raise InputError(f"{empty[video]}: {video} has no gesture here, and one in {next(iter(spans.values()))}")
     for spans in truth.values():
         _check_overlaps(spans)
-    missing = [video for video in videos if video not in truth]
-    if missing:
-        raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
-    return {video: sorted(spans) for video, spans in truth.items()}
+    return truth
 
 
 def _json_rows(path: Path, text: str) -> Iterator[Row]:

@@ -10,7 +10,6 @@ gets its real name when all files are in it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import is_folder
-from model_utils.util import locked, write_bytes
+from model_utils.util import exclusive_folder, write_bytes
 from src.data.archives import reading
 from src.data.label_lists import as_given_out, require_lists
 from src.data.names import LABELS_DIR_NAME, LOCK_NAME, RELEASES, SOMETHING_V2
@@ -43,19 +42,9 @@ def unpack(data_path: Path, target_path: Path, packed: bool = False) -> None:
             raise InputError(f"{target_path}: is not a folder")
         if _is_unpacked(target_path):
             return
-    made_here = [path for path in (target_path, *target_path.parents) if not path.exists()]
-    busy = f"{target_path}: another process writes into this folder; wait until it has ended"
-    try:
-        with locked(target_path / LOCK_NAME, busy):
-            if not _is_unpacked(target_path):  # by now
-                _unpack(data_path, target_path, packed)
-    except (InputError, OSError, KeyboardInterrupt) as error:
-        with contextlib.suppress(OSError):
-            for path in made_here:
-                path.rmdir()
-        if not isinstance(error, OSError):
-            raise
-        raise InputError(f"{error.filename or target_path}: cannot be written: {error.strerror}") from error
+    with exclusive_folder(target_path, LOCK_NAME):
+        if not _is_unpacked(target_path):  # by now
+            _unpack(data_path, target_path, packed)
 
 
 def _is_unpacked(target_path: Path) -> bool:

@@ -71,11 +71,16 @@ def check_files(config: InferSettings, sources: list[str]) -> None:
     """
     if are_several(config, sources) and (config.output or config.explain):
         raise InputError("--output and --explain take one source")
-    outputs = {f"--{name}": getattr(config, name) for name in WRITTEN if getattr(config, name)}
-    check_outputs(outputs, [*_model_files(config), config.categories, config.config_path, *config.source, *sources])
-    _check_no_new_frames(outputs, config.source)
-    for path in outputs.values():
+    written = outputs(config)
+    check_outputs(written, [*_model_files(config), config.categories, config.config_path, *config.source, *sources])
+    _check_no_new_frames(written, config.source)
+    for path in written.values():
         check_writable(path)
+
+
+def outputs(config: InferSettings) -> dict[str, str]:
+    """The options that name a file to write, with it."""
+    return {f"--{name}": getattr(config, name) for name in WRITTEN if getattr(config, name)}
 
 
 def are_several(config: InferSettings, sources: list[str]) -> bool:

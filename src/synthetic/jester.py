@@ -30,7 +30,7 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import locked, write_bytes
+from model_utils.util import exclusive_folder, write_bytes
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
 from src.data.pool import in_processes
 from src.synthetic.clips import contact_sheet, draw_clip
@@ -56,23 +56,11 @@ def make_archives(target: Path, labels: list[str], split_sizes: dict[str, int], 
 
     Raises InputError if ``target`` is not a folder, holds such archives, or is being written by another process.
     """
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is not a folder")
-    made_here = [path for path in (target, *target.parents) if not path.exists()]
-    busy = f"{target}: another process writes into this folder; wait until it has ended"
-    try:
-        with locked(target / LOCK_NAME, busy):
-            held = sorted(target.glob("20bn-jester*"))
-            if held:
-                raise InputError(
-                    f"{held[0]}: the target folder already holds Jester archives; give another or remove them"
-                )
-            _make_archives(target, labels, plan_clips(labels, split_sizes, seed), seed, num_parts)
-    except (Exception, KeyboardInterrupt):
-        with contextlib.suppress(OSError):
-            for path in made_here:
-                path.rmdir()
-        raise
+    with exclusive_folder(target, LOCK_NAME):
+        held = sorted(target.glob("20bn-jester*"))
+        if held:
+            raise InputError(f"{held[0]}: the target folder already holds Jester archives; give another or remove them")
+        _make_archives(target, labels, plan_clips(labels, split_sizes, seed), seed, num_parts)
 
 
 def _make_archives(
@@ -182,15 +170,12 @@ def main(argv: list[str] | None = None) -> None:
     """Command line: write the archives, or a picture of what they would show, or both."""
     args = _parse_arguments(argv)
     labels = list(GESTURES)[: args.gestures]
-    try:
-        if args.contact_sheet:
-            write_bytes(args.contact_sheet, cv2.imencode(".png", contact_sheet(labels, args.seed))[1].tobytes())
-        if args.target:
-            split_sizes = {"train": args.train, "validation": args.val, "test": args.test}
-            make_archives(args.target, labels, split_sizes, args.seed, args.parts)
-            print(f"{sum(split_sizes.values())} clips of {len(labels)} gestures are in {args.target}")
-    except OSError as error:
-        raise InputError(f"{error.filename or args.target}: cannot be written: {error.strerror}") from error
+    if args.contact_sheet:
+        write_bytes(args.contact_sheet, cv2.imencode(".png", contact_sheet(labels, args.seed))[1].tobytes())
+    if args.target:
+        split_sizes = {"train": args.train, "validation": args.val, "test": args.test}
+        make_archives(args.target, labels, split_sizes, args.seed, args.parts)
+        print(f"{sum(split_sizes.values())} clips of {len(labels)} gestures are in {args.target}")
 
 
 if __name__ == "__main__":

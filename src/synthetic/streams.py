@@ -18,8 +18,8 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import write_json
-from src.data.names import BACKGROUND
+from model_utils.util import exclusive_folder, write_json
+from src.data.names import BACKGROUND, LOCK_NAME
 from src.data.video import FOLDER_RATE
 from src.data.video_writer import VideoWriter
 from src.synthetic.clips import FRAME_HEIGHT, MAX_FRAMES, MIN_FRAMES, Scene, draw_frame, draw_scene
@@ -134,10 +134,10 @@ def make_streams(target: Path, gestures: list[str], num_videos: int, seed: int) 
     Raises:
         InputError: if the folder already holds a truth, or a file cannot be written.
     """
-    if (target / TRUTH_FILE).exists():
-        raise InputError(f"{target / TRUTH_FILE}: exists; give another folder or remove it")
     truth = {}
-    with progress("Draw", num_videos, "video") as advance:
+    with exclusive_folder(target, LOCK_NAME), progress("Draw", num_videos, "video") as advance:
+        if (target / TRUTH_FILE).exists():
+            raise InputError(f"{target / TRUTH_FILE}: exists; give another folder or remove it")
         for number in range(1, num_videos + 1):
             name = f"{number:03d}.mp4"
             frames, truth[name] = draw_stream(stream_labels(gestures, seed, number), seed, number)
@@ -145,7 +145,7 @@ def make_streams(target: Path, gestures: list[str], num_videos: int, seed: int) 
                 for frame in frames:
                     video.write(frame)
             advance(1)
-    write_json(target / TRUTH_FILE, truth)
+        write_json(target / TRUTH_FILE, truth)
     return sum(map(len, truth.values()))
 
 

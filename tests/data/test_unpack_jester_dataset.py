@@ -721,7 +721,8 @@ def test_second_unpack_into_one_target_is_refused_while_the_first_is_at_work(dat
     go.set()
     first.join(60)
     assert (second.returncode, "DONE" in stdout) == (1, False)
-    assert stderr == f"error: {target}: another process writes into this folder; wait until it has ended\n"
+    busy = "another process writes into this folder; wait until it has ended, or give another folder"
+    assert stderr == f"error: {target}: {busy}\n"
     assert contents(target) == unpacked()
 
 

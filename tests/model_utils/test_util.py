@@ -1,5 +1,6 @@
 """How a program ends, and how small files are written."""
 
+import errno
 import fcntl
 import json
 import os
@@ -13,7 +14,17 @@ from pathlib import Path
 import pytest
 
 from model_utils.errors import InputError
-from model_utils.util import REFUSALS, check_outputs, locked, run_main, write_json, write_text, write_whole
+from model_utils.util import (
+    REFUSALS,
+    check_outputs,
+    exclusive_files,
+    exclusive_folder,
+    locked,
+    run_main,
+    write_json,
+    write_text,
+    write_whole,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -356,3 +367,70 @@ def test_what_the_system_refuses_is_one_line(capsys, number):
     assert capsys.readouterr().err == f"error: /disk/a file: {os.strerror(number)}\n"
     with pytest.raises(OSError, match=re.escape(os.strerror(number))):
         run_main(main)
+
+
+def test_a_folder_for_one_process(tmp_path):
+    folder = tmp_path / "a" / "b"
+    used = f"{folder}: another process writes into this folder; wait until it has ended, or give another folder"
+    with exclusive_folder(folder, "x.lock"):
+        assert os.listdir(folder) == ["x.lock"]
+        with pytest.raises(InputError, match=f"^{used}$"), exclusive_folder(folder, "x.lock"):
+            pytest.fail("must not get in")
+        with exclusive_folder(folder, "y.lock"):  # another kind of program
+            (folder / "result").touch()
+        assert sorted(os.listdir(folder)) == ["result", "x.lock"]
+    assert os.listdir(folder) == ["result"]
+
+
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, KeyError])
+def test_a_folder_in_which_nothing_was_written_goes(tmp_path, error):
+    with pytest.raises(error), exclusive_folder(tmp_path / "a" / "b", "x.lock"):
+        raise error
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(error), exclusive_folder(tmp_path / "mine", "x.lock"):
+        raise error
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_an_error_of_the_system_in_a_folder_names_the_file(tmp_path):
+    with (
+        pytest.raises(InputError, match=f"^{tmp_path}/a/b: cannot be written: No such file or directory$"),
+        exclusive_folder(tmp_path, "x.lock"),
+    ):
+        (tmp_path / "a" / "b").touch()
+    with pytest.raises(BrokenPipeError), exclusive_folder(tmp_path, "x.lock"):  # that of a reader of stdout
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_files_for_one_process(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    used = f"^{tmp_path}/file: another process writes this file; wait until it has ended$"
+    with exclusive_files([tmp_path / "file", tmp_path / "link", "/dev/null"]):
+        assert sorted(os.listdir(tmp_path)) == [".file.lock", "link"]
+        for path in (tmp_path / "file", tmp_path / "link"):
+            with pytest.raises(InputError, match=used), exclusive_files([tmp_path / "other", path]):
+                pytest.fail("must not get in")
+        with exclusive_files([tmp_path / "other", "/dev/null"]):
+            pass
+    assert os.listdir(tmp_path) == ["link"]
+
+
+@pytest.mark.parametrize(
+    "name", ["n" * 250 + ".json", "\u00fc" * 125 + ".json", "n" * 200 + "." + "s" * 54, "n." + "s" * 253]
+)
+def test_the_longest_names_are_written(tmp_path, name):
+    """255 bytes, as many as file systems take; two long names of one beginning are two files."""
+    assert len(os.fsencode(name)) == 255
+    other = name[:-7] + "x" + name[-6:]
+    with (
+        exclusive_files([tmp_path / name]),
+        exclusive_files([tmp_path / other]),
+        write_whole(tmp_path / name) as one,
+        write_whole(tmp_path / other) as two,
+    ):
+        one.write_text("1")
+        two.write_text("2")
+    assert (tmp_path / name).read_text() == "1"
+    assert (tmp_path / other).read_text() == "2"
+    assert len(os.listdir(tmp_path)) == 2
