@@ -54,6 +54,7 @@ def build_trainer(
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
     from src.backbones import check_image_size
+    from src.data.frame_files import dataset_frames
     from src.train_cell import build_optimizer
     from src.training.fingerprint import fingerprint
     from src.training.frozen import freeze_backbone
@@ -76,10 +77,9 @@ def build_trainer(
     schedule = config.lr, config.update_lr_epochs, steps
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
     validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
-    where = Path(config.dataset_root, config.images_dir_name), config.frame_name
-    data = fingerprint("training", records, *where)
+    data = fingerprint("training", records, dataset_frames(config))
     if validate:
-        data |= fingerprint("validation", validate.evaluator.records, *where)
+        data |= fingerprint("validation", validate.evaluator.records, dataset_frames(config))
     clips = TrainingSet(categories, len(records), steps, data)
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
     if resumed:

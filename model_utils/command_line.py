@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from typing import Any, Callable, NamedTuple, NoReturn
 
@@ -61,9 +62,10 @@ class Rule(NamedTuple):
         """The value written as ``text``. Raises ValueError, which says what is expected instead."""
         try:
             value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
-        except ValueError:
+            os.fsencode(text)  # a text may be the name of a file
+        except (ValueError, OverflowError):
             value = None
-        if value is None or (self.choices and value not in self.choices) or not self._within(value):
+        if value is None or "\0" in text or (self.choices and value not in self.choices) or not self._within(value):
             raise ValueError(f"{text!r} is not allowed, expected {self}")
         return value
 

@@ -196,6 +196,8 @@ def _read_documents(path: str | Path) -> list[dict]:
         raise InputError(f"{path}:{line}: not UTF-8 text, or a character that YAML forbids") from None
     except yaml.MarkedYAMLError as error:
         raise InputError(f"{path}:{error.problem_mark.line + 1}: not valid YAML: {error.problem}") from None
+    except (ValueError, RecursionError) as error:  # an escape that is no character; very deep nesting
+        raise InputError(f"{path}: not YAML that can be read: {error}") from None
     if len(roots) > 3:
         raise InputError(f"{path}: expected at most 3 documents, found {len(roots)}")
     return ([_entries(path, root) for root in roots] + [{}, {}, {}])[:3]

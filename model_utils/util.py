@@ -33,6 +33,7 @@ REFUSALS = {
     errno.EIO,
     errno.ESTALE,
     errno.EMFILE,
+    errno.ENOTDIR,
 }
 
 
@@ -46,6 +47,7 @@ def run_main(main: Callable[[], None]) -> NoReturn:
     Of MindSpore's own log only errors are shown, unless the environment says otherwise.
     """
     os.environ.setdefault("GLOG_v", "3")
+    os.environ["MPLBACKEND"] = "agg"  # pictures are written, never shown; an unknown name ends the import of matplotlib
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names that the terminal cannot show, or that are not UTF-8
             stream.reconfigure(errors="backslashreplace")
@@ -289,7 +291,7 @@ def _known_end(error: BaseException) -> tuple[str, int]:
 
 
 def _is_full_disk(error: BaseException) -> bool:
-    return _number(error) in (errno.ENOSPC, errno.EDQUOT)
+    return _number(error) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _number(error: BaseException | None) -> int:

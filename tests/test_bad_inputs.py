@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import importlib
+import json
 import os
 import shlex
 import shutil
@@ -426,6 +427,30 @@ CASES = [
     Case(
         "class too low", write(VAL_LIST, "left 3 -1\n"), (TRAIN, EVAL), f"{VAL_LIST}:1: class index -1; expected 0 to 2"
     ),
+    Case(
+        "clip with two classes",
+        write(VAL_LIST, "left 3 0\nright 3 1\nleft 3 1\n"),
+        (TRAIN, EVAL),
+        f"{VAL_LIST}:3: left has class 1, but 0 in {VAL_LIST}:1",
+    ),
+    Case(
+        "escape codes in a class",
+        write(CATEGORIES, "a\n\x1b[31mb\nc\n"),
+        PROGRAMS_WITH_CLASSES,
+        r"categories.txt:2: class '\x1b[31mb'; expected a name without control characters",
+    ),
+    Case(
+        "escape codes in a checkpoint's class",
+        rewrite_checkpoint(lambda parameters, about: about.update(categories=["a", "b\x1b[2J", "c"])),
+        NETWORK_USERS,
+        r"trn.ckpt: its description: class 'b\x1b[2J'; expected a name without control characters",
+    ),
+    Case(
+        "flip that there is not",
+        rewrite_checkpoint(lambda parameters, about: about["settings"].update(flip="sideways")),
+        NETWORK_USERS,
+        "trn.ckpt: its description is not one that this project writes; was it edited by hand?",
+    ),
     Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
     Case("class twice", write(CATEGORIES, "a\nb\na\n"), PROGRAMS_WITH_CLASSES, "categories.txt:3: class 'a'"),
@@ -442,6 +467,10 @@ CASES = [
         "--ckpt_file trn.mindir",
     ),
     Case("8 bits as MINDIR", nothing, EXPORT, "quantize int8: needs file_format ONNX", "--quantize int8"),
+    Case("empty name", nothing, EXPORT, "model_name '': expected the name of a file", "--model_name ''"),
+    Case("name of a folder", nothing, EXPORT, "model_name 'a/b': expected the name of a file", "--model_name a/b"),
+    Case("long name", nothing, EXPORT, "too long; expected at most 243 bytes", f"--model_name {'n' * 244}"),
+    Case("long name", nothing, INFER, "cannot write the file: File name too long", f"--json {'n' * 252}.png"),
     Case("stream as AIR", nothing, EXPORT, "streaming true: needs file_format", "--streaming true --file_format AIR"),
     Case(
         "stream of drawn relations",
@@ -622,6 +651,18 @@ CASES = [
         for option, value in (("--height", "15"), ("--height", "4321"), ("--fps", "0"), ("--fps", "1001"))
     ),
     Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json: not JSON"),
+    *(
+        Case(
+            "class that is no line of text",
+            both(
+                something_v2(entry_of("1")),
+                write("data/labels/labels.json", json.dumps({"Holding something": "0", name: "1"})),
+            ),
+            SOMETHING,
+            "labels/labels.json: class 'b",
+        )
+        for name in ("b\rc", "b\0", "b\ud800", "b\n", "b\x1b[2J")
+    ),
     Case("row without id", something_v2('[{"label": "x"}]'), SOMETHING, "train.json: entry 1: {"),
     Case(
         "unknown template",

@@ -186,7 +186,21 @@ def refused(root, message):
         ("train.csv", "7" * 256 + ";Thumb Up\n", r"train\.csv:1: clip '7{200}', expected .* at most 255 bytes long"),
         ("test-answers.csv", "20;Thumb Up\n", r"test-answers\.csv: no answer for clip 21 of .*test\.csv:1"),
         ("test-answers.csv", "21;Thumbs\n", r"test-answers\.csv:1: unknown label 'Thumbs'"),
-        ("labels.csv", "Thumb Up\nStop Sign\nThumb Up\n", r"labels\.csv:3: 'Thumb Up' is here twice.*labels\.csv:1"),
+        (
+            "labels.csv",
+            "Thumb Up\nStop Sign\nThumb Up\n",
+            r"labels\.csv:3: class 'Thumb Up' is here twice.*labels\.csv:1",
+        ),
+        (
+            "labels.csv",
+            "Thumb Up\nCaf\u00e9\nCafe\u0301\n",
+            r"labels\.csv:3: class 'Cafe\\u0301' is here twice.*labels\.csv:2",
+        ),
+        (
+            "labels.csv",
+            "Thumb Up\nStop\x1b[2JSign\n",
+            r"labels\.csv:2: class 'Stop\\x1b\[2JSign'; expected a name without",
+        ),
         ("labels.csv", "1;Thumb Up\n", r"labels\.csv:1: '1;Thumb Up', expected a class name without ';'"),
     ],
 )
@@ -484,5 +498,5 @@ def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):
 def test_unwritable_folder(root):
     root.chmod(0o500)
     with obeyed_permissions():
-        refused(root, "categories.txt: cannot write the list file: Permission denied")
+        refused(root, ".lock: cannot write the lock file: Permission denied")
     root.chmod(0o700)

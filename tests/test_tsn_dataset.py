@@ -107,8 +107,11 @@ def test_read_categories(tmp_path):
     ("text", "place", "problem"),
     [
         ("", "categories.txt: ", "empty file"),
-        ("a\n\nb\n", "categories.txt:2: ", "empty line"),
-        ("a\nb\na\n", "categories.txt:3: ", "'a' is already in line 1"),
+        ("a\n\nb\n", "categories.txt:2: ", "class ''; expected a name"),
+        ("a\nb\na\n", "categories.txt:3: ", "class 'a' is here twice, first in {path}:1"),
+        ("a\nCaf\u00e9\nCafe\u0301\n", "categories.txt:3: ", "class 'Cafe\\u0301' is here twice, first in {path}:2"),
+        ("a\n\x1b[2Jb\n", "categories.txt:2: ", "class '\\x1b[2Jb'; expected a name without control characters"),
+        ("a\nb\u2028c\n", "categories.txt:2: ", "class 'b\\u2028c'; expected a name without control characters"),
         ("a\nb\0c\n", "categories.txt:2: ", "NUL byte; expected one class name a line"),
     ],
 )
@@ -117,7 +120,22 @@ def test_read_categories_refuses(tmp_path, text, place, problem):
     with pytest.raises(InputError) as error:
         tsn_dataset.read_categories(path)
     assert place in one_line(error)
-    assert problem in one_line(error)
+    assert problem.replace("{path}", str(path)) in one_line(error)
+
+
+def test_a_clip_with_two_classes(tmp_path):
+    """With one class it may stand there twice, which lets it count twice."""
+    path = write(tmp_path / "list.txt", "a 9 1\nb 9 0\na 9 1\n")
+    assert len(tsn_dataset.read_video_list(path, 2, ANYWHERE)) == 3
+    write(path, "a 9 1\nb 9 0\na 9 1\na 9 0\n")
+    with pytest.raises(InputError, match=f"^{path}:4: a has class 0, but 1 in {path}:1$"):
+        tsn_dataset.read_video_list(path, 2, ANYWHERE)
+    (tmp_path / "a").mkdir()
+    write(path, "a 1 9 1\na 2 9 0\na 1 8 0\n")  # stretches may overlap
+    assert len(tsn_dataset.read_video_list(path, 2, folders(tmp_path))) == 3
+    write(path, "a 1 9 1\na 2 9 0\na 1 9 0\n")
+    with pytest.raises(InputError, match=f"^{path}:3: a 1-9 has class 0, but 1 in {path}:1$"):
+        tsn_dataset.read_video_list(path, 2, folders(tmp_path))
 
 
 def test_read_video_list(tmp_path):

@@ -10,7 +10,6 @@ import csv
 import math
 import os
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from model_utils.errors import InputError
@@ -52,10 +51,14 @@ class Clip:
         end = "end" if self.end is None else f"{self.end:.3f}"
         return f"{self.video}@{self.start:.3f}-{end}"
 
+    @property
+    def ends(self) -> float:
+        """``end``, infinite for that of the video."""
+        return math.inf if self.end is None else self.end
+
     def overlaps(self, other: Clip) -> bool:
         """Whether two stretches of one video share a moment."""
-        ends = [math.inf if clip.end is None else clip.end for clip in (self, other)]
-        return self.start < ends[1] and other.start < ends[0]
+        return self.start < other.ends and other.start < self.ends
 
 
 def find_clips(videos: Path) -> list[Clip]:
@@ -109,12 +112,12 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
             stretch, a clip given twice, and stretches of one video that overlap and are in different splits.
     """
     (place, header), *lines = read_lines(path, EXPECTED)
-    columns = [name.strip().lower() for name in _cells(header)]
+    columns = [name.strip().lower() for name in _cells(place, header)]
     if not {"video", "label"} <= set(columns) <= set(COLUMNS) or len(columns) != len(set(columns)):
         raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
     clips: dict[str, Clip] = {}
     for place, line in lines:
-        cells = [cell.strip() for cell in _cells(line)]
+        cells = [cell.strip() for cell in _cells(place, line)]
         if not any(cells):
             continue
         if len(cells) != len(columns):
@@ -148,8 +151,11 @@ def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) ->
     return found
 
 
-def _cells(line: str) -> list[str]:
-    return next(csv.reader([line]), [])
+def _cells(place: str, line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise InputError(f"{place}: not valid CSV: {error}") from None
 
 
 def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
@@ -179,13 +185,16 @@ def _check_name(place: str, what: str, name: str) -> None:
 
 
 def _check_splits(clips: list[Clip]) -> None:
-    stretches: dict[str, list[Clip]] = {}
-    for clip in clips:
-        stretches.setdefault(clip.video, []).append(clip)
-    for of_one_video in stretches.values():
-        for first, second in combinations(of_one_video, 2):
-            if first.split != second.split and first.overlaps(second):
+    """Raises InputError for stretches of one video that overlap and are in different splits."""
+    latest: dict[tuple[str, str | None], Clip] = {}  # of a video and a split, the one that ends last
+    for clip in sorted(clips, key=lambda clip: clip.start):
+        for split in SPLITS.values():
+            other = latest.get((clip.video, split))
+            if other and split != clip.split and clip.overlaps(other):
                 raise InputError(
-                    f"{second.place}: {second.video} in {second.split} overlaps {first.place} in {first.split};"
+                    f"{clip.place}: {clip.video} in {clip.split} overlaps {other.place} in {other.split};"
                     " expected moments that are in one split only"
                 )
+        other = latest.get((clip.video, clip.split))
+        if other is None or clip.ends > other.ends:
+            latest[clip.video, clip.split] = clip

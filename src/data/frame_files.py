@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import is_folder, printable, require_regular
+from model_utils.files import is_folder, printable, read_file, require_regular
 from model_utils.settings import Settings
 from src.data.names import split_frame_name
 from src.data.packed import PackedFrames, is_packed, open_packed, require_frame_name, tar_of
@@ -59,6 +59,13 @@ class FrameFolders:
         """The file of frame ``index`` of a clip, from 0."""
         name = self.frame_name.format(record.first + index)
         return os.path.join(tar_of(self.root) if is_packed(self.root) else self.root, record.folder, name)
+
+    def stored(self, record: VideoRecord, index: int) -> bytes:
+        """The bytes of that file. Raises OSError or InputError if it cannot be read."""
+        packed = open_packed(self.root)
+        if packed:
+            return packed.frame_bytes(record.folder, record.first + index)
+        return read_file(self.path(record, index))
 
     def read(self, record: VideoRecord, indices: np.ndarray) -> list[np.ndarray]:
         """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.

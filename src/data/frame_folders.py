@@ -22,7 +22,7 @@ from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
-from src.data.names import SOURCE_FILE
+from src.data.names import LONGEST_NAME, SOURCE_FILE
 from src.data.video import VideoFile
 from src.data.video_frames import Decoding, Stretch, decoding, inspect_video, num_frames, write_frames
 
@@ -155,6 +155,9 @@ class FrameMaker:
 
     def _refused(self, clip: Wanted, video: VideoFile) -> str:
         """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
+        longest = max(len(os.fsencode(name)) for name in clip.folder.split("/"))
+        if longest > LONGEST_NAME:
+            return f"{clip.place}: its folder would have a name of {longest} bytes; expected at most {LONGEST_NAME}"
         if clip.start >= video.duration or (clip.end or 0.0) > video.duration + END_TOLERANCE:
             end = "its end" if clip.end is None else f"{clip.end:g} s"
             has = f"outside the video {video.name}, which has {video.duration:.2f} s"

@@ -20,11 +20,10 @@ from typing import NamedTuple
 from model_utils.errors import InputError
 from model_utils.files import read_file
 from src.data.lists import is_blank, require_disjoint, split_lines
-from src.data.names import JESTER, SOMETHING_V1, Release
+from src.data.names import JESTER, LONGEST_NAME, SOMETHING_V1, Release, check_classes
 
 LISTS = ("labels", "train", "validation", "test", "test-answers")
 CLIP_COLUMNS, LABEL_COLUMN = ("video_id", "id"), "label"  # of a header
-LONGEST_NAME = 255  # bytes, on all usual file systems
 EXPECTED = {True: "<clip>;<label>", False: "<clip>", None: "<clip> or <clip>;<label>"}
 
 
@@ -88,17 +87,14 @@ def require_lists(names: Iterable[str], source: str | os.PathLike, release: Rele
 
 def read_categories(file: File) -> list[str]:
     """The class names of ``labels``, sorted, whatever their order in the file."""
-    places: dict[str, str] = {}
     rows = _rows(file, "one class name a line")
     if rows[0][1].lower() == LABEL_COLUMN and rows[1:]:
         del rows[0]
     for place, name in rows:
         if not name or ";" in name:
             raise InputError(f"{place}: {name!r}, expected a class name without ';'")
-        if name in places:
-            raise InputError(f"{place}: {name!r} is here twice, first in {places[name]}")
-        places[name] = place
-    return sorted(places)
+    check_classes(rows)
+    return sorted(name for _, name in rows)
 
 
 def read_clips(file: File, labelled: bool | None) -> list[Row]:

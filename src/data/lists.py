@@ -12,7 +12,7 @@ from typing import Any
 from model_utils.errors import InputError
 from model_utils.files import read_file
 from model_utils.util import write_whole
-from src.data.names import LEFT_OUT_FILE, LIST_FILES
+from src.data.names import LEFT_OUT_FILE, LIST_FILES, check_classes
 
 
 def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
@@ -97,23 +97,18 @@ def read_categories(path: str | os.PathLike) -> list[str]:
     """The class names, one a line: the class index is the line's number, from 0.
 
     Raises:
-        InputError: for a file that cannot be read, an empty line or a name given twice.
+        InputError: for a file that cannot be read, an empty line, and what ``check_classes`` refuses.
     """
-    places: dict[str, int] = {}
-    for number, (place, name) in enumerate(read_lines(path, "one class name a line"), 1):
-        if not name:
-            raise InputError(f"{place}: empty line; expected a class name")
-        if name in places:
-            raise InputError(f"{place}: class {name!r} is already in line {places[name]}")
-        places[name] = number
-    return list(places)
+    rows = read_lines(path, "one class name a line")
+    check_classes(rows)
+    return [name for _, name in rows]
 
 
 def parse_seconds(place: str, what: str, value: Any) -> float:
     """Seconds in a file. Raises InputError that names the ``place`` and ``what`` is no number of seconds."""
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf or isinstance(value, bool):
         raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -60,6 +61,9 @@ MIRROR_PAIRS_FILE = "mirror_pairs.txt"  # the user's own, beside the list of cla
 PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
 SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
 FRAME_NAME = "{:05d}.jpg"
+LONGEST_NAME = 255  # bytes, on all usual file systems
+
+UNPRINTED = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories that no class name has: controls, surrogates, separators
 
 # Classes of Jester that are no gesture.
 BACKGROUND = ("No gesture", "Doing other things")
@@ -93,6 +97,23 @@ def without_background(background_class: str) -> str:
     )
 
 
+def check_classes(names: Iterable[tuple[str, str]]) -> None:
+    """Checks class names, given as (place, name).
+
+    Raises:
+        InputError: naming the place, for a name that is empty, that has control characters (a terminal would obey them)
+            or lone surrogates, or that is there twice, also if its accents are written in another way.
+    """
+    places: dict[str, str] = {}
+    for place, name in names:
+        if not name or any(unicodedata.category(character) in UNPRINTED for character in name):
+            raise InputError(f"{place}: class {name!r}; expected a name without control characters")
+        same = unicodedata.normalize("NFC", name)
+        if same in places:
+            raise InputError(f"{place}: class {ascii(name)} is here twice, first in {places[same]}")
+        places[same] = place
+
+
 def split_frame_name(template: str) -> tuple[str, str]:
     """What stands before and behind the number in the names of frames, such as ``("img_", ".jpg")``.
 
@@ -102,7 +123,7 @@ def split_frame_name(template: str) -> tuple[str, str]:
     Raises:
         InputError: for a template without a number, or with anything else than one.
     """
-    match = re.fullmatch(r"([^{}/]*)\{0?(?::(?:0\d+)?d?)?\}([^{}/]*)", template)
+    match = re.fullmatch(r"([^{}/\0]*)\{0?(?::(?:0\d\d?)?d?)?\}([^{}/\0]*)", template)
     if match:
         return match[1], match[2]
     raise InputError(f"frame_name {template!r}: expected a file name with one number in it, such as {FRAME_NAME}")

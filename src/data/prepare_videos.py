@@ -22,7 +22,15 @@ from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
-from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LEFT_OUT_FILE, LIST_FILES, LOCK_NAME, PREPARED_MARKER
+from src.data.names import (
+    CATEGORIES_FILE,
+    IMAGES_DIR_NAME,
+    LEFT_OUT_FILE,
+    LIST_FILES,
+    LOCK_NAME,
+    PREPARED_MARKER,
+    check_classes,
+)
 from src.data.pack_frames import pack_folders, unpack_tar
 from src.data.packed import is_packed
 from src.data.splits import split_clips
@@ -41,6 +49,8 @@ def prepare(args: Namespace) -> None:
     root = args.dataset_root
     left_out: list[str] | None = [] if args.missing == "skip" else None
     clips = read_annotations(args.annotations, args.videos, left_out) if args.annotations else find_clips(args.videos)
+    places = {clip.label: clip.place for clip in reversed(clips)}  # of the first clip of each class
+    check_classes((places[label], label) for label in sorted(places))
     split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
     _check_owner(root)
     with exclusive_folder(root, LOCK_NAME):

@@ -33,6 +33,7 @@ from src.data.names import (
     UNKNOWN_CLASS,
     V2_IMAGES_DIR_NAME,
     V2_VIDEOS_DIR_NAME,
+    check_classes,
 )
 
 HEIGHT = 240  # of the videos as they are given out
@@ -95,8 +96,9 @@ def read_categories(path: Path) -> list[str]:
     if not isinstance(names, dict) or not names:
         raise InputError(f'{path}: expected an object {{"class name": "index", ...}}')
     for name in names:
-        if not name or name != name.strip() or "\n" in name:
-            raise InputError(f"{path}: {name!r}; expected a class name of one line")
+        if name != name.strip():
+            raise InputError(f"{path}: {name!r}; expected a class name without spaces around it")
+    check_classes((str(path), name) for name in names)
     return sorted(names)
 
 

@@ -94,7 +94,9 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
     except json.JSONDecodeError as error:
         raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
     except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]} is listed twice; expected each video once") from None
+        raise InputError(f"{path}: {error.args[0]!r} is listed twice; expected each video once") from None
+    except (ValueError, RecursionError) as error:  # a number or a nesting that Python does not read
+        raise InputError(f"{path}: not JSON that can be read: {error}") from None
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected {FORM}")
     for video, gestures in document.items():

@@ -41,10 +41,21 @@ def read_video_list(
     rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
     lowest = -1 if unknown else 0
     records = [_parse_row(place, line, lowest, num_classes, has_folder) for place, line in rows]
+    _check_labels(rows, records)
     whole = next((record for record in records if not record.is_stretch), None)
     if whole and frames.count_from_zero(whole):
         records = [record if record.is_stretch else replace(record, first=0) for record in records]
     return records
+
+
+def _check_labels(rows: list[tuple[str, str]], records: list[VideoRecord]) -> None:
+    """Raises InputError if a clip is there with two classes; one that is there twice with one counts twice."""
+    first: dict[tuple[str, int, int], int] = {}
+    for number, record in enumerate(records):
+        before = first.setdefault((record.folder, record.first, record.num_frames), number)
+        if records[before].label != record.label:
+            place, other = rows[number][0], rows[before][0]
+            raise InputError(f"{place}: {record.name} has class {record.label}, but {records[before].label} in {other}")
 
 
 def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool = False) -> list[VideoRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -91,14 +92,14 @@ def are_several(config: InferSettings, sources: list[str]) -> bool:
 def check_writable(path: str) -> None:
     """Raises InputError if a file cannot be written: better now than when all the work is done."""
     target = Path(os.path.realpath(path))
-    if target.is_dir():
+    if os.path.isdir(target):
         raise InputError(f"{path}: cannot write the file: it is a folder")
-    if target.exists() and not target.is_file():  # such as /dev/stdout, which write_whole writes into
+    if os.path.exists(target) and not os.path.isfile(target):  # such as /dev/stdout, which write_whole writes into
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=target.parent):
-            pass
+        with TemporaryFile(dir=target.parent), contextlib.suppress(FileNotFoundError):
+            os.lstat(target)  # its name may be too long
     except OSError as error:
         raise InputError(f"{path}: cannot write the file: {error.strerror}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+import os
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,10 +20,11 @@ from model_utils.errors import InputError
 from model_utils.settings import AnySettings, Settings
 from model_utils.util import LOGGER_NAME, write_json, write_whole
 from src import sampling
+from src.data.names import LONGEST_NAME
 from src.evaluation.protocol import drawn_relations
 from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
-from src.shipping.exported import Run, digest, input_description, load_exported, pair_paths, usage_path
+from src.shipping.exported import Run, digest, input_description, load_exported, pair_paths, sealed, usage_path
 from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
@@ -85,7 +87,8 @@ def export_network(
             difference = sample_difference(expected, found, samples)
         about = {"quantize": "int8", "calibration": samples.about, "difference": difference} if samples else {}
         shutil.copyfile(written, partial)
-        write_json(usage_path(path), usage(config, categories, path.name, digest(partial), pixels) | about)
+        says = usage(config, categories, path.name, digest(partial), pixels) | about
+        write_json(usage_path(path), sealed(says))
     return difference
 
 
@@ -136,7 +139,7 @@ def export_pair(
                 | other
                 | quantised
             )
-            write_json(usage_path(name), about)
+            write_json(usage_path(name), sealed(about))
     return difference
 
 
@@ -179,8 +182,14 @@ def _check_possible(config: Settings) -> None:
 
 
 def check_formats(config: Settings) -> None:
-    """Raises InputError for keys of an export that do not go together."""
+    """Raises InputError for keys of an export that do not go together, and for a name that no file can have."""
     check_zoo_interface(config)
+    longest = "_frame.mindir.json" if config.streaming else ".mindir.json"
+    if config.model_name in ("", ".", "..") or "/" in config.model_name:
+        raise InputError(f"model_name {config.model_name!r}: expected the name of a file, without its ending")
+    if len(os.fsencode(config.model_name + longest)) > LONGEST_NAME:
+        most = LONGEST_NAME - len(longest)
+        raise InputError(f"model_name {config.model_name[:20]}...: too long; expected at most {most} bytes")
     if config.quantize != "none" and config.file_format != "ONNX":
         raise InputError(f"quantize {config.quantize}: needs file_format ONNX, but it is {config.file_format}")
     if config.streaming and config.file_format == "AIR":

@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Callable
@@ -25,6 +26,7 @@ from model_utils.errors import InputError, first_line
 from model_utils.files import exists, read_file, require_file
 from model_utils.settings import Use, is_of_type, keys_for, table, values_before
 from src.backbones import backbone_named
+from src.data.names import check_classes
 from src.shipping.weights import check_weights
 from src.transforms import FLIPS, Pixels
 
@@ -36,6 +38,7 @@ MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
 SIDES = (32, 512)  # of a picture, in pixels
 PARTS = ("frame", "head")  # of a pair
 CROPS = (1, 5, 10)  # of a clip, in a file with the model zoo's interface
+SEAL = "json_sha256"
 EXPORT_AGAIN = "export the checkpoint again"
 
 
@@ -122,18 +125,28 @@ def read_usage(path: Path) -> dict[str, Any]:
         raise InputError(f"{about}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{about}: not JSON ({first_line(error)}); {EXPORT_AGAIN}") from None
-    _check_usage(about, says)
+    if not isinstance(says, dict):
+        raise InputError(f"{about}: expected the JSON that export.py writes, a table; {EXPORT_AGAIN}")
+    if SEAL not in says:  # exports of 1.0.0
+        _check_usage(about, says)
+    elif says[SEAL] != sealed(says)[SEAL]:
+        raise InputError(f"{about}: damaged, or edited by hand (another sha256 of its own); {EXPORT_AGAIN}")
+    check_classes((f"{about}: categories", name) for name in says["categories"])
     _check_belongs(about, says, path)
     return says
 
 
-def _check_usage(about: Path, says: Any) -> None:
+def sealed(says: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the digest of all else that it says, so that nobody edits it unnoticed."""
+    rest = {key: value for key, value in says.items() if key != SEAL}
+    return {**rest, SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def _check_usage(about: Path, says: dict[str, Any]) -> None:
     """Raises InputError for the first value that is not what ``usage.usage`` writes."""
-    if not isinstance(says, dict):
-        raise InputError(f"{about}: expected the JSON that export.py writes, a table; {EXPORT_AGAIN}")
     expected = {
         "file": ("the name of a file", lambda value: isinstance(value, str)),
-        "categories": ("a list of different class names", _are_names),
+        "categories": ("a list of class names", _are_names),
         "num_segments": (f"a whole number, 1 to {MAX_SEGMENTS}", lambda value: _is_int(value, 1, MAX_SEGMENTS)),
         "image_size": ("a whole number, {} to {}".format(*SIDES), lambda value: _is_int(value, *SIDES)),
         "subsample_num": (f"a whole number, 1 to {MAX_DRAWS}", lambda value: _is_int(value, 1, MAX_DRAWS)),
@@ -165,7 +178,7 @@ def _check_part(about: Path, says: dict[str, Any]) -> None:
     if part not in PARTS:
         raise InputError(f"{about}: part {_shown(part)}, expected {' or '.join(PARTS)}; {EXPORT_AGAIN}")
     texts = [other.get(key) for key in ("file", "sha256")] if isinstance(other, dict) else [None]
-    if not all(isinstance(text, str) and "/" not in text for text in texts):
+    if not all(isinstance(text, str) and text and "/" not in text and "\0" not in text for text in texts):
         raise InputError(f"{about}: other {_shown(other)}, expected file and sha256 of the other part; {EXPORT_AGAIN}")
 
 
@@ -206,12 +219,7 @@ def _is_int(value: Any, least: int, most: int) -> bool:
 
 
 def _are_names(value: Any) -> bool:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(name, str) and name for name in value)
-        and len(set(value)) == len(value)
-    )
+    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 def _shown(value: Any, longest: int = 60) -> str:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import mindspore as ms
 import numpy as np
@@ -27,6 +28,7 @@ from model_utils.settings import AnySettings, Settings, Use, is_of_type, keys_fo
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
 from src.backbones import check_image_size
+from src.data.names import check_classes
 from src.evaluation.protocol import crops_learnt
 from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
@@ -121,7 +123,7 @@ def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Paramet
         about = json.loads(encoded)
         settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
         right = all(key in table() and is_of_type(key, value) for key, value in settings.items())
-        numbers = [count, *(value for value in settings.values() if isinstance(value, (int, float)))]
+        numbers = [count, *(value for value in settings.values() if type(value) in (int, float))]
         largest = max(LARGEST, sum(math.prod(entry.shape) for entry in entries.values()))
         right = right and type(count) is int and all(0 < number <= largest for number in numbers)
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
@@ -135,6 +137,7 @@ def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Paramet
         or not all(isinstance(name, str) for name in names)
     ):
         raise edited
+    check_classes((f"{path}: its description", name) for name in names)
     return about
 
 
@@ -221,7 +224,7 @@ def _class_names(
     if categories is not None and len(categories) != num_classes:
         raise InputError(f"{path}: trained for {num_classes} classes, the dataset lists {len(categories)}")
     for i, (theirs, ours) in enumerate(zip(names or (), categories or ())):
-        if theirs != ours:
+        if normalize("NFC", theirs) != normalize("NFC", ours):
             raise InputError(f"{path}: class {i} is {theirs!r} in the checkpoint, but {ours!r} in the dataset")
     return categories or names or [str(i) for i in range(num_classes)]
 

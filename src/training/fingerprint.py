@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
-from src.data.clips import VideoRecord
+from model_utils.errors import InputError
+from src.data.frame_files import FrameFolders, VideoRecord
 
 FRAMES = 32  # of the clips, evenly spread over the list, one frame each is read
 
 
-def fingerprint(what: str, records: list[VideoRecord], images_root: Path, frame_name: str) -> dict[str, str]:
+def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> dict[str, str]:
     """SHA-256 digests of the clips of a list, wherever they lie.
 
     Returns:
@@ -23,13 +23,12 @@ def fingerprint(what: str, records: list[VideoRecord], images_root: Path, frame_
         the training names it.
     """
     rows = [[record.folder, record.first, record.num_frames, record.label] for record in records]
-    frames = hashlib.sha256()
+    seen = hashlib.sha256()
     for index in sorted(set(np.linspace(0, len(records) - 1, FRAMES).astype(int).tolist())):
         record = records[index]
-        path = images_root / record.folder / frame_name.format(record.first + record.num_frames // 2)
         content = b""
-        with suppress(OSError):
-            content = path.read_bytes()
-        frames.update(hashlib.sha256(content).digest())
+        with suppress(OSError, InputError):
+            content = frames.stored(record, record.num_frames // 2)
+        seen.update(hashlib.sha256(content).digest())
     of_rows = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-    return {f"the {what} list": of_rows, f"frames of the {what} list": frames.hexdigest()}
+    return {f"the {what} list": of_rows, f"frames of the {what} list": seen.hexdigest()}

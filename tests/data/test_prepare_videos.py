@@ -18,6 +18,7 @@ import pytest
 
 from model_utils.errors import InputError
 from model_utils.util import locked
+from src.data import annotations
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_files import VideoRecord
 from src.data.prepare_videos import main
@@ -480,6 +481,64 @@ def test_bad_annotations_are_named(videos, tmp_path, text, message):
         main([str(videos), str(tmp_path / "data"), "--annotations", str(csv)])
     assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists()
+
+
+def test_a_class_in_two_unicode_forms(videos, tmp_path):
+    for name in ("Caf\u00e9", "Cafe\u0301"):
+        shutil.copytree(videos / "down", videos / name)
+    with pytest.raises(InputError, match=r"^.*/a\.mp4: class 'Caf\\xe9' is here twice, first in .*/a\.mp4$"):
+        main([str(videos), str(tmp_path / "data")])
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("on_error", ["stop", "skip"])
+def test_a_folder_name_that_is_too_long(videos, tmp_path, capsys, on_error):
+    """A video may have the longest name that there is; with the times behind it the clip may not."""
+    name = "n" * 251 + ".mp4"
+    shutil.copy(videos / "down/a.mp4", videos / "down" / name)
+    rows = [f"down/{name},x,0,0.5", "down/a.mp4,x,0,0.5", "down/b.webm,x,0,0.5"]
+    csv = annotate(tmp_path, "\n".join(["video,label,start,end", *rows]))
+    command = [str(videos), str(tmp_path / "data"), "--annotations", str(csv), "--on_error", on_error]
+    said = f"{csv}:2: its folder would have a name of 267 bytes; expected at most 255"
+    if on_error == "stop":
+        with pytest.raises(InputError, match=f"^{said}"):
+            main(command)
+        assert not (tmp_path / "data").exists()
+    else:
+        main(command)
+        assert f"left out: {said}" in capsys.readouterr().out
+        assert sum(len(lists(tmp_path / "data")[f"{side}_videofolder.txt"]) for side in ("train", "val")) == 2
+
+
+def test_many_segments_take_no_time(videos, tmp_path):
+    """20,000 of one video took 93 s: each was compared with each."""
+    rows = [f"down/a.mp4,x,{number},{number + 1},{'val' if number % 5 else 'train'}" for number in range(20_000)]
+    csv = annotate(tmp_path, "\n".join(["video,label,start,end,split", *rows]))
+    began = time.process_time()
+    assert len(read_annotations(csv, videos)) == 20_000
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stretches_that_overlap_are_those_of_all_pairs(seed):
+    rng = np.random.default_rng(seed)
+    clips = []
+    for number in range(6):
+        start, length = (int(value) for value in rng.integers(0, 12, 2))
+        end = None if rng.random() < 0.1 else start + length + 1
+        split = ("training", "validation", "test")[rng.integers(3)]
+        clips.append(Clip(str(number), f"{rng.integers(2)}.mp4", "x", float(start), end, split))
+    pairs = [
+        (one, two)
+        for one in clips
+        for two in clips
+        if one.video == two.video and one.split != two.split and one.overlaps(two)
+    ]
+    if pairs:
+        with pytest.raises(InputError, match="expected moments that are in one split only"):
+            annotations._check_splits(clips)
+    else:
+        annotations._check_splits(clips)
 
 
 def test_a_loop_of_links_gives_a_video_once(tmp_path):

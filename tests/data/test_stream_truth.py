@@ -98,7 +98,7 @@ GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
             "gesture 1: label 'Thumb Down'; expected one of No gesture, ",
         ),
         ("truth.json", GOOD % GESTURE.replace("Thumb Up", "No gesture"), "gesture 1: label 'No gesture' is no gesture"),
-        ("truth.json", '{"one.mp4": [], "one.mp4": []}', "truth.json: one.mp4 is listed twice"),
+        ("truth.json", '{"one.mp4": [], "one.mp4": []}', "truth.json: 'one.mp4' is listed twice"),
         ("truth.json", '{"one.mp4": []}', "truth.json: nothing about two.mp4, a, b.mp4; expected all videos"),
         (
             "truth.json",

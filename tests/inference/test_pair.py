@@ -144,12 +144,16 @@ def test_the_other_one_is_missing_or_of_another_export(tmp_path):
         ("part", "tail", 'part "tail", expected frame or head'),
         ("other", None, "other {}, expected file and sha256"),
         ("other", {"file": "../trn_head.mindir", "sha256": "1"}, 'other {"file": "../trn_head'),
+        ("other", {"file": "", "sha256": "1"}, 'other {"file": "", "sha256": "1"}, expected'),
         ("other", {"file": "trn_head.mindir"}, 'other {"file": "trn_head.mindir"}, expected'),
     ],
 )
 def test_a_json_that_was_edited(tmp_path, key, value, said):
     frame, _ = write(tmp_path, "MINDIR", batch=1)
     about = json.loads(usage_path(frame).read_text())
+    usage_path(frame).write_text(json.dumps({**about, key: value}))
+    assert refusal(frame).startswith(f"{usage_path(frame)}: damaged, or edited by hand")
+    del about["json_sha256"]  # as 1.0.0 wrote it
     usage_path(frame).write_text(json.dumps({**about, key: value}))
     assert refusal(frame).startswith(f"{usage_path(frame)}: {said}")
 

@@ -69,6 +69,33 @@ def test_input_error_without_a_log():
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: bad\n")
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("open('n' * 256)", f"{'n' * 256}: File name too long"),
+        ("import os\nos.listdir('/proc/self/exe')", "/proc/self/exe: Not a directory"),
+    ],
+)
+def test_what_the_system_says_of_a_path_is_no_bug(body, error):
+    done = run(body)
+    assert (done.returncode, done.stderr) == (1, f"error: {error}\n")
+
+
+def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path):
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
+    done = run(f"{limit}\nwith open({str(tmp_path / 'f')!r}, 'wb') as file:\n    file.write(bytes(999))")
+    assert (done.returncode, done.stderr) == (1, "error: output: cannot be written: File too large\n")
+
+
+@pytest.mark.slow
+def test_a_backend_for_windows_that_there_is_not():
+    """Pictures are only written, so that the environment's choice does not matter."""
+    done = run(
+        "import matplotlib\nfrom matplotlib.figure import Figure\nprint(matplotlib.get_backend())", MPLBACKEND="rubbish"
+    )
+    assert (done.returncode, done.stdout.lower()) == (0, "agg\n"), done.stderr
+
+
 def test_ctrl_c():
     done = run("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nimport time\ntime.sleep(30)")
     assert (done.returncode, done.stderr) == (130, "interrupted\n")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import mindspore as ms
@@ -65,9 +67,37 @@ def test_a_json_without_a_version_is_read(tmp_path, quick):
     """Those of before 1.0.0 have none."""
     path = tmp_path / "trn.mindir"
     about = written(path)
-    del about["trn_version"]
+    del about["trn_version"], about["json_sha256"]
     (tmp_path / "trn.mindir.json").write_text(json.dumps(about))
     assert read_usage(path) == about
+
+
+EDITS = {
+    "names reversed": {"categories": CLASSES[::-1]},
+    "another flip": {"flip": "none"},
+    "means": {"input": {"channel_means": [0, 0, 0]}},
+    "a note": {"note": "mine"},
+    "digest": {"json_sha256": "0" * 64},
+}
+
+
+@pytest.mark.parametrize("change", EDITS.values(), ids=EDITS)
+def test_a_json_that_was_edited_by_hand(tmp_path, quick, change):
+    path = tmp_path / "trn.mindir"
+    about = written(path)
+    (tmp_path / "trn.mindir.json").write_text(json.dumps({**about, **change}))
+    said = "damaged, or edited by hand (another sha256 of its own); export the checkpoint again"
+    with pytest.raises(InputError, match=f"^{re.escape(f'{path}.json: {said}')}$"):
+        read_usage(path)
+    (tmp_path / "trn.mindir.json").write_text(json.dumps(dict(reversed(about.items())), indent=9))  # the same content
+    assert read_usage(path) == about
+
+
+def test_the_digest_of_a_json(tmp_path, quick):
+    """Of the rest of it, with its keys sorted: other programs can compute it."""
+    about = written(tmp_path / "trn.mindir")
+    rest = {key: value for key, value in about.items() if key != "json_sha256"}
+    assert about["json_sha256"] == hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def test_an_export_that_is_killed_between_its_json_and_its_file(tmp_path, quick, monkeypatch):

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from model_utils.errors import InputError
-from src.shipping.exported import read_usage
+from src.shipping.exported import read_usage, sealed
 
 GONE = object()
 
@@ -108,7 +108,7 @@ def test_what_is_not_there(tmp_path):
 
 NO_NUMBERS = [GONE, None, "3", 3.0, math.nan, -1, 0, True, [3], 10**9]
 NO_WORDS = [GONE, None, 1, True, "both", "", [], {}]
-NO_NAMES = [GONE, None, "Stop Sign", [], ["Stop Sign", "Stop Sign"], ["Stop Sign", 1], ["Stop Sign", ""], {"a": 1}]
+NO_NAMES = [GONE, None, "Stop Sign", [], ["Stop Sign", 1], {"a": 1}]
 WRONG = [
     *(("file", value) for value in [GONE, None, 1, ["trn.onnx"]]),
     *(("sha256", value) for value in [GONE, None, 1]),
@@ -130,6 +130,22 @@ WRONG_INPUTS = [
 
 def shown(value) -> str:
     return "gone" if value is GONE else json.dumps(value)
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mStop Sign", "Stop\nSign", "Stop\rSign", "\udc80", "", "a\0", "\x9b"])
+@pytest.mark.parametrize("seal", [dict, sealed])
+def test_a_class_name_that_a_terminal_would_obey(tmp_path, name, seal):
+    path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", categories=["Thumb Up", name])))
+    expected = "expected a name without control characters"
+    assert refusal(path) == f"{path}.json: categories: class {name!r}; {expected}"
+
+
+@pytest.mark.parametrize("seal", [dict, sealed])
+def test_a_class_name_in_two_unicode_forms(tmp_path, seal):
+    names = ["Caf\u00e9", "Cafe\u0301"]
+    path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", categories=names)))
+    said = f"{path}.json: categories: class 'Cafe\\u0301' is here twice, first in {path}.json: categories"
+    assert refusal(path) == said
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else shown(part))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from src.data.clips import VideoRecord
+from src.data.frame_files import FrameFolders, VideoRecord
 from src.training.fingerprint import fingerprint
 
 RECORDS = [VideoRecord(f"clip {number}", 3, number % 2) for number in range(40)]
@@ -25,9 +25,9 @@ def images(tmp_path):
 
 
 def changed(images, records=RECORDS, name="{:05d}.jpg") -> set[str]:
-    before = fingerprint("training", RECORDS, images, "{:05d}.jpg")
+    before = fingerprint("training", RECORDS, FrameFolders(images, "{:05d}.jpg"))
     assert before.keys() == {ROWS, FRAMES}
-    after = fingerprint("training", records, images, name)
+    after = fingerprint("training", records, FrameFolders(images, name))
     return {what for what in before if before[what] != after[what]}
 
 
@@ -50,11 +50,11 @@ def test_32_middle_frames_are_read_from_the_first_clip_to_the_last(images):
     for record in RECORDS:
         frame = images / record.folder / "00002.jpg"
         content = frame.read_bytes()
-        before = fingerprint("training", RECORDS, images, "{:05d}.jpg")
+        before = fingerprint("training", RECORDS, FrameFolders(images, "{:05d}.jpg"))
         frame.write_bytes(b"another")
-        after = fingerprint("training", RECORDS, images, "{:05d}.jpg")
+        after = fingerprint("training", RECORDS, FrameFolders(images, "{:05d}.jpg"))
         frame.unlink()
-        gone = fingerprint("training", RECORDS, images, "{:05d}.jpg")
+        gone = fingerprint("training", RECORDS, FrameFolders(images, "{:05d}.jpg"))
         frame.write_bytes(content)
         assert (before == after) == (before == gone)
         read += [record.folder] if before != after else []
@@ -67,10 +67,10 @@ def test_frames_that_were_moved_and_renamed_are_the_same(images, tmp_path):
     for frame in list((tmp_path / "moved").glob("*/*.jpg")):
         frame.rename(frame.with_name(f"img_{frame.name}"))
     assert changed(images) == set()
-    moved = fingerprint("training", RECORDS, tmp_path / "moved", "img_{:05d}.jpg")
-    assert moved == fingerprint("training", RECORDS, images, "{:05d}.jpg")
+    moved = fingerprint("training", RECORDS, FrameFolders(tmp_path / "moved", "img_{:05d}.jpg"))
+    assert moved == fingerprint("training", RECORDS, FrameFolders(images, "{:05d}.jpg"))
 
 
 def test_a_list_of_one_clip(images):
     digest = hashlib.sha256(hashlib.sha256(b"clip 0 2").digest()).hexdigest()
-    assert fingerprint("training", RECORDS[:1], images, "{:05d}.jpg")[FRAMES] == digest
+    assert fingerprint("training", RECORDS[:1], FrameFolders(images, "{:05d}.jpg"))[FRAMES] == digest
