@@ -14,7 +14,7 @@ from pathlib import Path
 
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, list_folder, printable
-from src.data.lists import parse_seconds, read_lines
+from src.data.lists import parse_seconds, read_lines, separator_of
 from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
@@ -112,17 +112,20 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
             stretch, a clip given twice, and stretches of one video that overlap and are in different splits.
     """
     (place, header), *lines = read_lines(path, EXPECTED)
-    columns = [name.strip().lower() for name in _cells(place, header)]
+    separator = separator_of(header)
+    columns = [name.strip().lower() for name in _cells(place, header, separator)]
     if not {"video", "label"} <= set(columns) <= set(COLUMNS) or len(columns) != len(set(columns)):
         raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
     clips: dict[str, Clip] = {}
     for place, line in lines:
-        cells = [cell.strip() for cell in _cells(place, line)]
+        cells = [cell.strip() for cell in _cells(place, line, separator)]
         if not any(cells):
             continue
         if len(cells) != len(columns):
             raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
         row = dict(zip(columns, cells))
+        if separator == ";":
+            row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
         if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
             continue  # of the truth about streams: a video without gestures
         clip = _read_row(place, row, videos)
@@ -151,9 +154,9 @@ def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) ->
     return found
 
 
-def _cells(place: str, line: str) -> list[str]:
+def _cells(place: str, line: str, separator: str) -> list[str]:
     try:
-        return next(csv.reader([line]), [])
+        return next(csv.reader([line], delimiter=separator), [])
     except csv.Error as error:
         raise InputError(f"{place}: not valid CSV: {error}") from None
 

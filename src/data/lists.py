@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from model_utils.errors import InputError
 from model_utils.files import read_file
 from model_utils.util import write_whole
 from src.data.names import LEFT_OUT_FILE, LIST_FILES, check_classes
+
+# [hours:]minutes:seconds; below 60 behind a colon.
+CLOCK = r"(?:([0-9]{1,4}):(?=[0-5]?[0-9]:))?([0-9]{1,4}):([0-5]?[0-9](?:\.[0-9]+)?)"
 
 
 def read_lines(path: str | os.PathLike, expected: str) -> list[tuple[str, str]]:
@@ -105,11 +109,25 @@ def read_categories(path: str | os.PathLike) -> list[str]:
 
 
 def parse_seconds(place: str, what: str, value: Any) -> float:
-    """Seconds in a file. Raises InputError that names the ``place`` and ``what`` is no number of seconds."""
+    """Seconds in a file: a number, or text such as 2.5, 1:23 (minutes and seconds) or 00:02:10.99.
+
+    Raises:
+        InputError: that names the ``place`` and ``what`` is no time.
+    """
     try:
-        seconds = float(value)
+        clock = re.fullmatch(CLOCK, value.strip()) if isinstance(value, str) else None
+        if clock:
+            hours, minutes, rest = clock.groups()
+            seconds = 3600 * int(hours or 0) + 60 * int(minutes) + float(rest)
+        else:
+            seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf or isinstance(value, bool):
-        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more")
+        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more, such as 2.5, 1:23 or 00:02:10.99")
     return seconds
+
+
+def separator_of(header: str) -> str:
+    """What separates the columns of a CSV with this header; with ";" numbers have decimal commas."""
+    return ";" if ";" in header and "," not in header else ","

@@ -20,7 +20,7 @@ from typing import Any
 
 from model_utils.errors import InputError
 from model_utils.files import read_file
-from src.data.lists import parse_seconds
+from src.data.lists import parse_seconds, separator_of
 from src.data.names import BACKGROUND
 from src.data.video import Span
 
@@ -122,7 +122,9 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _csv_rows(path: Path, text: str) -> Iterator[Row]:
-    reader, header = csv.reader(text.splitlines(), strict=True), COLUMNS
+    lines, header = text.splitlines(), COLUMNS
+    separator = separator_of(lines[0] if lines else "")
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         for row in reader:
             place = f"{path}:{reader.line_num}"
@@ -133,8 +135,10 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
                 continue
             if len(row) != len(header):
                 raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
-            video, *gesture = (row[header.index(name)] for name in COLUMNS)
-            yield (place, video, *(gesture if any(gesture) else ()))
+            video, start, end, label = (row[header.index(name)] for name in COLUMNS)
+            if separator == ";":
+                start, end = start.replace(",", "."), end.replace(",", ".")
+            yield (place, video, *((start, end, label) if start or end or label else ()))
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
 

@@ -21,6 +21,7 @@ from model_utils.util import locked
 from src.data import annotations
 from src.data.annotations import Clip, find_clips, read_annotations
 from src.data.frame_files import VideoRecord
+from src.data.lists import parse_seconds
 from src.data.prepare_videos import main
 from src.data.splits import split_clips
 from src.data.video_frames import shrink
@@ -420,6 +421,38 @@ def test_the_truth_about_streams_is_annotations_too(videos, tmp_path):
     assert [clip.video for clip in clips] == ["down/a.mp4", "up again/a.mp4", "down/c 3 4.MP4"]
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("00:02:10.99", 130.99),
+        ("1:23", 83),
+        ("0:00.5", 0.5),
+        ("90:00", 5400),
+        ("10:00:00", 36000),
+        (" 2.5 ", 2.5),
+        ("1e1", 10),
+        (3, 3),
+    ],
+)
+def test_times_as_people_write_them(text, seconds):
+    assert parse_seconds("a.csv:2", "start", text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["1:60", "1:60:00", "1:2:3:4", "-1:20", "1:-2", ":30", "1:", "1,5", True, None, "inf"])
+def test_what_is_no_time(text):
+    with pytest.raises(InputError, match="^a.csv:2: start .*; expected seconds, 0 or more, such as 2.5, 1:23 or 00:02"):
+        parse_seconds("a.csv:2", "start", text)
+
+
+def test_a_csv_of_a_spreadsheet_with_decimal_commas(videos, tmp_path):
+    csv = annotate(tmp_path, "video;label;start;end\ndown/a.mp4;lift, slowly;0,2;0:00,5\ndown/b.webm;lift, slowly;;\n")
+    clips = read_annotations(csv, videos)
+    assert [(clip.label, clip.start, clip.end) for clip in clips] == [
+        ("lift, slowly", 0.2, 0.5),
+        ("lift, slowly", 0.0, None),
+    ]
+
+
 def test_splits_of_a_csv(videos, tmp_path, capsys):
     rows = ["down/a.mp4,x,0,0.5,train", "down/a.mp4,x,0.5,1,val", "down/b.webm,y,,,test", "down/c 3 4.MP4,y,,,train"]
     csv = annotate(tmp_path, "\n".join(["video,label,start,end,split", *rows]))
@@ -445,7 +478,7 @@ def test_splits_of_a_csv(videos, tmp_path, capsys):
         ("video,label\n../a.mp4,x\n", r"a\.csv:2: video '\.\./a\.mp4'; expected a path below"),
         ("video,label\n/etc/hosts,x\n", r"a\.csv:2: video '/etc/hosts'; expected a path below"),
         ("video,label\ndown/a.mp4,\n", r"a\.csv:2: label ''; expected"),
-        ("video,label,start\ndown/a.mp4,x,1:20\n", r"a\.csv:2: start '1:20'; expected seconds"),
+        ("video,label,start\ndown/a.mp4,x,1:2:3:4\n", r"a\.csv:2: start '1:2:3:4'; expected seconds"),
         ("video,label,start\ndown/a.mp4,x,-1\n", r"a\.csv:2: start '-1'; expected seconds"),
         ("video,label,end\ndown/a.mp4,x,nan\n", r"a\.csv:2: end 'nan'; expected seconds"),
         ("video,label,start,end\ndown/a.mp4,x,0.5,0.5\n", r"a\.csv:2: from 0\.5 s to 0\.5 s; expected an end after"),

@@ -24,6 +24,13 @@ one.mp4,1.5,3,Thumb Up
 two.mp4,,,
 "a, b.mp4",0,1,Thumb Up
 """
+# As a spreadsheet of a country with decimal commas writes it.
+CLOCK_ROWS = """video;start;end;label
+one.mp4;0:04;5,25;Swiping Left
+one.mp4;1,5;00:00:03;Thumb Up
+two.mp4;;;
+a, b.mp4;0;1;Thumb Up
+"""
 
 
 def document():
@@ -45,6 +52,8 @@ def write(tmp_path, name, text):
         ("truth.json", json.dumps(document())),
         ("truth.csv", ROWS),
         ("truth.CSV", "\ufeff" + ROWS.replace("\n", "\r\n")),
+        ("truth.csv", CLOCK_ROWS),
+        ("truth.json", json.dumps(document()).replace("5.25", '"00:00:05.25"')),
     ],
 )
 def test_read_truth(tmp_path, name, text):
