@@ -88,7 +88,9 @@ def _read_index(path: Path) -> tuple[dict[str, Any], Arrays]:
         place, arrays = HEADER_SIZE, []
         for name in Arrays._fields:
             dtype, length = about["arrays"][name]
-            arrays.append(np.memmap(path, dtype, "r", place, (length,)) if length else np.empty(0, dtype))
+            # As a plain array: reading a number from a memmap takes ten times as long.
+            mapped = np.memmap(path, dtype, "r", place, (length,)) if length else np.empty(0, dtype)
+            arrays.append(mapped.view(np.ndarray))
             place += _padded(np.dtype(dtype).itemsize * length)
         index = Arrays(*arrays)
         counts = np.diff(index.start)
@@ -129,6 +131,7 @@ class PackedFrames:
         if size != about["tar_bytes"]:
             expected = f"expected {about['tar_bytes']} as its index says"
             raise InputError(f"{tar}: {size} bytes, {expected}; cut off or changed, {AGAIN}")
+        self._latest: tuple[str, range, int] = ("", range(0), 0)  # frames of a clip are read one after the other
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
@@ -145,11 +148,20 @@ class PackedFrames:
 
     def numbers(self, clip: str) -> range:
         """The numbers in the names of a clip's frames; empty if there is no such clip."""
-        row = self._row(clip)
-        if row < 0:
-            return range(0)
-        first, start, end = (int(value) for value in (self._index.first[row], *self._index.start[row : row + 2]))
-        return range(first, first + end - start)
+        return self._find(clip)[0]
+
+    def _find(self, clip: str) -> tuple[range, int]:
+        """The numbers of a clip's frames, and the position of the first in the index."""
+        if clip != self._latest[0]:
+            row = self._row(clip)
+            numbers, start = range(0), 0
+            if row >= 0:
+                first, start, end = (
+                    int(value) for value in (self._index.first[row], *self._index.start[row : row + 2])
+                )
+                numbers = range(first, first + end - start)
+            self._latest = clip, numbers, start
+        return self._latest[1:]
 
     def _row(self, clip: str) -> int:
         """The position of a clip in the index, or -1."""
@@ -173,12 +185,12 @@ class PackedFrames:
         Raises:
             InputError: naming the frame, if it is not there or not what was packed.
         """
-        index, row = self._index, self._row(clip)
-        if row < 0:
+        index, (numbers, start) = self._index, self._find(clip)
+        if not numbers:
             raise InputError(f"{self.tar}/{clip}: clip is missing in the tar")
-        place = int(index.start[row]) + number - int(index.first[row])
-        if not index.start[row] <= place < index.start[row + 1]:
+        if number not in numbers:
             raise InputError(f"{self.path(clip, number)}: frame is missing")
+        place = start + number - numbers[0]
         try:
             data = os.pread(self._file, int(index.size[place]), int(index.offset[place]))
         except (OSError, OverflowError) as error:
