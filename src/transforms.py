@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from src.sampling import crop_offsets
+from src.sampling import crop_offsets, training_crop
 
 CHANNEL_MEANS_BGR = (104, 117, 128)
 FLIPS = ("label_aware", "plain", "none")  # how clips are mirrored
@@ -44,6 +44,13 @@ class Pixels(NamedTuple):
 
 CAFFE_PIXELS = Pixels("BGR", CHANNEL_MEANS_BGR, (1.0, 1.0, 1.0))  # BNInception's
 IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # mindcv's
+
+
+def random_crop_into(frames: list[np.ndarray], rng: np.random.Generator, mirror: bool, clip: np.ndarray) -> None:
+    """Writes one random crop of all frames (``sampling.training_crop``) into ``clip``, uint8 [T, S, S, 3]."""
+    height, width = frames[0].shape[:2]
+    image_size = clip.shape[1]
+    crop_and_resize(frames, training_crop(height, width, image_size, rng), image_size, mirror, out=clip)
 
 
 def crop_and_resize(

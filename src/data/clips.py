@@ -84,9 +84,7 @@ class TrainingLoader:
 
         def fill() -> None:
             frames = self.frames.read(record, indices)
-            height, width = frames[0].shape[:2]
-            crop = sampling.training_crop(height, width, self.image_size, rng("crop"))
-            transforms.crop_and_resize(frames, crop, self.image_size, mirror, out=clip)
+            transforms.random_crop_into(frames, rng("crop"), mirror, clip)
 
         problem = _fill_or_explain(fill, clip)
         return label, *self.draw_masks(rng), problem
