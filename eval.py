@@ -29,7 +29,7 @@ def evaluate(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_plain, log_settings
     from src import tsn_dataset
-    from src.evaluation.evaluator import Evaluator, build_loader, log_accuracy, score_fractions
+    from src.evaluation.evaluator import Evaluator, log_accuracy, score_fractions
     from src.evaluation.results import write_results
     from src.inference.model import load_model
 
@@ -44,7 +44,7 @@ def evaluate(config: Config) -> None:
     model = load_model(config, categories, config.eval_batch_size)
     config, measured = cast("Config", model.settings), protocol(model, list_file)
     workers = tsn_dataset.usable_workers(config.eval_workers)
-    loader = build_loader(config, config.test_crops)
+    loader = tsn_dataset.evaluation_loader(config, config.test_crops)
     evaluator = Evaluator(model.score, loader, records, workers=workers, on_error=config.on_error)
 
     log_settings(logger, config, output_dir, "eval")

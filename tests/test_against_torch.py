@@ -17,7 +17,7 @@ from benchmarks import torch_reference  # noqa: E402
 from model_utils.errors import InputError  # noqa: E402
 from src.bn_inception import BNInception, check_image_size  # noqa: E402
 from src.convert_bn_inception import backbone_torch_name, convert_bn_inception  # noqa: E402
-from src.training.start import load_backbone  # noqa: E402
+from src.training.start import load_start  # noqa: E402
 from src.trn import MultiScaleTRN  # noqa: E402
 from src.tsn import build_network  # noqa: E402
 
@@ -100,9 +100,10 @@ def test_features_of_the_whole_backbone_through_conversion(tmp_path):
     convert_bn_inception(tmp_path / "b.pth", tmp_path / "backbone.ckpt")
 
     settings = {"consensus_type": "TRNmultiscale", "num_segments": 3, "img_feature_dim": 8, "subsample_num": 3}
-    settings["backbone"] = "bn_inception"
-    ours = build_network(SimpleNamespace(**settings, width_mult=1.0, freeze_bn=True), 2).set_train(False)
-    load_backbone(ours, tmp_path / "backbone.ckpt", "bn_inception", 1.0)
+    start = {"backbone": "bn_inception", "pre_trained": "", "pre_trained_backbone": str(tmp_path / "backbone.ckpt")}
+    config = SimpleNamespace(**settings, **start, width_mult=1.0, freeze_bn=True)
+    ours = build_network(config, 2).set_train(False)
+    load_start(ours, config, [])
     x = frames(16, 224)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x))

@@ -182,9 +182,9 @@ def test_a_checkpoint_knows_its_backbone(tmp_path):
     with pytest.raises(InputError, match=f"trained with backbone {SMALL}, but backbone resnet50 was asked for"):
         checkpoint.load_network(settings(ckpt_file=str(path), backbone="resnet50", given=frozenset({"backbone"})))
     with pytest.raises(InputError, match=f"holds the backbone {SMALL}, but backbone is bn_inception"):
-        start.load_backbone(build_network(settings(), 3), path, "bn_inception", 1.0)
+        start.load_start(build_network(settings(), 3), settings(pre_trained_backbone=str(path), width_mult=1.0), [])
     other = network_of(SMALL)
-    said = start.load_backbone(other, path, SMALL, 1.0)
+    said = start.load_start(other, settings(pre_trained_backbone=str(path), backbone=SMALL, width_mult=1.0), [])
     taken = sum(name.startswith("base_model.model.") for name in network.parameters_dict())
     assert f"a network for 3 classes; {taken} parameters of its backbone {SMALL} taken, 10 behind it are new" in said
     for name, parameter in other.parameters_dict().items():
@@ -236,7 +236,7 @@ def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
         monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{served(tmp_path)}/mindcv.ckpt"})
         source = "pretrained"
     network = network_of(SMALL)
-    said = start.load_backbone(network, source, SMALL, 1.0)
+    said = start.load_start(network, settings(pre_trained_backbone=str(source), backbone=SMALL, width_mult=1.0), [])
     assert "mindcv.ckpt: a backbone; " in said
     own = network.parameters_dict()
     for parameter in theirs.get_parameters():

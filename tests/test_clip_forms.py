@@ -21,7 +21,7 @@ from src.data.names import FRAME_NAME
 from src.data.pack_frames import pack_folders
 from src.data.packed import open_packed
 from src.data.video import open_source
-from src.evaluation.evaluator import Evaluator, build_loader
+from src.evaluation.evaluator import Evaluator
 from src.inference import timeline
 from src.ops.ranks import Ranks
 from src.shipping.samples import read_samples
@@ -188,7 +188,7 @@ def test_evaluation_and_report(dataset, crops):
                     assert shown(crop) == [(index, frame) for frame in evaluated(LENGTHS[index])]
             return np.zeros((len(clips), CLASSES), np.float32)
 
-    evaluator = Evaluator(Scorer(), build_loader(dataset, crops), records_of(dataset))
+    evaluator = Evaluator(Scorer(), tsn_dataset.evaluation_loader(dataset, crops), records_of(dataset))
     assert evaluator().labels.tolist() == [0, 1, 2, 3]
     assert seen == [0, 1, 2, 3]
     for index, length in enumerate(LENGTHS):  # the strips of the report
@@ -197,7 +197,7 @@ def test_evaluation_and_report(dataset, crops):
 
 def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
     records = records_of(dataset)
-    loader = build_loader(dataset, 1)
+    loader = tsn_dataset.evaluation_loader(dataset, 1)
     broken = loader.frames.path(records[2], evaluated(LENGTHS[2])[1])
     packed, problem = open_packed(loader.frames.root), "frame is empty"
     if packed:
@@ -234,7 +234,7 @@ def test_infer_on_the_folder(dataset):
     if records[0].is_stretch:
         pytest.skip("a stretch is no folder")
     for index, record in enumerate(records):
-        source = open_source(str(build_loader(dataset, 1).frames.root / record.folder))
+        source = open_source(str(tsn_dataset.evaluation_loader(dataset, 1).frames.root / record.folder))
         clip = timeline.read_clip(source, T, 3.0)
         assert shown(clip.frames) == [(index, frame) for frame in evaluated(LENGTHS[index])]
 

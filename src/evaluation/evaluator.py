@@ -14,7 +14,7 @@ from model_utils.progress import progress
 from model_utils.settings import Settings
 from src import tsn_dataset
 from src.data.clips import EvaluationLoader
-from src.data.frame_files import VideoRecord, dataset_frames
+from src.data.frame_files import VideoRecord
 from src.evaluation.metrics import summarise, true_class_rank
 from src.evaluation.protocol import Scorer
 from src.evaluation.scoring import ClipScorer
@@ -131,7 +131,7 @@ def build_evaluator(
     """An evaluator of a network, with its scorer and its loader.
 
     Args:
-        settings: reads ``relations subsample_num seed on_error`` and what ``build_loader`` reads.
+        settings: reads ``relations subsample_num seed on_error`` and what ``tsn_dataset.evaluation_loader`` reads.
         network, test_crops, batch_size, mirrored: see ``ClipScorer``.
         records, workers, ranks: see ``Evaluator``.
     """
@@ -144,20 +144,8 @@ def build_evaluator(
         subsample_num=settings.subsample_num,
         seed=settings.seed,
     )
-    loader = build_loader(settings, test_crops)
+    loader = tsn_dataset.evaluation_loader(settings, test_crops)
     return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
-
-
-def build_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
-    """How the clips are loaded; reads what ``dataset_frames`` reads, ``num_segments image_size frame_order seed``."""
-    return EvaluationLoader(
-        dataset_frames(settings),
-        settings.num_segments,
-        settings.image_size,
-        test_crops,
-        settings.frame_order,
-        seed=settings.seed,
-    )
 
 
 def score_fractions(

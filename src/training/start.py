@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mindspore import Parameter
 
@@ -16,39 +16,51 @@ from src.training.checkpoint import fill, read_checkpoint
 from src.tsn import TSN
 
 
+class Part(NamedTuple):
+    """Parameters that start from a file: where they go, what the file holds for them, and a sentence for the log."""
+
+    wanted: Mapping[str, Parameter]
+    given: Mapping[str, Parameter]
+    taken: str
+
+
 def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
-    """Loads what ``pre_trained_backbone`` or ``pre_trained`` names into a new network.
+    """Loads what ``pre_trained_backbone`` or ``pre_trained`` names into a new network, which ``config`` describes.
 
     Returns:
         What was loaded and what is new, for the log; "" if neither key is given.
 
     Raises:
-        InputError: if both are given; see ``load_backbone`` and ``load_whole``.
+        InputError: if both are given; if the checkpoint cannot be read or does not fit.
     """
     backbone, whole = config.pre_trained_backbone, config.pre_trained
     if backbone and whole:
         raise InputError(f"pre_trained {whole} and pre_trained_backbone {backbone}: expected one of them, not both")
-    if backbone:
-        return load_backbone(network, backbone, config.backbone, config.width_mult)
-    return load_whole(network, config, categories) if whole else ""
+    if not backbone and not whole:
+        return ""
+    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
+    fetched = not whole and Path(backbone).name == PRETRAINED
+    source = pretrained_file(config.backbone) if fetched else Path(whole or backbone)
+    given, about = read_checkpoint(source)
+    try:
+        choose = _whole if whole else _backbone
+        part = choose(network, config, categories, given, about)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    fill(part.wanted, part.given, source)
+    return f"{source}: {part.taken}"
 
 
-def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
-    """Loads another TRN, ``config.pre_trained``, into ``network``, which ``config`` describes.
+def _whole(
+    network: TSN, config: Settings, categories: list[str], given: Mapping[str, Parameter], about: Mapping[str, Any]
+) -> Part:
+    """Another TRN.
 
-    The layer that gives class scores is taken if the other network's classes are ``categories``, in this order; with
-    ``config.keep_last_layer`` also if the file names no classes.
-
-    Returns:
-        What was loaded and what is new, for the log.
-
-    Raises:
-        InputError: if the checkpoint cannot be read, holds a backbone only, or does not fit.
+    Its layer of class scores is taken if its classes are ``categories``, in this order; with ``config.keep_last_layer``
+    also if the file names no classes.
     """
-    path = config.pre_trained
-    given, about = read_checkpoint(path)
     if "base_model.fc.weight" not in given:
-        raise InputError(f"{path}: holds no whole network; give a backbone alone as pre_trained_backbone")
+        raise InputError("holds no whole network; give a backbone alone as pre_trained_backbone")
     recorded = about.get("settings", {})
     changed = [
         f"{key} {recorded[key]} (now {getattr(config, key)})"
@@ -58,25 +70,23 @@ def load_whole(network: TSN, config: Settings, categories: list[str]) -> str:
     ]
     if changed:
         changed += _other_pictures(config, recorded)
-        raise InputError(f"{path}: pre_trained must fit the network, but was trained with {', '.join(changed)}")
-    wanted, named = network.parameters_dict(), about.get("categories")
+        raise InputError(f"pre_trained must fit the network, but was trained with {', '.join(changed)}")
+    parameters, named = network.parameters_dict(), about.get("categories")
     if config.keep_last_layer and named not in (None, categories):
-        raise InputError(f"{path}: keep_last_layer true, but its classes are others than those of the dataset")
+        raise InputError("keep_last_layer true, but its classes are others than those of the dataset")
     kept = named == categories or config.keep_last_layer
-    if not kept:
-        wanted, given = _without_last_layer(wanted, network.head), _without_last_layer(given, network.head)
-    fill(wanted, given, path)
+    wanted = parameters if kept else _without_last_layer(parameters, network.head)
     parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
-    new = len(network.parameters_dict()) - len(wanted)
     if named == categories:
         last = "the last layer's too: the classes are the same"
     elif kept:
         last = "the last layer's too: it names no classes, so they are assumed to be the dataset's, in the same order"
     else:
         why = "" if named else ": it names no classes (keep_last_layer true assumes that they are the dataset's)"
-        last = f"{new} of the last layer are new{why}"
+        last = f"{len(parameters) - len(wanted)} of the last layer are new{why}"
     pictures = "".join(f"; trained with {text}" for text in _other_pictures(config, recorded))
-    return f"{path}: {_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
+    taken = f"{_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
+    return Part(wanted, given if kept else _without_last_layer(given, network.head), taken)
 
 
 def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
@@ -98,44 +108,34 @@ def _network_of(about: Mapping[str, Any]) -> str:
     return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
 
 
-def load_backbone(network: TSN, path: str | Path, name: str, width_mult: float) -> str:
-    """Loads a backbone, or that of another TRN, into ``network.base_model``, which is the backbone ``name``.
+def _backbone(
+    network: TSN,
+    config: Settings,
+    categories: list[str],  # noqa: ARG001
+    given: Mapping[str, Parameter],
+    about: Mapping[str, Any],
+) -> Part:
+    """A backbone, or that of another TRN.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
     of a TRN, or those of a backbone alone, which its ``rename`` in ``src.backbones`` reads.
-
-    Args:
-        network: gets the weights.
-        path: the checkpoint, or "pretrained" for the one that mindcv offers.
-        name: see ``Settings.backbone``.
-        width_mult: the network's, compared with that of a checkpoint that records it.
-
-    Returns:
-        What was loaded and what is new, for the log.
-
-    Raises:
-        InputError: if the checkpoint cannot be read, holds another backbone, or does not fit.
     """
-    # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
-    source = pretrained_file(name) if Path(path).name == PRETRAINED else Path(path)
-    given, about = read_checkpoint(source)
-    recorded = about.get("settings", {})
+    name, recorded = config.backbone, about.get("settings", {})
     held, width = recorded.get("backbone", values_before()["backbone"]), recorded.get("width_mult")
     if about and held != name:
-        raise InputError(f"{source}: holds the backbone {held}, but backbone is {name}")
-    if width is not None and width != width_mult:
-        raise InputError(f"{source}: its backbone was trained with width_mult {width}, but width_mult is {width_mult}")
+        raise InputError(f"holds the backbone {held}, but backbone is {name}")
+    if width is not None and width != config.width_mult:
+        raise InputError(f"its backbone was trained with width_mult {width}, but width_mult is {config.width_mult}")
     whole = any(key.startswith("base_model.") for key in given)
     if not whole:
         renamed = network.backbone.rename(network.base_model, given)
         given = {f"base_model.{key}": parameter for key, parameter in renamed.items()}
     is_network = whole and "base_model.fc.weight" in given  # a converted backbone has names of a TRN, and no last layer
-    wanted = _backbone_only(network.parameters_dict())
-    given = _backbone_only(given)
-    fill(wanted, given, source)
-    new = len(network.parameters_dict()) - len(wanted)
-    kind = _network_of(about) if is_network else "a backbone"
-    return f"{source}: {kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
+    parameters = network.parameters_dict()
+    wanted = _backbone_only(parameters)
+    kind, new = _network_of(about) if is_network else "a backbone", len(parameters) - len(wanted)
+    taken = f"{kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
+    return Part(wanted, _backbone_only(given), taken)
 
 
 def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -15,7 +15,7 @@ from src.data.mirror_pairs import mirrored_classes
 from src.inference.model import load_model
 from src.ops.ranks import ALONE
 from src.training import checkpoint
-from src.training.start import load_backbone, load_start
+from src.training.start import load_start
 from src.tsn import build_network
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
@@ -52,7 +52,7 @@ def save(path, described=True, **changes):
 
 def started(categories, **changes):
     """The values of a new network before and after its start, and what the log says."""
-    config = settings(**{"pre_trained": "", "pre_trained_backbone": "", "keep_last_layer": False, **changes})
+    config = settings(**changes)
     network = build_network(config, len(categories))
     before = values(network)
     said = load_start(network, config, categories)
@@ -223,6 +223,6 @@ def test_a_backbone_of_the_model_zoo_port(tmp_path):
     port.update({"fc.weight": np.zeros((1000, 64), np.float32), "fc.bias": np.zeros(1000, np.float32)})
     entries = [{"name": name, "data": Tensor(array)} for name, array in port.items()]
     ms.save_checkpoint(entries, str(tmp_path / "port.ckpt"))
-    load_backbone(network, tmp_path / "port.ckpt", "bn_inception", settings().width_mult)
+    load_start(network, settings(pre_trained_backbone=str(tmp_path / "port.ckpt")), [])
     for name, value in values(network).items():
         np.testing.assert_array_equal(value, arrays.get(name, before[name]), err_msg=name)
