@@ -83,7 +83,7 @@ def dataset(request, tmp_path, monkeypatch):
         assert not (tmp_path / "frames").exists()
     monkeypatch.setattr(tsn_dataset, "load_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
-    lists = {"train_list_file_name": "list.txt", "calibration_clips": 2}
+    lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
     keys = {
         "num_segments": T,
         "image_size": SIDE,
@@ -225,7 +225,7 @@ def test_calibration(dataset):
     for clips in (samples.calibration, samples.compared):
         for clip, index in zip(clips, order):
             assert shown(clip) == [(index, frame) for frame in evaluated(LENGTHS[index])]
-    assert len(samples.compared) == len(LENGTHS)
+    assert (len(samples.calibration), len(samples.compared)) == (2, len(LENGTHS))
 
 
 def test_infer_on_the_folder(dataset):

@@ -221,6 +221,7 @@ def test_text_missing_file_folder_and_target_name(state, tmp_path):
 
 def test_without_torch(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "in.pth").write_bytes(b"weights")
     with pytest.raises(InputError, match="in.pth: .* needs torch: pip install torch"):
         convert_bn_inception(tmp_path / "in.pth", tmp_path / "out.ckpt")
 

@@ -27,6 +27,7 @@ from src.shipping import export, exported
 from src.training.checkpoint import describe, save_checkpoint
 from src.transforms import CAFFE_PIXELS, cut_crops
 from src.tsn import TSN
+from tests.helpers.clips import folders
 from tests.helpers.colours import (
     NAMES,
     changing_frames,
@@ -108,7 +109,7 @@ def test_scores_of_a_folder_are_those_of_the_evaluation(models, tmp_path, crops,
     )
     mirrored = np.arange(4) if flip == "label_aware" else None
     scorer = ClipScorer(ordering_network(), test_crops=crops, mirrored=mirrored, subsample_num=2)
-    evaluate = Evaluator(scorer, EvaluationLoader(tmp_path, 3, SIDE, crops), [VideoRecord("clip", 17, 0)])
+    evaluate = Evaluator(scorer, EvaluationLoader(folders(tmp_path), 3, SIDE, crops), [VideoRecord("clip", 17, 0)])
     np.testing.assert_allclose(result["logits"], evaluate().scores[0], rtol=0, atol=1e-5)
 
 

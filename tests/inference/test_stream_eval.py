@@ -134,7 +134,7 @@ def test_thresholds_of_the_config(tmp_path, model, videos):
         ((28.5, 28.9), "1.mp4: Red from 28.5 s to 28.9 s in the truth, but the video ends at 28 s; are these seconds?"),
         ((20.0, 28500), "1.mp4: Red from 20 s to 28500 s in the truth, but the video ends at 28 s; are these seconds?"),
         ((20.0, 29.1), "1.mp4: Red from 20 s to 29.1 s in the truth, but the video ends at 28 s; are these seconds?"),
-        ((20.0, 29.0), ""),
+        ((20.0, 28.9), ""),
     ],
 )
 def test_a_gesture_after_the_end_of_the_video(tmp_path, model, videos, monkeypatch, gesture, message):

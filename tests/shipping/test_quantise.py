@@ -22,7 +22,14 @@ pytest.importorskip("onnxruntime")
 
 
 def config(**changes):
-    keys = {"relations": "all", "file_format": "ONNX", "export_batch_size": 0, "quantize": "int8", "seed": 0}
+    keys = {
+        "relations": "all",
+        "file_format": "ONNX",
+        "export_batch_size": 0,
+        "quantize": "int8",
+        "seed": 0,
+        "model_name": "trn",
+    }
     return settings(**{**keys, **changes})
 
 
