@@ -8,10 +8,13 @@ in the YAML. A type checker reads the rows as the attributes of a config, so tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+
+from model_utils.errors import InputError
 
 
 class Use(Enum):
@@ -164,6 +167,27 @@ def keys_for(*uses: Use) -> tuple[str, ...]:
 def values_for(settings: Settings, *uses: Use) -> dict[str, Any]:
     """The present values of the keys that have one of these uses."""
     return {key: getattr(settings, key) for key in keys_for(*uses)}
+
+
+def with_recorded(settings: AnySettings, recorded: Mapping[str, Any], bound: Collection[str], made: str) -> AnySettings:
+    """A copy of ``settings`` in which the values that a file records replace those that were not given.
+
+    Args:
+        settings: whose ``given`` says which were.
+        recorded: the file's values, by key.
+        bound: the keys whose given value must be the recorded one.
+        made: the file and what happened with these values, for the message, such as "trn.ckpt: trained".
+
+    Raises:
+        InputError: for a given value that contradicts a bound one.
+    """
+    settings = copy.copy(settings)
+    for key, value in recorded.items():
+        if key not in settings.given:
+            setattr(settings, key, value)
+        elif key in bound and getattr(settings, key) != value:
+            raise InputError(f"{made} with {key} {value}, but {key} {getattr(settings, key)} was asked for")
+    return settings
 
 
 def is_of_type(key: str, value: Any) -> bool:

@@ -28,6 +28,7 @@ from typing import Callable
 import cv2
 import numpy as np
 
+from model_utils.errors import InputError
 from src.data.pool import end_with
 
 Load = Callable[..., tuple]
@@ -55,7 +56,8 @@ def load_batches(
         last batch may be short.
 
     Raises:
-        RuntimeError: with the traceback, where ``load`` raises; if a process dies.
+        RuntimeError: with the traceback, where ``load`` raises.
+        InputError: if a process dies, for example because memory ran out.
     """
     names = columns.names or ()
     memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in names], align=True))
@@ -176,13 +178,13 @@ class Worker:
         except OSError:
             raise self._death() from None
 
-    def _death(self) -> RuntimeError:
+    def _death(self) -> InputError:
         status = self.process.wait()
         if status < 0:
             name = signal.Signals(-status).name
             hint = "if memory ran out, fewer workers or smaller batches need less"
-            return RuntimeError(f"a process that loads clips was ended by {name}; {hint}")
-        return RuntimeError(f"a process that loads clips ended with status {status}; above is what it said")
+            return InputError(f"a process that loads clips was ended by {name}; {hint}")
+        return InputError(f"a process that loads clips ended with status {status}; above is what it said")
 
 
 def run(connection: int, file: int, parent: int) -> None:

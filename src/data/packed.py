@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import open_file
 
 FORMAT = "packed frames 1"
 AGAIN = "unpack or pack the dataset again"
@@ -121,7 +122,7 @@ class PackedFrames:
         about, self._index = _read_index(index_of(tar))
         self.frame_name: str = about["frame_name"]
         try:
-            self._file = os.open(tar, os.O_RDONLY)
+            self._file = open_file(tar)
             size = os.fstat(self._file).st_size
             digest = os.pread(self._file, 64, DIGEST_PLACE)
         except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.settings import Settings, Use, keys_for, values_before
+from model_utils.settings import Settings, Use, keys_for, values_before, with_recorded
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer, crops_learnt
@@ -175,20 +174,12 @@ def _with_recorded(config: Settings, usage: dict[str, Any]) -> Settings:
 
     A file with the model zoo's interface has a number of crops, and swaps the classes of mirrored crops itself.
     """
-    config, free, keys = (
-        copy.copy(config),
-        {"flip", "mirror_pairs", "background_class", "freeze_backbone"},
-        keys_for(Use.EXPORTED, Use.NETWORK),
-    )
+    keys, free = keys_for(Use.EXPORTED, Use.NETWORK), {"flip", "mirror_pairs", "background_class", "freeze_backbone"}
     if "interface" in usage:
-        free, keys = {"background_class", "freeze_backbone"}, (*keys, "test_crops")
-    for key in keys:
-        # Older exports say less; None is not known.
-        given, recorded = getattr(config, key), usage.get(key, values_before().get(key))
-        if key not in config.given:
-            setattr(config, key, recorded)
-        elif key in usage and key not in free and given != recorded:
-            raise InputError(f"{config.ckpt_file}: exported with {key} {recorded}, but {given} was asked for")
+        keys, free = (*keys, "test_crops"), {"background_class", "freeze_backbone"}
+    recorded = {key: usage.get(key, values_before().get(key)) for key in keys}  # None: older exports say less
+    bound = recorded.keys() & usage.keys() - free
+    config = with_recorded(config, recorded, bound, f"{config.ckpt_file}: exported")
     if "interface" not in usage:
         config.test_crops = crops_learnt(config)
     return config

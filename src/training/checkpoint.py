@@ -7,7 +7,6 @@ optimiser's state, which only a resumed training needs, has names that begin wit
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -24,7 +23,17 @@ from mindspore import Parameter, Tensor, nn
 
 from model_utils.errors import InputError, first_line
 from model_utils.files import require_file
-from model_utils.settings import AnySettings, Settings, Use, is_of_type, keys_for, table, values_before, values_for
+from model_utils.settings import (
+    AnySettings,
+    Settings,
+    Use,
+    is_of_type,
+    keys_for,
+    table,
+    values_before,
+    values_for,
+    with_recorded,
+)
 from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
 from src.backbones import check_image_size
@@ -185,14 +194,10 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
-    config, path = copy.copy(config), config.ckpt_file
-    recorded = {**({"backbone": values_before()["backbone"]} if about else {}), **_recorded_settings(about)}
-    for key in keys_for(Use.NETWORK, Use.FOLLOWED):
-        if key in recorded and key not in config.given:
-            setattr(config, key, recorded[key])
-        elif key in recorded and key in keys_for(Use.NETWORK) and getattr(config, key) != recorded[key]:
-            given = getattr(config, key)
-            raise InputError(f"{path}: trained with {key} {recorded[key]}, but {key} {given} was asked for")
+    path = config.ckpt_file
+    known = {**({"backbone": values_before()["backbone"]} if about else {}), **_recorded_settings(about)}
+    recorded = {key: known[key] for key in keys_for(Use.NETWORK, Use.FOLLOWED) if key in known}
+    config = with_recorded(config, recorded, keys_for(Use.NETWORK), f"{path}: trained")
     if not about and "flip" not in config.given and config.flip != "plain":
         config.flip = "plain"  # the model zoo's own port trains so, and its files carry no description
         logging.getLogger(LOGGER_NAME).warning("%s: has no description, so flip is plain", path)

@@ -12,6 +12,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from model_utils.errors import InputError
 from src.data.clip_workers import Memory, load_batches
 
 COLUMNS = np.dtype([("pixels", np.uint8, (5,)), ("square", np.int32), ("process", np.int64), ("halves", np.float32, 2)])
@@ -91,7 +92,7 @@ def leave(pixels, number):
 @pytest.mark.parametrize("num_tasks", [1, 100])
 @pytest.mark.parametrize(("load", "reason"), [(die, "was ended by SIGKILL; if memory"), (leave, "ended with status 3")])
 def test_a_process_that_dies_ends_the_batches(load, reason, num_tasks):
-    with pytest.raises(RuntimeError, match=f"a process that loads clips {reason}"):
+    with pytest.raises(InputError, match=f"a process that loads clips {reason}"):
         list(load_batches(load, [(number,) for number in range(num_tasks)], COLUMNS, 1, 2))
 
 

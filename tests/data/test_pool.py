@@ -107,9 +107,11 @@ def test_the_processes_have_ended_when_it_is_closed():
 
 PROGRAM = """
 import os
+import signal
 from tests.data.test_pool import wait_long
 from src.data.pool import in_processes
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     os.cpu_count = lambda: 2
     for worker in in_processes(wait_long, [0, 1, 2, 3], 2, "tests"):
         print(worker, flush=True)

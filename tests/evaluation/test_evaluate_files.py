@@ -75,7 +75,7 @@ def test_a_file_with_the_interface_of_the_model_zoo(work, tmp_path, crops, flip)
     shares, found_shares = ([float(row["probability"]) for row in table] for table in (rows, found_rows))
     assert found_shares == pytest.approx(shares, abs=1e-5)
     for key, value in (("flip", "none"), ("test_crops", "1")):
-        with pytest.raises(InputError, match=f"exported with {key} .*, but {value} was asked for"):
+        with pytest.raises(InputError, match=f"exported with {key} .*, but {key} {value} was asked for"):
             evaluate(work, path, tmp_path / "refused", f"--{key}", value)
 
 
@@ -128,9 +128,9 @@ def test_the_report_says_which_file_was_measured(work, tmp_path, file_format):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--relations", "sampled"], "exported with relations all, but sampled was asked for"),
-        (["--width_mult", "1"], "exported with width_mult 0.0625, but 1.0 was asked for"),
-        (["--image_size", "64"], "exported with image_size 32, but 64 was asked for"),
+        (["--relations", "sampled"], "exported with relations all, but relations sampled was asked for"),
+        (["--width_mult", "1"], "exported with width_mult 0.0625, but width_mult 1.0 was asked for"),
+        (["--image_size", "64"], "exported with image_size 32, but image_size 64 was asked for"),
     ],
 )
 def test_a_protocol_that_the_file_does_not_have(work, tmp_path, options, message):

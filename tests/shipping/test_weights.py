@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 
+import mindspore as ms
 import numpy as np
 import pytest
 
 from model_utils.errors import InputError
+from src.ops.compat import LEGACY
 from src.shipping import weights
 from src.shipping.export import export_network
 from src.shipping.exported import load_exported
@@ -22,7 +24,9 @@ def exported(request, tmp_path_factory):
     network = seeing_network(small=True)
     path = tmp_path_factory.mktemp("exported") / f"trn.{request.param}"
     config = settings(relations="all", file_format=request.param.upper(), export_batch_size=1)
+    ms.set_context(mode=ms.GRAPH_MODE if LEGACY else ms.PYNATIVE_MODE)  # 1.10 runs a MINDIR in graph mode only
     export_network(network, config, CLASSES, path)
+    ms.set_context(mode=ms.PYNATIVE_MODE)
     return network, path
 
 
