@@ -496,7 +496,7 @@ CASES = [
         "backbone as checkpoint",
         rewrite_checkpoint(only_the_backbone),
         NETWORK_USERS,
-        "trn.ckpt: not a checkpoint of this network",
+        "trn.ckpt: not a checkpoint of a network with consensus_type TRNmultiscale",
         SMALL,
     ),
     Case(
@@ -569,7 +569,7 @@ CASES = [
         "edited settings",
         rewrite_checkpoint(lambda parameters, about: about["settings"].update(num_segments="3")),
         NETWORK_USERS,
-        "trn.ckpt: its description says num_segments '3', which is not allowed",
+        "trn.ckpt: its description is not one that this project writes",
     ),
     Case(
         "folder of another run",
@@ -589,7 +589,8 @@ CASES = [
     Case("truncated checkpoint to resume", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--resume trn.ckpt"),
     Case("checkpoint to evaluate to resume", nothing, TRAIN, "trn.ckpt: holds a network only", "--resume trn.ckpt"),
     # What is written where nothing can be.
-    Case("file as output folder", write("out", ""), (TRAIN, EVAL, EXPORT), "out/"),
+    Case("file as output folder", write("out", ""), TRAIN, "out/"),
+    Case("file as output folder", write("out", ""), (EVAL, EXPORT), "out: is not a folder"),
     Case("file as folder of the output", nothing, INFER, "in.pth/out.json: cannot write", "--json in.pth/out.json"),
     *(
         Case("export over the list of classes", nothing, EXPORT, (f"{name} would be written over", "is read"), options)
@@ -659,7 +660,7 @@ CASES = [
                 write("data/labels/labels.json", json.dumps({"Holding something": "0", name: "1"})),
             ),
             SOMETHING,
-            "labels/labels.json: class 'b",
+            ("labels/labels.json: ", "'b"),
         )
         for name in ("b\rc", "b\0", "b\ud800", "b\n", "b\x1b[2J")
     ),
@@ -1051,7 +1052,7 @@ def check(case: Case, before: dict, work: Path, status: int, stdout: str, stderr
     assert status == 1, said
     assert "Traceback" not in stdout + stderr, said
     # MindSpore's own log lines begin with a bracket: [ERROR] ME(...
-    error, *usage = [line for line in stderr.splitlines() if not line.startswith("[")]
+    error, *usage = [line for line in stderr.splitlines() if not line.startswith(("[", "warning: no class is the"))]
     assert error.startswith("error: "), said
     assert not usage or usage[0].startswith("usage: bash scripts/"), said
     for part in (case.named,) if isinstance(case.named, str) else case.named:
