@@ -946,7 +946,7 @@ SCRIPTS = [
         "no target",
         nothing,
         "DEVICE_TARGET=TPU run_export_gpu.sh data trn.ckpt",
-        "--device_target: 'TPU' is not allowed",
+        "DEVICE_TARGET: 'TPU' is not allowed",
         OUT,
     ),
     Case(

@@ -103,7 +103,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     options = ["--export_output_dir", "export logs", "--export_batch_size", str(batch)]
     status, stdout, stderr = script("run_export_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
     assert status == 0, stderr
-    assert float(re.search("by at most (.+?),", stdout)[1]) < 1e-4
+    assert float(re.search("by at most (.+?);", stdout)[1]) < 1e-4
     assert (work / "export logs/trn.mindir").is_file()
     usage = json.loads((work / "export logs/trn.mindir.json").read_text())
     assert usage["categories"] == (work / "unpacked/categories.txt").read_text().split("\n")[:-1]
