@@ -1,12 +1,23 @@
+import importlib
 import os
+import pkgutil
 import runpy
 import subprocess
 import sys
 
 import pytest
 
+import model_utils
+import src
 from src.ops import compat
 from src.ops.compat import LEGACY
+
+
+def test_every_module_can_be_imported():
+    """With the legacy package, whose Python is older, most of them are not tested otherwise."""
+    for package in (src, model_utils):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 @pytest.mark.skipif(LEGACY, reason="the legacy package needs no variable")
