@@ -1,6 +1,6 @@
 """Batches of rows, filled side by side by worker processes.
 
-    tasks ─► Worker ─► process: load ─► Memory ─► batches, in the tasks' order
+    tasks ─► pool.Worker ─► process: Filler: load ─► Memory ─► batches, in the tasks' order
 
 Processes, not threads: a fifth of a training clip's millisecond is Python's own, and threads take turns there. A second
 core made threads 1.3 times as fast and processes 1.8 times. All processes share the memory of the batches, so no pixel
@@ -11,25 +11,16 @@ from __future__ import annotations
 
 import mmap
 import os
-import signal
-import subprocess
-import sys
-import traceback
 import weakref
 from collections import deque
 from collections.abc import Generator, Iterable
-from contextlib import ExitStack, suppress
-from functools import cache
+from contextlib import ExitStack
 from itertools import cycle, islice
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Callable
 
-import cv2
 import numpy as np
 
-from model_utils.errors import InputError
-from src.data.pool import end_with
+from src.data.pool import Worker
 
 Load = Callable[..., tuple]
 Batch = tuple[tuple[np.ndarray, ...], list[str]]
@@ -44,8 +35,7 @@ def load_batches(
 
     Args:
         load: ``load(first, *task)`` fills the array ``first``, a row's first column, and returns its other columns and
-            what is wrong with the row, or "". It must be picklable; its module is imported from where this process
-            would import it.
+            what is wrong with the row, or "". See ``work`` of ``Worker``.
         tasks: the arguments of ``load``.
         columns: names, dtypes and shapes of a row's columns.
         batch_size: rows of a batch.
@@ -56,14 +46,13 @@ def load_batches(
         last batch may be short.
 
     Raises:
-        RuntimeError: with the traceback, where ``load`` raises.
-        InputError: if a process dies, for example because memory ran out.
+        InputError: if a process dies, for example because memory ran out; and what ``load`` raises.
     """
     names = columns.names or ()
     memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in names], align=True))
     with ExitStack() as stack:
         stack.callback(memory.close)
-        turns = cycle([stack.enter_context(Worker(load, memory)) for _ in range(workers)])
+        turns = cycle([stack.enter_context(_worker(load, memory)) for _ in range(workers)])
         tasks = iter(tasks)
         ahead: deque[tuple[tuple[np.ndarray, ...], Iterable[Worker]]] = deque()
         while rows := list(islice(tasks, batch_size)):
@@ -72,7 +61,7 @@ def load_batches(
             for slot, (task, worker) in enumerate(zip(rows, turns)):
                 shares.setdefault(worker, []).append((slot, task))
             for worker, share in shares.items():
-                worker.start(number, share)
+                worker.send((number, share))
             ahead.append((tuple(batch[name][: len(rows)] for name in names), shares))
             if (len(ahead) - 1) * batch_size >= 2 * workers:
                 yield _finished(*ahead.popleft())
@@ -80,10 +69,15 @@ def load_batches(
             yield _finished(*ahead.popleft())
 
 
+def _worker(load: Load, memory: Memory) -> Worker:
+    hint = "fewer workers or smaller batches need less"
+    return Worker(Filler(load, memory), "loads clips", hint, (memory.file,))
+
+
 def _finished(columns: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> Batch:
     problems = [""] * len(columns[0])
     for worker in workers:
-        for slot, problem in worker.finish().items():
+        for slot, problem in worker.receive().items():
             problems[slot] = problem
     return columns, problems
 
@@ -127,93 +121,31 @@ def _map(file: int, dtype: np.dtype, number: int) -> mmap.mmap:
     return mmap.mmap(file, _stride(dtype), offset=number * _stride(dtype))
 
 
-class Worker:
-    """A process that loads rows into the blocks of a `Memory`, one share of a batch after the other."""
+class Filler:
+    """What a worker process does: loads shares of batches into the blocks of a ``Memory``."""
 
     def __init__(self, load: Load, memory: Memory) -> None:
-        self.connection, theirs = Pipe()
-        files = (theirs.fileno(), memory.file)
-        call = f"run{(*files, os.getpid())}"
-        # Not multiprocessing's, which would run the program's main module again. In a session of its own, because
-        # Ctrl-C goes to all processes of a terminal's session and the program alone decides when its workers end.
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {__name__} import run; {call}"],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy would start one idle thread for each core
-            pass_fds=files,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._send((load, memory.dtype))
+        self.load, self.dtype, self.file = load, memory.dtype, memory.file
+        self.blocks: dict[int, np.ndarray] = {}
 
-    def __enter__(self) -> Worker:
-        return self
+    def __call__(self, share: tuple[int, list[tuple[int, tuple]]]) -> dict[int, str]:
+        """Loads rows into a block.
 
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
-
-    def start(self, block: int, share: list[tuple[int, tuple]]) -> None:
-        """Queues rows for this worker. ``share`` lists (slot in the batch, task). Earlier shares are loaded first."""
-        self._send((block, share))
-
-    def finish(self) -> dict[int, str]:
-        """Wait until the earliest unfinished share is loaded.
+        Args:
+            share: the number of the block, and (slot in the batch, task) of each row.
 
         Returns:
-            What is wrong with its rows, by slot; rows without a problem are left out.
+            What is wrong with the rows, by slot; rows without a problem are left out.
         """
-        try:
-            failure, problems = self.connection.recv()
-        except (EOFError, OSError):
-            raise self._death() from None
-        if failure:
-            raise RuntimeError(f"a process that loads clips failed\n{failure}")
-        return problems
-
-    def _send(self, message: object) -> None:
-        try:
-            self.connection.send(message)
-        except OSError:
-            raise self._death() from None
-
-    def _death(self) -> InputError:
-        status = self.process.wait()
-        if status < 0:
-            name = signal.Signals(-status).name
-            hint = "if memory ran out, fewer workers or smaller batches need less"
-            return InputError(f"a process that loads clips was ended by {name}; {hint}")
-        return InputError(f"a process that loads clips ended with status {status}; above is what it said")
-
-
-def run(connection: int, file: int, parent: int) -> None:
-    """What a worker process does until its connection is closed or the program that started it dies."""
-    end_with(parent)  # a file system that does not answer would keep it from looking at its connection
-    cv2.setNumThreads(0)  # its threads would compete with the workers for the cores
-    with Connection(connection) as program, suppress(EOFError, OSError):
-        load, dtype = program.recv()
-
-        @cache
-        def block(number: int) -> np.ndarray:
-            return np.ndarray((), dtype, _map(file, dtype, number))
-
-        while True:
-            number, share = program.recv()
-            program.send(_load_share(load, block(number), share))
-
-
-def _load_share(load: Load, batch: np.ndarray, share: list[tuple[int, tuple]]) -> tuple[str, dict[int, str]]:
-    """Load rows into a batch; returns the traceback if that fails, or "", and the problems of the rows by slot."""
-    first, *others = (batch[name] for name in batch.dtype.names or ())
-    problems = {}
-    try:
-        for slot, task in share:
-            *values, problem = load(first[slot], *task)
+        number, rows = share
+        if number not in self.blocks:
+            self.blocks[number] = np.ndarray((), self.dtype, _map(self.file, self.dtype, number))
+        first, *others = (self.blocks[number][name] for name in self.dtype.names or ())
+        problems = {}
+        for slot, task in rows:
+            *values, problem = self.load(first[slot], *task)
             for column, value in zip(others, values):
                 column[slot] = value
             if problem:
                 problems[slot] = problem
-    except Exception:
-        return traceback.format_exc(), {}
-    return "", problems
+        return problems

@@ -1,6 +1,6 @@
-"""Work side by side in processes: one helper for everything but the batches of a training (``clip_workers``).
+"""Work side by side in processes.
 
-    jobs ─► Worker ─► process: work ─► results, in the jobs' order
+    messages ─► Worker ─► process: work ─► results, in the messages' order
 
 Each process has a pipe of its own, so that its death is noticed at once, also in the middle of a message. With
 ``multiprocessing.Pool`` the program would wait for ever for the job of a process that has died, and so does
@@ -9,14 +9,17 @@ Each process has a pipe of its own, so that its death is noticed at once, also i
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, TypeVar
 
@@ -55,8 +58,7 @@ def in_processes(
     done: dict[int, list[Result]] = {}
     turn = 0
     with ExitStack() as stack:
-        with _ctrl_c_ignored():
-            idle = [stack.enter_context(Worker(work, what)) for _ in range(processes)]
+        idle = [stack.enter_context(Worker(partial(_do_chunk, work), what)) for _ in range(processes)]
         busy: dict[Connection, Worker] = {}
         while True:
             for worker, numbered in zip(idle, chunks):
@@ -71,53 +73,91 @@ def in_processes(
                 turn += 1
 
 
-class Worker:
-    """A process that does one chunk of jobs after the other."""
+def _do_chunk(work: Callable[[Job], Result], numbered: tuple[int, Sequence[Job]]) -> tuple[int, list[Result]]:
+    number, jobs = numbered
+    return number, [work(job) for job in jobs]
 
-    def __init__(self, work: Callable, what: str) -> None:
-        self.what = what
-        spawning = multiprocessing.get_context("spawn")  # not every library that the caller has loaded survives a fork
-        self.connection, theirs = spawning.Pipe()
-        self.process = spawning.Process(target=_run, args=(work, theirs, os.getpid()), daemon=True)
-        self.process.start()
+
+class Worker:
+    """A process that answers each message with ``work(message)``, in their order.
+
+    Args:
+        work: picklable; its module is imported from where this process would import it, but not as its main module.
+        what: what the process does, for messages.
+        hint: what helps if memory runs out.
+        files: descriptors that the process gets, under the same numbers.
+    """
+
+    def __init__(
+        self, work: Callable, what: str, hint: str = "free some and start again", files: tuple[int, ...] = ()
+    ) -> None:
+        self.what, self.hint = what, hint
+        self.connection, theirs = Pipe()
+        call = f"serve({theirs.fileno()}, {os.getpid()})"
+        # Not multiprocessing's, which would run the program's main module again. In a session of its own, because
+        # Ctrl-C goes to all processes of a terminal's session and the program alone decides when its workers end.
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path}; from {__name__} import serve; {call}"],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # NumPy would start one idle thread for each core
+            pass_fds=(theirs.fileno(), *files),
+            start_new_session=True,
+        )
         theirs.close()
+        self.send(work)
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.join()
+        self.process.wait()
         self.connection.close()
 
-    def send(self, numbered: tuple[int, Sequence]) -> None:
-        """Gives it a chunk and the chunk's number."""
+    def send(self, message: object) -> None:
+        """Queues a message; the process need not have answered those before."""
         try:
-            self.connection.send(numbered)
+            self.connection.send(message)
         except OSError:
             raise self._death() from None
 
-    def receive(self) -> tuple[int, list]:
-        """The number of its chunk and the results."""
+    def receive(self) -> Any:
+        """The result of the earliest message that has none yet. Raises what ``work`` raised."""
         try:
-            number, results, error, place = self.connection.recv()
+            result, error, place = self.connection.recv()
         except (EOFError, OSError):
             raise self._death() from None
         if error:
             raise error from RuntimeError(f"in a process that {self.what}\n{place}")
-        return number, results
+        return result
 
     def _death(self) -> InputError:
-        self.process.join()
-        code = self.process.exitcode or 0
-        if code < 0:
-            hint = "if memory ran out, free some and start again"
-            return InputError(f"a process that {self.what} was ended by {signal.Signals(-code).name}; {hint}")
-        return InputError(f"a process that {self.what} ended with status {code}; above is what it said")
+        status = self.process.wait()
+        if status < 0:
+            name = signal.Signals(-status).name
+            return InputError(f"a process that {self.what} was ended by {name}; if memory ran out, {self.hint}")
+        return InputError(f"a process that {self.what} ended with status {status}; above is what it said")
 
 
-def end_with(parent: int) -> None:
-    """From now on this process ends when ``parent``, which has started it, is no more, whatever it is busy with."""
+def serve(connection: int, parent: int) -> None:
+    """What a worker process does until its connection is closed or the program that started it dies."""
+    _end_with(parent)
+    cv2.setNumThreads(0)  # its threads would compete with the other processes for the cores
+    with Connection(connection) as program, suppress(EOFError, OSError):
+        work = program.recv()
+        while True:
+            message = program.recv()
+            try:
+                program.send((work(message), None, ""))
+            except Exception as error:
+                program.send((None, error, traceback.format_exc()))
+
+
+def _end_with(parent: int) -> None:
+    """From now on this process ends when ``parent``, which has started it, is no more, whatever it is busy with.
+
+    A file system that does not answer would keep it from looking at its connection.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -125,25 +165,3 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def _run(work: Callable[[Any], Any], connection: Connection, parent: int) -> None:
-    end_with(parent)
-    cv2.setNumThreads(1)  # the processes work side by side instead
-    with suppress(EOFError, OSError):
-        while True:
-            number, jobs = connection.recv()
-            try:
-                connection.send((number, [work(job) for job in jobs], None, ""))
-            except Exception as error:
-                connection.send((number, [], error, traceback.format_exc()))
-
-
-@contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """Processes started inside ignore Ctrl-C: it is for the program that has started them, which ends them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -257,6 +257,13 @@ def draw_clip(label: str, seed: int, clip_id: int, mirrored: bool | None = None)
     return (frames[::-1] if gesture.reverse else frames), scene.jpeg_quality
 
 
+def jpeg_clip(job: tuple[str, int, int]) -> tuple[int, list[bytes]]:
+    """The number of a clip and its frames as JPEG files, from its label, seed and number."""
+    label, seed, clip_id = job
+    frames, quality = draw_clip(label, seed, clip_id)
+    return clip_id, [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes() for frame in frames]
+
+
 def contact_sheet(labels: list[str], seed: int, clip_id: int = 1, columns: int = 6) -> np.ndarray:
     """One labelled row of `columns` frames per gesture, evenly spaced over the clip, uint8 BGR."""
     rows = []

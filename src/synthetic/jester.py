@@ -33,7 +33,7 @@ from model_utils.progress import progress
 from model_utils.util import exclusive_folder, write_bytes
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
 from src.data.pool import in_processes
-from src.synthetic.clips import contact_sheet, draw_clip
+from src.synthetic.clips import contact_sheet, jpeg_clip
 from src.synthetic.gestures import GESTURES
 
 CLIPS_WORTH_A_PROCESS = 32  # drawn in about the time that a process takes to start
@@ -75,12 +75,6 @@ def _make_archives(
             os.replace(archive, target / archive.name)
 
 
-def _jpeg_clip(job: tuple[str, int, int]) -> tuple[int, list[bytes]]:
-    label, seed, clip_id = job
-    frames, quality = draw_clip(label, seed, clip_id)
-    return clip_id, [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes() for frame in frames]
-
-
 def _write_frames(path: Path, clips: list[tuple[int, str]], seed: int) -> None:
     jobs = [(label, seed, clip_id) for clip_id, label in clips]
     # mtime 0 and level 1: the same seed gives the same bytes, and JPEGs hardly compress any further.
@@ -88,7 +82,7 @@ def _write_frames(path: Path, clips: list[tuple[int, str]], seed: int) -> None:
         file = stack.enter_context(path.open("wb"))
         packed = stack.enter_context(gzip.GzipFile("", "wb", 1, file, mtime=0))
         tar = stack.enter_context(tarfile.open(fileobj=packed, mode="w|"))
-        drawn = in_processes(_jpeg_clip, jobs, len(jobs) // CLIPS_WORTH_A_PROCESS, "draws clips", chunk=4)
+        drawn = in_processes(jpeg_clip, jobs, len(jobs) // CLIPS_WORTH_A_PROCESS, "draws clips", chunk=4)
         stack.enter_context(contextlib.closing(drawn))
         update = stack.enter_context(progress("Draw", len(jobs), "clip"))
         _add_folder(tar, IMAGES_DIR_NAME)

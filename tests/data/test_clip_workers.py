@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -77,23 +75,18 @@ def fail(pixels, number):
 def test_what_load_raises_ends_the_batches():
     batches = load_batches(fail, [(1,), (1,), (0,), (1,)], COLUMNS, 2, 2)
     assert len(next(batches)[1]) == 2
-    with pytest.raises(RuntimeError, match=r"clips failed\n(.*\n)*.*in fail\n(.*\n)*ZeroDivisionError"):
+    with pytest.raises(ZeroDivisionError) as error:
         next(batches)
+    assert "a process that loads clips" in str(error.value.__cause__)
 
 
 def die(pixels, number):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave(pixels, number):
-    os._exit(3)
-
-
-@pytest.mark.parametrize("num_tasks", [1, 100])
-@pytest.mark.parametrize(("load", "reason"), [(die, "was ended by SIGKILL; if memory"), (leave, "ended with status 3")])
-def test_a_process_that_dies_ends_the_batches(load, reason, num_tasks):
-    with pytest.raises(InputError, match=f"a process that loads clips {reason}"):
-        list(load_batches(load, [(number,) for number in range(num_tasks)], COLUMNS, 1, 2))
+def test_a_process_that_dies_ends_the_batches():
+    with pytest.raises(InputError, match="a process that loads clips was ended by SIGKILL; if memory ran out, fewer"):
+        list(load_batches(die, [(number,) for number in range(100)], COLUMNS, 1, 2))
 
 
 def session(pixels, number):
@@ -105,24 +98,6 @@ def test_workers_are_out_of_reach_of_ctrl_c():
     for (_, sessions, pids, _), _ in load_batches(session, [(0,), (1,)], SESSION_COLUMNS, 2, 2):
         assert sessions.tolist() == pids.tolist()
         assert os.getsid(0) not in sessions
-
-
-@pytest.mark.slow
-def test_workers_end_silently_when_the_program_is_killed():
-    code = (
-        "from itertools import repeat; from tests.data.test_clip_workers import *;"
-        "batches = load_batches(load, repeat((1, '')), COLUMNS, 8, 2);"
-        "print(*next(batches)[0][2], flush=True);"
-        "[None for _ in batches]"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as program:
-        workers = set(program.stdout.readline().split())
-        assert len(workers) == 2
-        program.kill()
-        assert program.stderr.read() == ""  # ends when all have closed it
-    wait_for(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in workers))
 
 
 def test_memory_is_used_again():
