@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from types import ModuleType
 
-from model_utils import local_adapter, moxing_adapter
+from model_utils import local_adapter
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 
 
-def get_device_id(config: Settings) -> int:
-    """Number of the device of this process on its node."""
-    return _adapter(config).get_device_id()
-
-
-def get_device_num(config: Settings) -> int:
-    """Number of processes of the run, one a device."""
-    return _adapter(config).get_device_num()
-
-
-def get_rank_id(config: Settings) -> int:
-    """Number of this process among those of the run."""
-    return _adapter(config).get_rank_id()
-
-
 def local_rank_count(config: Settings) -> int:
     """Number of processes of the run on the node of this process; 1 if it trains alone."""
-    return _adapter(config).local_rank_count() if config.is_train_distributed else 1
-
-
-def get_job_id(config: Settings) -> str:
-    """Name of the run."""
-    return _adapter(config).get_job_id()
-
-
-def _adapter(config: Settings) -> ModuleType:
-    return moxing_adapter if config.enable_modelarts else local_adapter
+    return local_adapter.local_rank_count() if config.is_train_distributed else 1
 
 
 def start_device(config: Settings) -> tuple[int, int]:
@@ -103,7 +78,7 @@ def leave() -> None:
 
 
 def _device_id(config: Settings) -> int:
-    return get_device_id(config) if config.is_train_distributed else config.device_id
+    return local_adapter.get_device_id() if config.is_train_distributed else config.device_id
 
 
 def _join(config: Settings) -> tuple[int, int]:

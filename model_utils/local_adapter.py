@@ -43,11 +43,6 @@ def local_rank_count() -> int:
     return max(1, _first_number("OMPI_COMM_WORLD_LOCAL_SIZE", LOCAL_SIZE, default=fallback))
 
 
-def get_job_id() -> str:
-    """Name of the run."""
-    return "local"
-
-
 def _first_number(*names: str, default: int) -> int:
     for name in names:
         value = os.environ.get(name)

@@ -23,32 +23,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from model_utils import config as config_module
 from model_utils.config import Config
 from model_utils.errors import InputError
-from model_utils.local_adapter import (
-    DEVICES_PER_NODE,
-    get_device_id,
-    get_device_num,
-    get_rank_id,
-    local_rank_count,
-)
+from model_utils.local_adapter import DEVICES_PER_NODE, get_device_id, get_device_num
 from model_utils.settings import Use, keys_for
 from model_utils.util import log_failure
 
 Step = Optional[Callable[[], object]]
-
-__all__ = [
-    "get_device_id",
-    "get_device_num",
-    "get_job_id",
-    "get_rank_id",
-    "local_rank_count",
-    "moxing_session",
-    "moxing_wrapper",
-]
-
-
-def get_job_id() -> str:
-    """Name of the ModelArts job."""
-    return os.environ.get("JOB_ID") or "default"
 
 
 @contextmanager
@@ -112,11 +91,7 @@ def moxing_wrapper(pre_process: Step = None, post_process: Step = None) -> Calla
 if TYPE_CHECKING:
     config: Config
 else:
-
-    def __getattr__(name: str) -> Config:
-        if name != "config":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return config_module.config
+    __getattr__ = config_module.__getattr__
 
 
 def _use_local_copies(config: Config) -> None:
@@ -166,7 +141,7 @@ def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.seek(0)
-        source = f"{get_job_id()} {url}"
+        source = f"{os.environ.get('JOB_ID') or 'default'} {url}"
         if lock.read() != source:
             lock.truncate(0)
             _copy(moxing, url, path)

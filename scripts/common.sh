@@ -78,14 +78,6 @@ gives_config() {
     return 1
 }
 
-# choose_device: fill the array DEVICE with the option that the environment variable DEVICE_TARGET stands for. Without
-# it the config decides.
-# shellcheck disable=SC2034
-choose_device() {
-    DEVICE=()
-    [ -z "${DEVICE_TARGET:-}" ] || DEVICE=(--device_target "$DEVICE_TARGET")
-}
-
 # hold_folder FOLDER: make this folder, and keep every other script that holds it out until this script has ended.
 hold_folder() {
     local message

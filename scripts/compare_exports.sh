@@ -17,12 +17,11 @@ dataset_root="$1" checkpoint="$2" out_dir="$3"
 require_dir "$dataset_root"
 require_file "$checkpoint"
 options=("${@:4}")
-choose_device
 choose_python
 forms=(checkpoint mindir onnx int8 stream stream-int8)
 
 run_entry() {
-    "$PYTHON" "$REPO_ROOT/$1" "${DEVICE[@]}" "${options[@]}" --dataset_root "$dataset_root" "${@:2}"
+    "$PYTHON" "$REPO_ROOT/$1" "${options[@]}" --dataset_root "$dataset_root" "${@:2}"
 }
 
 export_form() {

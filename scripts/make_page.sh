@@ -15,5 +15,4 @@ environment: DEVICE_TARGET (GPU, CPU or Ascend; CPU by default)."
 require_arguments 2 "$@"
 require_file "$1"
 export DEVICE_TARGET="${DEVICE_TARGET:-CPU}"
-choose_device
-run_python make_page.py "${DEVICE[@]}" --model "$1" --output "$2" "${@:3}"
+run_python make_page.py --model "$1" --output "$2" "${@:3}"

@@ -15,5 +15,4 @@ environment: DEVICE_TARGET (GPU, CPU or Ascend; CPU by default)."
 require_arguments 1 "$@"
 require_file "$1"
 export DEVICE_TARGET="${DEVICE_TARGET:-CPU}"
-choose_device
-run_python demo.py "${DEVICE[@]}" --model "$1" "${@:2}"
+run_python demo.py --model "$1" "${@:2}"

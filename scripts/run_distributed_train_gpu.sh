@@ -26,8 +26,7 @@ if [ -n "${HOSTFILE:-}" ]; then
     launch+=(--hostfile "$HOSTFILE")
 fi
 command -v mpirun > /dev/null || fail "mpirun: not found; install Open MPI (Debian: apt-get install openmpi-bin)"
-choose_device
 choose_python
 gives_config "${@:3}" || set -- "$1" "$2" --train_batch_size 8 "${@:3}"
 exec "${launch[@]}" "$PYTHON" "$REPO_ROOT/train.py" --is_train_distributed true --group_size "$device_num" \
-    "${DEVICE[@]}" --dataset_root "$1" --pre_trained_backbone "$2" "${@:3}"
+    ${DEVICE_TARGET:+--device_target "$DEVICE_TARGET"} --dataset_root "$1" --pre_trained_backbone "$2" "${@:3}"

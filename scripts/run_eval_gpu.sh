@@ -14,5 +14,4 @@ The log and the results go to ./eval-logs unless --eval_output_dir or the file o
 require_arguments 2 "$@"
 require_dir "$1"
 find_checkpoint "$2"
-choose_device
-run_python eval.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$CHECKPOINT" "${@:3}"
+run_python eval.py --dataset_root "$1" --ckpt_file "$CHECKPOINT" "${@:3}"

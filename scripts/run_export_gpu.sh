@@ -15,5 +15,4 @@ otherwise."
 require_arguments 2 "$@"
 require_dir "$1"
 find_checkpoint "$2"
-choose_device
-run_python export.py "${DEVICE[@]}" --dataset_root "$1" --ckpt_file "$CHECKPOINT" "${@:3}"
+run_python export.py --dataset_root "$1" --ckpt_file "$CHECKPOINT" "${@:3}"

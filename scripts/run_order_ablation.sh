@@ -17,12 +17,11 @@ dataset_root="$1" out_dir="$2"
 require_dir "$dataset_root"
 options=("${@:3}")
 gives_config "${options[@]}" || options=(--config_path "$REPO_ROOT/configs/synthetic_config.yaml" "${options[@]}")
-choose_device
 choose_python
 heads=(TRNmultiscale TRN avg)
 
 run_entry() {
-    "$PYTHON" "$REPO_ROOT/$1" "${DEVICE[@]}" "${options[@]}" --dataset_root "$dataset_root" --consensus_type "$head" \
+    "$PYTHON" "$REPO_ROOT/$1" "${options[@]}" --dataset_root "$dataset_root" --consensus_type "$head" \
         "${@:2}"
 }
 

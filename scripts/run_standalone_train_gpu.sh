@@ -17,5 +17,4 @@ require_arguments 3 "$@"
 [[ "$1" =~ ^[0-9]+$ ]] || usage_error "$1: not the number of a device"
 require_dir "$2"
 [ -z "$3" ] || [ "$3" = pretrained ] || require_file "$3"
-choose_device
-run_python train.py "${DEVICE[@]}" --device_id "$1" --dataset_root "$2" --pre_trained_backbone "$3" "${@:4}"
+run_python train.py --device_id "$1" --dataset_root "$2" --pre_trained_backbone "$3" "${@:4}"

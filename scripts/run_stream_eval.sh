@@ -15,5 +15,4 @@ require_arguments 3 "$@"
 require_dir "$1"
 require_file "$2"
 find_checkpoint "$3"
-choose_device
-run_python eval_streams.py "${DEVICE[@]}" --videos "$1" --truth "$2" --ckpt_file "$CHECKPOINT" "${@:4}"
+run_python eval_streams.py --videos "$1" --truth "$2" --ckpt_file "$CHECKPOINT" "${@:4}"

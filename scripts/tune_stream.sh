@@ -17,5 +17,4 @@ require_arguments 3 "$@"
 require_file "$1"
 require_dir "$2"
 require_file "$3"
-choose_device
-run_python tune_stream.py "${DEVICE[@]}" --ckpt_file "$1" --videos "$2" --truth "$3" "${@:4}"
+run_python tune_stream.py --ckpt_file "$1" --videos "$2" --truth "$3" "${@:4}"

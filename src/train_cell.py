@@ -7,7 +7,7 @@ from mindspore import Parameter, Tensor, nn, ops
 
 from model_utils.util import get_param_groups
 from src.ops.gradients import ClipByGlobalNorm, GroupMomentum
-from src.tsn import ClipInput, pixels_of
+from src.tsn import ClipInput
 
 
 class ClipLoss(nn.Cell):
@@ -15,7 +15,7 @@ class ClipLoss(nn.Cell):
 
     def __init__(self, network: nn.Cell) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput(pixels_of(network))
+        self.to_video = ClipInput(network.backbone.pixels)
         self.network = network
 
     def construct(self, clips: Tensor, labels: Tensor, relations: Tensor, dropout_mask: Tensor) -> Tensor:

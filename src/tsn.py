@@ -37,11 +37,6 @@ class ClipInput(nn.Cell):
         return frames.transpose((0, 3, 1, 2)).reshape((-1, segments * 3, side, side))
 
 
-def pixels_of(network: nn.Cell) -> Pixels:
-    """What the backbone of a ``TSN`` expects of pixels."""
-    return network.backbone.pixels
-
-
 class TSN(nn.Cell):
     """Backbone and consensus.
 
@@ -99,7 +94,7 @@ class ClipLogits(nn.Cell):
 
     def __init__(self, network: nn.Cell, crops: int) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput(pixels_of(network))
+        self.to_video = ClipInput(network.backbone.pixels)
         self.network = network
         self.crops = crops
 
@@ -137,7 +132,7 @@ class FrameFeatures(nn.Cell):
 
     def __init__(self, network: TSN, last_layer: bool = True) -> None:
         super().__init__(auto_prefix=False)
-        self.to_video = ClipInput(pixels_of(network))
+        self.to_video = ClipInput(network.backbone.pixels)
         self.base_model = network.base_model
         self.last_layer = last_layer
 

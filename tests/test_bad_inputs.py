@@ -957,18 +957,6 @@ SCRIPTS = [
         f"{OUT} --config_path nowhere.yaml",
     ),
     Case("file as folder", nothing, "quickstart.sh in.pth", "in.pth: is not a folder"),
-    *(
-        Case(
-            "folder of the user's own", write(f"work/{name}/mine", "x"), "quickstart.sh work", f"work/{name}: would be"
-        )
-        for name in ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
-    ),
-    *(
-        Case(
-            "folder of the user's own", write(f"out/{name}/mine", ""), "run_order_ablation.sh data out", f"out/{name}:"
-        )
-        for name in ("TRNmultiscale", "TRN", "avg")
-    ),
     Case("no archives", nothing, "unpack_jester_dataset.sh data/labels target", "labels: no archives here"),
     Case("no labels", remove("data/labels"), "preprocess_jester_dataset.sh data", "labels: no list train.csv"),
     Case("no Python", nothing, "PATH={bin} HOME=data quickstart.sh work", "no Python among 3.11 3.12 3.10 found"),

@@ -31,7 +31,7 @@ from src.shipping.samples import Samples, batches_of
 from src.shipping.usage import takes_relations, usage
 from src.shipping.zoo_interface import check_zoo_interface, is_zoo, with_zoo_interface
 from src.transforms import Pixels
-from src.tsn import TSN, pixels_of
+from src.tsn import TSN
 
 CALIBRATION_BATCH = 8
 COMPARED_BATCH = 16
@@ -71,7 +71,7 @@ def export_network(
     """
     _check_possible(config)
     network.set_train(False)
-    pixels = pixels_of(network)
+    pixels = network.backbone.pixels
     part = Part(_cell(network, config, categories), _inputs(config, pixels), {}, "logits")
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
         written = _write(
@@ -114,7 +114,7 @@ def export_pair(
     black = np.zeros((batch or 2, 3, side, side), np.float32)
     features = network.base_model(Tensor(black)).asnumpy()  # [B, D]
     feature = {"name": "features", "dtype": "float32", "shape": [batch or "batch", segments, features.shape[-1]]}
-    frame_about = {"part": "frame", "input": input_description(segments, side, batch, pixels_of(network), "frame")}
+    frame_about = {"part": "frame", "input": input_description(segments, side, batch, network.backbone.pixels, "frame")}
     frame_about["output"] = f"feature float32 [batch, {features.shape[-1]}]"
     parts = (
         Part(network.base_model, [black], frame_about, "feature"),
@@ -134,7 +134,7 @@ def export_pair(
             shutil.copyfile(written[place], partials[place])
             other = {"other": {"file": paths[1 - place].name, "sha256": digests[1 - place]}, "difference": difference}
             about = (
-                usage(config, categories, name.name, digests[place], pixels_of(network))
+                usage(config, categories, name.name, digests[place], network.backbone.pixels)
                 | part.about
                 | other
                 | quantised
@@ -145,7 +145,7 @@ def export_pair(
 
 def _pair_difference(network: TSN, config: Settings, files: list[Path], samples: Samples | None) -> dict[str, Any]:
     side, segments = config.image_size, config.num_segments
-    pixels = pixels_of(network)
+    pixels = network.backbone.pixels
     (video, *_) = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
     run_frame, run_head = map(load_exported, files)
     features = _run_in_batches(run_frame, [video.reshape(-1, 3, side, side)], config)
@@ -251,7 +251,7 @@ def _video_inputs(config: Settings, pixels: Pixels, clips: np.ndarray) -> list[n
 
 def _pair_inputs(network: TSN, config: Settings, clips: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The inputs of the two parts for clips uint8 [N, T, S, S, 3]: all frames, and the features of each clip."""
-    frames = _frames(pixels_of(network), clips)
+    frames = _frames(network.backbone.pixels, clips)
     features = np.concatenate([network.base_model(Tensor(part[0])).asnumpy() for part in batches_of([frames], 8)])
     return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
 

@@ -13,6 +13,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 Columns = dict[str, Any]  # name of a pose column -> one value or one value per frame
+Motion = Callable[[np.ndarray, np.random.Generator], Columns]  # of phases from 0 to 1
 
 
 # A pose is what the drawing needs to know about one frame. Lengths are pixels of a 100-pixel-high frame, `x` and `y`
@@ -152,26 +153,14 @@ def _drum(phase: np.ndarray, rng: np.random.Generator) -> Columns:
     }
 
 
-def _hold_up(_phase: np.ndarray, rng: np.random.Generator) -> Columns:
-    return {
-        "x": rng.uniform(-14, 6),
-        "y": rng.uniform(-8, 4),
-        "size": rng.uniform(1.05, 1.3),
-        "angle": rng.uniform(-10, 10),
-        "spread": 1.5,
-        "thumb": 30.0,
-    }
+def _hold(low: float, high: float, angle: float, tilt: float, **hand: float) -> Motion:
+    """The hand is held still, between ``low`` and ``high``, at ``angle``, give or take ``tilt``."""
 
+    def motion(_phase: np.ndarray, rng: np.random.Generator) -> Columns:
+        x, y, size = rng.uniform(-14, 6), rng.uniform(low, high), rng.uniform(1.05, 1.3)
+        return {"x": x, "y": y, "size": size, "angle": angle + rng.uniform(-tilt, tilt), **hand}
 
-def _hold_thumb(_phase: np.ndarray, rng: np.random.Generator) -> Columns:
-    return {
-        "x": rng.uniform(-14, 6),
-        "y": rng.uniform(-6, 8),
-        "size": rng.uniform(1.05, 1.3),
-        "angle": 90 + rng.uniform(-14, 14),
-        "spread": 0.0,
-        "thumb": 88.0,
-    }
+    return motion
 
 
 def _stay_at_rest(_phase: np.ndarray, _rng: np.random.Generator) -> Columns:
@@ -194,11 +183,13 @@ def _something_else(phase: np.ndarray, rng: np.random.Generator) -> Columns:
 class Gesture(NamedTuple):
     """How a label is drawn: `motion` of a hand with these `fingers`, played backwards if `reverse`."""
 
-    motion: Callable[[np.ndarray, np.random.Generator], Columns]
+    motion: Motion
     fingers: Columns
     reverse: bool = False
     back_of_hand: bool = False
 
+
+_HOLD_THUMB = _hold(-6, 8, 90, 14, spread=0.0, thumb=88.0)
 
 # Pairs first, so that a few gestures already make a set that only the order of the frames can tell apart.
 GESTURES = {
@@ -208,13 +199,13 @@ GESTURES = {
     "Swiping Down": Gesture(_move_up, OPEN_HAND, reverse=True),
     "Zooming In With Full Hand": Gesture(_zoom_full_hand, OPEN_HAND),
     "Zooming Out With Full Hand": Gesture(_zoom_full_hand, OPEN_HAND, reverse=True),
-    "Thumb Up": Gesture(_hold_thumb, THUMB_ONLY, back_of_hand=True),
+    "Thumb Up": Gesture(_HOLD_THUMB, THUMB_ONLY, back_of_hand=True),
     "No gesture": Gesture(_stay_at_rest, OPEN_HAND),
     "Turning Hand Clockwise": Gesture(_turn, OPEN_HAND),
     "Turning Hand Counterclockwise": Gesture(_turn, OPEN_HAND, reverse=True),
     "Pushing Hand Away": Gesture(_push, OPEN_HAND),
     "Pulling Hand In": Gesture(_push, OPEN_HAND, reverse=True),
-    "Thumb Down": Gesture(_hold_thumb, THUMB_ONLY),
+    "Thumb Down": Gesture(_HOLD_THUMB, THUMB_ONLY),
     "Sliding Two Fingers Left": Gesture(_move_across, TWO_FINGERS),
     "Sliding Two Fingers Right": Gesture(_move_across, TWO_FINGERS, reverse=True),
     "Sliding Two Fingers Up": Gesture(_move_up, TWO_FINGERS),
@@ -225,7 +216,7 @@ GESTURES = {
     "Zooming Out With Two Fingers": Gesture(_zoom_two_fingers, PINCH, reverse=True),
     "Rolling Hand Forward": Gesture(_roll, OPEN_HAND),
     "Rolling Hand Backward": Gesture(_roll, OPEN_HAND, reverse=True),
-    "Stop Sign": Gesture(_hold_up, OPEN_HAND),
+    "Stop Sign": Gesture(_hold(-8, 4, 0, 10, spread=1.5, thumb=30.0), OPEN_HAND),
     "Shaking Hand": Gesture(_shake, OPEN_HAND),
     "Drumming Fingers": Gesture(_drum, OPEN_HAND, back_of_hand=True),
     "Doing other things": Gesture(_something_else, OPEN_HAND),

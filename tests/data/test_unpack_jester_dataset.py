@@ -24,6 +24,7 @@ from src.data.unpack_jester_dataset import main, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = "20bn-jester-v1"
+LABELS_ZIP = "20bn-jester-download-package-labels.zip"
 LABELS = {
     "labels.csv": b"Thumb Up\nStop Sign\n",
     "train.csv": b"1;Stop Sign\n",
@@ -83,7 +84,7 @@ def write_data(folder, parts, zipped=True, md5=True):
 
 
 def write_labels(folder, prefix="labels/", lists=LABELS):
-    with zipfile.ZipFile(folder / "20bn-jester-download-package-labels.zip", "w") as archive:
+    with zipfile.ZipFile(folder / LABELS_ZIP, "w") as archive:
         for name, content in lists.items():
             archive.writestr(prefix + name, content)
 
@@ -155,7 +156,7 @@ def test_an_md5_in_capitals(data, tmp_path, zipped):
 
 
 def test_raw_labels_folder_and_older_names(data, tmp_path):
-    (data / "20bn-jester-download-package-labels.zip").unlink()
+    (data / LABELS_ZIP).unlink()
     (data / "labels").mkdir()
     for name, content in LABELS.items():
         (data / "labels" / f"jester-v1-{name}").write_bytes(content)
@@ -181,34 +182,6 @@ def refused(data, target, message):
     assert sorted(target.parent.rglob("*")) == before
 
 
-def test_missing_part_is_named(data, tmp_path):
-    (data / f"{IMAGES}-01.zip").unlink()
-    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: this part is missing")
-
-
-def test_missing_first_part_is_named(data, tmp_path):
-    (data / f"{IMAGES}-00.zip").unlink()
-    refused(data, tmp_path / "target", rf"{IMAGES}-00\.zip: this part is missing")
-
-
-def test_missing_last_part(data, tmp_path):
-    (data / f"{IMAGES}-02.zip").unlink()
-    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: the archive does not end with this part")
-
-
-def test_no_parts_at_all(tmp_path):
-    (tmp_path / "data").mkdir()
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "no archives here")
-
-
-def test_missing_labels(data, tmp_path):
-    (data / "20bn-jester-download-package-labels.zip").unlink()
-    refused(
-        data, tmp_path / "target", r"data: no list train\.csv, and no jester-v1-train\.csv .*put the label lists there"
-    )
-
-
 @pytest.mark.parametrize("zipped", [True, False])
 def test_part_with_another_md5_is_named_before_anything_is_extracted(tmp_path, zipped, monkeypatch):
     parts = cut(tar_of(frame_members()), 3)
@@ -225,87 +198,6 @@ def test_part_with_another_md5_is_named_before_anything_is_extracted(tmp_path, z
     monkeypatch.setattr(unpack_jester_dataset, "_write_files", lambda *_: pytest.fail("extracted"))
     sums = [hashlib.md5(content).hexdigest() for content in (wrong, parts[1])]
     refused(data, tmp_path / "target", rf"{IMAGES}-01.*: md5 is {sums[0]}, expected {sums[1]}")
-
-
-def test_truncated_zip_is_named(data, tmp_path):
-    path = data / f"{IMAGES}-02.zip"
-    path.write_bytes(path.read_bytes()[:-30])
-    refused(data, tmp_path / "target", rf"{IMAGES}-02\.zip: damaged or not a zip")
-
-
-def test_damaged_zip_without_md5_is_named(tmp_path):
-    data = tmp_path / "data"
-    write_data(data, cut(tar_of(frame_members()), 3), md5=False)
-    write_labels(data)
-    path = data / f"{IMAGES}-01.zip"
-    content = bytearray(path.read_bytes())
-    content[200] ^= 255
-    path.write_bytes(content)
-    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: damaged")
-
-
-def test_zip_with_something_else_in_it_is_named(data, tmp_path):
-    with zipfile.ZipFile(data / f"{IMAGES}-01.zip", "w") as archive:
-        archive.writestr("holiday.txt", b"")
-    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: holds holiday\.txt; expected the part {IMAGES}-01")
-
-
-@pytest.mark.parametrize("kept", [5, 0.3, 0.9, -1])
-def test_truncated_stream(tmp_path, kept):
-    packed = tar_of(frame_members())
-    kept = int(kept * len(packed)) if isinstance(kept, float) else kept
-    write_data(tmp_path / "data", [packed[:kept]])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", rf"{IMAGES}-00\.zip: the archive does not end with this part")
-
-
-@pytest.mark.parametrize("position", [0, 3000, -6])
-def test_damaged_stream_of_raw_parts(tmp_path, position):
-    packed = bytearray(tar_of(frame_members()))
-    packed[position] ^= 0x55
-    write_data(tmp_path / "data", cut(bytes(packed), 2), zipped=False, md5=False)
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", f"{IMAGES}-0.: the archive is damaged in or before this part")
-
-
-def test_parts_that_are_no_tar(tmp_path):
-    write_data(tmp_path / "data", [gzip.compress(b"not a tar" * 1000)])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "damaged")
-
-
-def link(name, target, kind):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
-
-
-@pytest.mark.parametrize(
-    "member",
-    [
-        ("/tmp/escaped.jpg", b"x"),
-        ("../escaped.jpg", b"x"),
-        (f"{IMAGES}/../../escaped.jpg", b"x"),
-        (f"{IMAGES}/1/../../../escaped.jpg", b"x"),
-        ("elsewhere/escaped.jpg", b"x"),
-        link(f"{IMAGES}/1", "/tmp", tarfile.SYMTYPE),
-        link(f"{IMAGES}/1/00001.jpg", "../../../escaped", tarfile.SYMTYPE),
-        link(f"{IMAGES}/1/00001.jpg", "/etc/hostname", tarfile.LNKTYPE),
-        link(f"{IMAGES}/fifo", "", tarfile.FIFOTYPE),
-    ],
-    ids=["absolute", "parent", "inner parent", "deep parent", "elsewhere", "folder link", "link", "hard link", "fifo"],
-)
-def test_member_that_leaves_the_target_is_refused(tmp_path, member):
-    write_data(tmp_path / "data", [tar_of([*frame_members()[:2], member, (f"{IMAGES}/1/late.jpg", b"x")])])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "archive member .*refused")
-    assert not os.path.exists("/tmp/escaped.jpg")
-
-
-@pytest.mark.parametrize("name", ["../train.csv", "/train.csv", "labels/../../train.csv", "..\\train.csv"])
-def test_label_list_that_leaves_the_target_is_refused(data, tmp_path, name):
-    write_labels(data, "", {name: b"x"})
-    refused(data, tmp_path / "target", "would leave the target, refused")
 
 
 def test_second_run_changes_nothing_and_needs_no_archives(data, tmp_path, capsys):
@@ -361,37 +253,29 @@ def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     assert contents(target) == unpacked()
 
 
-@pytest.mark.parametrize("left", [0, 5, 9, 12])
-def test_ctrl_c_leaves_nothing(data, tmp_path, monkeypatch, left):
+@pytest.mark.parametrize("left", [0, 5, 12])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left on device"), InputError)],
+)
+def test_what_ends_the_writing_leaves_nothing(data, tmp_path, monkeypatch, left, error, raised):
     countdown = [left]
 
-    def interrupt(write, path, content):
+    def end(write, path, content):
         countdown[0] -= 1
         if countdown[0] < 0:
-            raise KeyboardInterrupt
+            raise error
         return write(path, content)
 
-    each_write_first(monkeypatch, interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        unpack(data, tmp_path / "deep" / "target")
+    with monkeypatch.context() as patch:
+        each_write_first(patch, end)
+        with pytest.raises(raised) as caught:
+            unpack(data, tmp_path / "deep" / "target")
+    if raised is InputError:
+        assert str(caught.value).endswith("cannot be written: No space left on device")
     assert list(tmp_path.iterdir()) == [data]
-    monkeypatch.undo()
     unpack(data, tmp_path / "deep" / "target")
     assert contents(tmp_path / "deep" / "target") == unpacked()
-
-
-@pytest.mark.parametrize("left", [0, 5, 9])
-def test_full_disk_leaves_nothing(data, tmp_path, monkeypatch, left):
-    countdown = [left]
-
-    def full(write, path, content):
-        countdown[0] -= 1
-        if countdown[0] < 0:
-            raise OSError(28, "No space left on device")
-        return write(path, content)
-
-    each_write_first(monkeypatch, full)
-    refused(data, tmp_path / "deep" / "target", "cannot be written: No space left on device")
 
 
 def test_a_file_that_is_larger_than_the_limit_of_the_process_leaves_nothing(tmp_path):
@@ -505,48 +389,6 @@ def test_an_archive_behind_the_first_one_is_unpacked_too(tmp_path, packed):
     assert contents(tmp_path / "target") == {**unpacked(), **dict(SECOND)}
 
 
-@pytest.mark.parametrize(
-    ("packed", "message"),
-    [
-        (gzip.compress(plain_tar(frame_members()) + b"not a tar" * 1000), "is damaged in or before this part"),
-        (gzip.compress(plain_tar(frame_members()) + b"rest"), "is damaged in or before this part"),
-        (tar_of(frame_members()) + b"not gzip" * 99, "is damaged in or before this part"),
-        (tar_of(frame_members()) + tar_of(SECOND)[:-20], "does not end with this part"),
-        (tar_of([*frame_members(), frame_members()[0]]), "1/00001.jpg': there twice, refused"),
-        (tar_of(frame_members()) + tar_of(frame_members()), "1/00001.jpg': there twice, refused"),
-    ],
-    ids=["no tar", "a few bytes", "no gzip", "cut off", "a frame twice", "an archive twice"],
-)
-def test_what_is_wrong_behind_the_first_archive(tmp_path, packed, message):
-    write_data(tmp_path / "data", [packed])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", message)
-
-
-@pytest.mark.parametrize("position", [0, 3, -1])
-def test_damaged_header_is_not_the_end(tmp_path, position):
-    """Also one of a file without content, behind which the next header follows at once."""
-    members = [*frame_members()[:3], (f"{IMAGES}/1/empty.jpg", b""), *frame_members()[3:]]
-    tar = bytearray(plain_tar(members))
-    names = [name for name, _ in members]
-    name = (f"{IMAGES}/1/empty.jpg", names[0], names[-1])[(0, 3, -1).index(position)]
-    tar[tar.index(name.encode()) + 150] ^= 1  # its checksum
-    write_data(tmp_path / "data", [gzip.compress(bytes(tar))])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
-
-
-@pytest.mark.parametrize("members", [[], [f"{IMAGES}", f"{IMAGES}/1"]], ids=["nothing", "folders"])
-def test_archive_without_files_is_refused(tmp_path, members):
-    folders = []
-    for name in members:
-        folders.append(tarfile.TarInfo(name))
-        folders[-1].type = tarfile.DIRTYPE
-    write_data(tmp_path / "data", [tar_of(folders)])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", f"{IMAGES}-00.zip: no files in the archive")
-
-
 # ------------------------------------------------------------------------------------------------ claims of a size
 
 
@@ -583,112 +425,214 @@ def test_member_that_claims_200_gb_is_not_read_into_memory(tmp_path, zeros, kind
     assert peak < 16 << 20
 
 
-def test_sparse_file_that_claims_200_gb_is_refused(tmp_path):
-    info = tarfile.TarInfo(f"{IMAGES}/1/00001.jpg")
-    info.size = 512
-    info.pax_headers = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(200 * 10**9)}
-    write_data(tmp_path / "data", [tar_of([(info, b"x" * 512)])])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "200000000000 bytes, more than")
+# -------------------------------------------------------------------------------- what is refused, and leaves nothing
 
 
-def test_names_upon_names_are_no_endless_recursion(tmp_path):
-    names = (header("././@LongLink", 512, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 5000
-    write_data(tmp_path / "data", [gzip.compress(names + header(f"{IMAGES}/1/00001.jpg", 0) + bytes(1024))])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
+def parts(packed, count=1, **how):
+    """The data archives are these bytes, in so many parts."""
+
+    def damage(data):
+        for path in data.glob(f"{IMAGES}-*"):
+            path.unlink()
+        write_data(data, cut(packed, count), **how)
+
+    return damage
 
 
-@pytest.mark.parametrize("size", [-512, -(10**6)])
-def test_negative_size_is_no_endless_loop(tmp_path, size):
-    packed = gzip.compress(plain_tar(frame_members(), padded=False) + header(f"{IMAGES}/9/1.jpg", size) + bytes(1024))
-    write_data(tmp_path / "data", [packed])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "damaged in or before this part")
+def members(*members):
+    return parts(tar_of(members))
 
 
-def test_label_list_that_claims_gigabytes_is_not_read_into_memory(data, tmp_path):
-    archive_path = data / "20bn-jester-download-package-labels.zip"
-    with zipfile.ZipFile(archive_path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("labels/train.csv", bytes(65 << 20))
-    refused(data, tmp_path / "target", r"labels\.zip: member 'labels/train\.csv' of 68157440 bytes, refused")
+def without(number):
+    return lambda data: (data / f"{IMAGES}-{number:02d}.zip").unlink()
 
 
-# ----------------------------------------------------------------------------------------------- names and zip methods
+def changed(name, change):
+    """The bytes of an archive, as ``change`` edits them."""
+
+    def damage(data):
+        content = bytearray((data / name).read_bytes())
+        (data / name).write_bytes(change(content) or content)
+
+    return damage
 
 
-@pytest.mark.parametrize("name", [f"{IMAGES}/caf\udce9/00001.jpg", f"{IMAGES}/\udcff.jpg"])
-def test_member_whose_name_is_not_utf_8_is_refused(tmp_path, name):
-    write_data(tmp_path / "data", [tar_of([*frame_members(), (name, b"x")])])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", r"archive member '.*\\udc.*': not a file name in UTF-8, refused")
+def both(*damages):
+    return lambda data: [damage(data) for damage in damages]
 
 
-def test_member_with_a_zero_byte_in_its_name_is_refused(tmp_path):
-    info = tarfile.TarInfo("x")
-    info.pax_headers = {"path": f"{IMAGES}/1/0000\0.jpg"}
-    write_data(tmp_path / "data", [tar_of([*frame_members(), info])])
-    write_labels(tmp_path / "data")
-    refused(tmp_path / "data", tmp_path / "target", "not a file name in UTF-8, refused")
+def labels(lists):
+    return lambda data: write_labels(data, "", lists)
 
 
-def edit_zip(path, offset, value):
-    """Sets a 16-bit field in both headers of every member: 6 is the flags, 8 the method of the local one."""
-    content = bytearray(path.read_bytes())
-    for signature, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
-        start = content.find(signature)
-        while start >= 0:
-            struct.pack_into("<H", content, start + offset + shift, value)
-            start = content.find(signature, start + 4)
-    path.write_bytes(content)
+def no_labels(data):
+    (data / LABELS_ZIP).unlink()
 
 
-@pytest.mark.parametrize("name", [f"{IMAGES}-01.zip", "20bn-jester-download-package-labels.zip"])
-@pytest.mark.parametrize(
-    ("offset", "value", "message"),
-    [
-        (6, 1, "cannot be read without a password"),
-        (6, 0x41, "zipped in a way that Python cannot read"),
-        (8, 9, "zipped in a way that Python cannot read .*: what was in it is read as well"),
-        (8, 98, "zipped in a way that Python cannot read"),
-        (8, 12, "damaged"),
-        (8, 14, "damaged"),
-        (4, 99, "zipped in a way that Python cannot read"),
-    ],
-    ids=["encrypted", "strongly encrypted", "Deflate64", "PPMd", "bzip2", "LZMA", "version"],
-)
-def test_zip_that_cannot_be_read_is_named(tmp_path, name, offset, value, message):
-    data = tmp_path / "data"
-    write_data(data, cut(tar_of(frame_members()), 3), md5=name != f"{IMAGES}-01.zip")
-    write_labels(data)
-    edit_zip(data / name, offset, value)
-    refused(data, tmp_path / "target", rf"{name}: {message}")
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_zip_of_any_method_is_named(tmp_path, method):
-    data = tmp_path / "data"
-    parts = cut(tar_of(frame_members()), 2)
-    write_data(data, parts)
-    write_labels(data)
-    path = data / f"{IMAGES}-01.zip"
-    with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr(f"{IMAGES}-01", parts[1])
-    content = bytearray(path.read_bytes())
-    content[200:2000] = bytes(1800)
-    path.write_bytes(content)
-    refused(data, tmp_path / "target", rf"{IMAGES}-01\.zip: damaged")
-
-
-def test_two_different_label_lists_of_one_name_are_refused(data, tmp_path):
-    write_labels(data, "", {"a/train.csv": b"1;Stop Sign\n", "b/train.csv": b"2;Stop Sign\n"})
-    refused(data, tmp_path / "target", r"labels\.zip: two different lists are called train\.csv")
-
-
-def test_label_list_that_is_a_folder_is_named(data, tmp_path):
-    (data / "20bn-jester-download-package-labels.zip").unlink()
+def label_folder(data):
+    no_labels(data)
     (data / "labels" / "train.csv").mkdir(parents=True)
-    refused(data, tmp_path / "target", r"labels/train\.csv: cannot be read: Is a directory")
+
+
+def something_else(data):
+    with zipfile.ZipFile(data / f"{IMAGES}-01.zip", "w") as archive:
+        archive.writestr("holiday.txt", b"")
+
+
+def large_list(data):
+    with zipfile.ZipFile(data / LABELS_ZIP, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("labels/train.csv", bytes(65 << 20))
+
+
+def flipped(packed, position):
+    content = bytearray(packed)
+    content[position] ^= 0x55
+    return bytes(content)
+
+
+def wrong_checksum(name):
+    """A header that is none any more, also of a file without content, which another header follows at once."""
+    some = [*frame_members()[:3], (f"{IMAGES}/1/empty.jpg", b""), *frame_members()[3:]]
+    tar = plain_tar(some)
+    return parts(gzip.compress(flipped(tar, tar.index(name.encode()) + 150)))
+
+
+def info(name, kind=tarfile.DIRTYPE, target="", **fields):
+    found = tarfile.TarInfo(name)
+    found.type, found.linkname = kind, target
+    for field, value in fields.items():
+        setattr(found, field, value)
+    return found
+
+
+def edited(offset, value):
+    """Sets a 16-bit field in both headers of every member of a zip: 6 is the flags, 8 the method of the local one."""
+
+    def change(content):
+        for signature, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
+            start = content.find(signature)
+            while start >= 0:
+                struct.pack_into("<H", content, start + offset + shift, value)
+                start = content.find(signature, start + 4)
+
+    return change
+
+
+def zeros_in(method):
+    """A part that is packed with this method, and damaged."""
+
+    def damage(data):
+        content = cut(tar_of(frame_members()), 2)[1]
+        with zipfile.ZipFile(data / f"{IMAGES}-01.zip", "w", method) as archive:
+            archive.writestr(f"{IMAGES}-01", content)
+        changed(f"{IMAGES}-01.zip", lambda content: content[:200] + bytes(1800) + content[2000:])(data)
+
+    return damage
+
+
+WHOLE = tar_of(frame_members())
+UNPADDED = plain_tar(frame_members(), padded=False)
+CUT_OFF = rf"{IMAGES}-00\.zip: the archive does not end with this part"
+DAMAGED = "damaged in or before this part"
+LEAVES = "archive member .*refused"
+UNREADABLE = "zipped in a way that Python cannot read"
+SPARSE = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(200 * 10**9)}
+LONG_NAME = header("././@LongLink", 512, tarfile.GNUTYPE_LONGNAME) + bytes(512)
+
+REFUSED = [
+    ("a part is missing", without(1), rf"{IMAGES}-01\.zip: this part is missing"),
+    ("the first part is missing", without(0), rf"{IMAGES}-00\.zip: this part is missing"),
+    ("the last part is missing", without(2), rf"{IMAGES}-01\.zip: the archive does not end with this part"),
+    ("no parts", both(without(0), without(1), without(2)), "no archives here"),
+    ("no labels", no_labels, r"data: no list train\.csv, and no jester-v1-train\.csv .*put the label lists there"),
+    ("truncated zip", changed(f"{IMAGES}-02.zip", lambda c: c[:-30]), rf"{IMAGES}-02\.zip: damaged or not a zip"),
+    (
+        "damaged zip without md5",
+        both(parts(WHOLE, 3, md5=False), changed(f"{IMAGES}-01.zip", lambda c: flipped(c, 200))),
+        rf"{IMAGES}-01\.zip: damaged",
+    ),
+    ("something else in a zip", something_else, rf"-01\.zip: holds holiday\.txt; expected the part {IMAGES}-01"),
+    *((f"stream of {kept} bytes", parts(WHOLE[:kept]), CUT_OFF) for kept in (5, 3000, -1)),
+    *(
+        (f"damaged at {place}", parts(flipped(WHOLE, place), 2, zipped=False, md5=False), f"{IMAGES}-0.: .*{DAMAGED}")
+        for place in (0, 3000, -6)
+    ),
+    ("no tar", parts(gzip.compress(b"not a tar" * 1000)), "damaged"),
+    *(
+        (f"member {name}", members(*frame_members()[:2], (name, b"x"), (f"{IMAGES}/1/late.jpg", b"x")), LEAVES)
+        for name in ("/tmp/escaped.jpg", "../escaped.jpg", f"{IMAGES}/1/../../../escaped.jpg", "elsewhere/escaped.jpg")
+    ),
+    ("folder link", members(info(f"{IMAGES}/1", tarfile.SYMTYPE, "/tmp"), (f"{IMAGES}/1/late.jpg", b"x")), LEAVES),
+    ("link", members(info(f"{IMAGES}/1/00001.jpg", tarfile.SYMTYPE, "../../../escaped")), LEAVES),
+    ("hard link", members(info(f"{IMAGES}/1/00001.jpg", tarfile.LNKTYPE, "/etc/hostname")), LEAVES),
+    ("pipe", members(info(f"{IMAGES}/fifo", tarfile.FIFOTYPE)), LEAVES),
+    *(
+        (f"label list {name}", labels({name: b"x"}), "would leave the target, refused")
+        for name in ("../train.csv", "/train.csv", "labels/../../train.csv", "..\\train.csv")
+    ),
+    ("no tar behind the first", parts(gzip.compress(plain_tar(frame_members()) + b"not a tar" * 1000)), DAMAGED),
+    ("a few bytes behind the first", parts(gzip.compress(plain_tar(frame_members()) + b"rest")), DAMAGED),
+    ("no gzip behind the first", parts(WHOLE + b"not gzip" * 99), DAMAGED),
+    ("the second is cut off", parts(WHOLE + tar_of(SECOND)[:-20]), "does not end with this part"),
+    ("a frame twice", members(*frame_members(), frame_members()[0]), "1/00001.jpg': there twice, refused"),
+    ("an archive twice", parts(WHOLE + WHOLE), "1/00001.jpg': there twice, refused"),
+    *(
+        (f"header of {name}", wrong_checksum(name), DAMAGED)
+        for name in (f"{IMAGES}/1/empty.jpg", frame_members()[0][0], frame_members()[-1][0])
+    ),
+    ("nothing", members(), f"{IMAGES}-00.zip: no files in the archive"),
+    ("folders", members(info(IMAGES), info(f"{IMAGES}/1")), f"{IMAGES}-00.zip: no files in the archive"),
+    (
+        "sparse file of 200 GB",
+        members((info(f"{IMAGES}/1/1.jpg", tarfile.REGTYPE, size=512, pax_headers=SPARSE), b"x" * 512)),
+        "200000000000 bytes, more than",
+    ),
+    ("names upon names", parts(gzip.compress(LONG_NAME * 5000 + header("1.jpg", 0) + bytes(1024))), DAMAGED),
+    *(
+        (f"size {size}", parts(gzip.compress(UNPADDED + header(f"{IMAGES}/9/1.jpg", size) + bytes(1024))), DAMAGED)
+        for size in (-512, -(10**6))
+    ),
+    ("large label list", large_list, r"labels\.zip: member 'labels/train\.csv' of 68157440 bytes, refused"),
+    *(
+        ("name not in UTF-8", members((name, b"x")), r"archive member '.*\\udc.*': not a file name in UTF-8, refused")
+        for name in (f"{IMAGES}/caf\udce9/00001.jpg", f"{IMAGES}/\udcff.jpg")
+    ),
+    (
+        "NUL in a name",
+        members(info("x", tarfile.REGTYPE, pax_headers={"path": f"{IMAGES}/1/0000\0.jpg"})),
+        "not a file name in UTF-8, refused",
+    ),
+    *(
+        (f"{name}: {kind}", both(parts(WHOLE, 3, md5=False), changed(name, edited(*field))), f"{name}: {message}")
+        for name in (f"{IMAGES}-01.zip", LABELS_ZIP)
+        for kind, field, message in [
+            ("encrypted", (6, 1), "cannot be read without a password"),
+            ("strongly encrypted", (6, 0x41), UNREADABLE),
+            ("Deflate64", (8, 9), f"{UNREADABLE} .*: what was in it is read as well"),
+            ("PPMd", (8, 98), UNREADABLE),
+            ("bzip2", (8, 12), "damaged"),
+            ("LZMA", (8, 14), "damaged"),
+            ("version", (4, 99), UNREADABLE),
+        ]
+    ),
+    *(
+        (f"damaged zip of method {method}", both(parts(WHOLE, 2), zeros_in(method)), rf"{IMAGES}-01\.zip: damaged")
+        for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    ),
+    (
+        "two lists of one name",
+        labels({"a/train.csv": b"1;Stop Sign\n", "b/train.csv": b"2;Stop Sign\n"}),
+        r"labels\.zip: two different lists are called train\.csv",
+    ),
+    ("label list that is a folder", label_folder, r"labels/train\.csv: cannot be read: Is a directory"),
+]
+
+
+@pytest.mark.parametrize(("damage", "message"), [pytest.param(*rest, id=name) for name, *rest in REFUSED])
+def test_what_is_refused(data, tmp_path, damage, message):
+    damage(data)
+    refused(data, tmp_path / "target", message)
+    assert not os.path.exists("/tmp/escaped.jpg")
 
 
 # ------------------------------------------------------------------------------------------------- two into one target
