@@ -149,7 +149,9 @@ else:
     def __getattr__(name: str) -> Config:
         if name != "config":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return globals().setdefault(name, get_config())
+        if name not in globals():
+            globals()[name] = get_config()
+        return globals()[name]
 
 
 def _read_values(path: str, rules: dict[str, Rule]) -> tuple[dict[str, Any], list[str]]:

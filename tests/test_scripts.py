@@ -366,7 +366,7 @@ def test_exact_commands_of_the_quickstart(user, repository):
         assert "It shows: Right\n" in stdout
         found = calls(user)
         config = ["--config_path", f"{repository}/configs/synthetic_streams_config.yaml"]
-        cpu, data = ["--device_target", "CPU"], ["--dataset_root", "my work/dataset"]
+        data = ["--dataset_root", "my work/dataset"]
         checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-28_60.ckpt"]
         counts = ["--gestures", "8", "--train", "480", "--val", "120"]
         out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("train", "eval", "export")}
@@ -375,10 +375,10 @@ def test_exact_commands_of_the_quickstart(user, repository):
             ["src/synthetic/jester.py", "my work/archives", *counts],
             ["src/data/unpack_jester_dataset.py", "my work/archives", "my work/dataset"],
             ["src/preprocess_jester_dataset.py", "my work/dataset"],
-            ["train.py", *cpu, "--device_id", "0", *data, *SCRATCH, *config, *out["train"]],
-            ["eval.py", *cpu, *data, *checkpoint, *config, *out["eval"]],
-            ["export.py", *cpu, *data, *checkpoint, *config, *out["export"]],
-            ["infer.py", *cpu, *checkpoint, *clip],
+            ["train.py", "--device_id", "0", *data, *SCRATCH, *config, *out["train"]],
+            ["eval.py", *data, *checkpoint, *config, *out["eval"]],
+            ["export.py", *data, *checkpoint, *config, *out["export"]],
+            ["infer.py", *checkpoint, *clip],
         ]
         assert [call["arguments"] for call in found] == [[f"{repository}/{name}", *rest] for name, *rest in expected]
         assert {call["DEVICE_TARGET"] for call in found} == {"CPU"}
