@@ -61,7 +61,7 @@ run run_export_gpu "$dataset" "$checkpoint" --config_path "$config" --export_out
 
 step "8/8 Recognise one clip that was not trained on"
 read -r clip _ class < "$dataset/val_videofolder.txt"
-"$PYTHON" "$REPO_ROOT/infer.py" --device_target CPU --ckpt_file "$checkpoint" \
+"$PYTHON" "$REPO_ROOT/infer.py" --ckpt_file "$checkpoint" \
     --source "$dataset/20bn-jester-v1/$clip" --json "$work_dir/eval-logs/clip.json"
 echo "It shows: $(sed -n "$((class + 1))p" "$dataset/categories.txt")"
 
