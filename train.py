@@ -23,23 +23,33 @@ if TYPE_CHECKING:
     from src.data.frame_files import VideoRecord
     from src.evaluation.evaluator import Validation
     from src.ops.ranks import Ranks
-    from src.training.trainer import Trainer
+    from src.training.trainer import Trainer, TrainingSet
     from src.tsn import TSN
 
 
 def train(config: Config, stop: StopSignals) -> None:
     from model_utils.device_adapter import start_device
     from src import tsn_dataset
+    from src.data.frame_files import dataset_frames
     from src.data.mirror_pairs import given_pairs
     from src.ops.ranks import Ranks
+    from src.training.fingerprint import fingerprint
     from src.training.run_folder import open_run
+    from src.training.trainer import TrainingSet
 
     ranks = Ranks(*start_device(config))
     with open_run(config.train_output_dir, config.resume, ranks) as resumed:
         categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
         config.mirror_pairs = given_pairs(config.dataset_root, categories, config.mirror_pairs)
         records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
-        trainer = build_trainer(config, categories, records, ranks, resumed)
+        tested = []
+        if config.eval_interval:
+            tested = tsn_dataset.read_clips(config, config.eval_list_file_name, len(categories))
+        frames = dataset_frames(config)
+        steps = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, ranks.size)
+        data = fingerprint("training", records, frames) | fingerprint("validation", tested, frames)
+        clips = TrainingSet(categories, len(records), steps, data)
+        trainer = build_trainer(config, clips, tested, ranks, resumed)
         with closing(load_batches(config, records, trainer)) as batches:
             finished = trainer.run(batches, stop)
         ranks.sum([0])  # all have saved: when one leaves with an error, mpirun ends the others
@@ -48,46 +58,43 @@ def train(config: Config, stop: StopSignals) -> None:
 
 
 def build_trainer(
-    config: Config, categories: list[str], records: list[VideoRecord], ranks: Ranks, resumed: Path | None
+    config: Config, clips: TrainingSet, tested: list[VideoRecord], ranks: Ranks, resumed: Path | None
 ) -> Trainer:
-    """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint."""
+    """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint.
+
+    ``tested``: the clips to validate with, if any.
+    """
     from model_utils.logging import get_logger, log_settings
-    from src import tsn_dataset
     from src.backbones import check_image_size
-    from src.data.frame_files import dataset_frames
     from src.train_cell import build_optimizer
-    from src.training.fingerprint import fingerprint
     from src.training.frozen import freeze_backbone
     from src.training.learning_check import warning_at_start
     from src.training.start import load_start
-    from src.training.trainer import Trainer, TrainingSet
+    from src.training.trainer import Trainer
     from src.tsn import build_network
 
-    steps = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, ranks.size)
-    network = build_network(config, len(categories))
+    network = build_network(config, len(clips.categories))
     check_image_size(config.backbone, network.base_model, config.image_size)
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
-    loaded = "" if resumed else load_start(network, config, categories)
+    loaded = "" if resumed else load_start(network, config, clips.categories)
     if loaded:
         logger.info("%s", loaded)
     elif not resumed and (warning := warning_at_start(config)):
         logger.warning("%s", warning)
     if config.freeze_backbone:
         freeze_backbone(network, trained=bool(loaded or resumed))
-    schedule = config.lr, config.update_lr_epochs, steps
+    schedule = config.lr, config.update_lr_epochs, clips.steps_per_epoch
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
-    validate = build_validation(config, network, len(categories), ranks) if config.eval_interval else None
-    data = fingerprint("training", records, dataset_frames(config))
-    if validate:
-        data |= fingerprint("validation", validate.evaluator.records, dataset_frames(config))
-    clips = TrainingSet(categories, len(records), steps, data)
+    validate = build_validation(config, network, tested, len(clips.categories), ranks) if tested else None
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
     if resumed:
         trainer.resume(resumed)
     elif config.resume:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
     log_settings(logger, config, config.train_output_dir, "train")
-    logger.info("%d clips, %d classes, %d steps an epoch", len(records), len(categories), steps)
+    logger.info(
+        "%d clips, %d classes, %d steps an epoch", clips.num_clips, len(clips.categories), clips.steps_per_epoch
+    )
     return trainer
 
 
@@ -119,13 +126,14 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     return dataset.read(config.epochs_num - done.epochs_done)
 
 
-def build_validation(config: Config, network: TSN, num_classes: int, ranks: Ranks) -> Validation:
-    """The centre crops of the evaluation list, in batches like those of training, shared among the ranks."""
+def build_validation(
+    config: Config, network: TSN, records: list[VideoRecord], num_classes: int, ranks: Ranks
+) -> Validation:
+    """The centre crops of the clips, in batches like those of training, shared among the ranks."""
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
     from src.evaluation.evaluator import Validation, build_evaluator
 
-    records = tsn_dataset.read_clips(config, config.eval_list_file_name, num_classes)
     workers, size = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config)), config.train_batch_size
     evaluator = build_evaluator(config, network, records, test_crops=1, batch_size=size, workers=workers, ranks=ranks)
     return Validation(evaluator, num_classes)

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import is_folder, printable, read_file, require_regular
+from model_utils.files import is_folder, printable, require_regular
 from model_utils.settings import Settings
 from src.data.names import split_frame_name
-from src.data.packed import PackedFrames, is_packed, open_packed, require_frame_name, tar_of
+from src.data.packed import PackedFrames, open_packed, require_frame_name
 
 FOLDER_RATE = 12.0  # frames a second where none is stated: Jester's
 
@@ -55,17 +55,17 @@ class FrameFolders:
     root: Path
     frame_name: str
 
+    @property
+    def _files(self) -> FrameFiles | PackedFrames:
+        return open_packed(self.root) or FrameFiles(self.root, self.frame_name)
+
     def path(self, record: VideoRecord, index: int) -> str:
         """The file of frame ``index`` of a clip, from 0."""
-        name = self.frame_name.format(record.first + index)
-        return os.path.join(tar_of(self.root) if is_packed(self.root) else self.root, record.folder, name)
+        return self._files.path(record.folder, record.first + index)
 
     def stored(self, record: VideoRecord, index: int) -> bytes:
-        """The bytes of that file. Raises OSError or InputError if it cannot be read."""
-        packed = open_packed(self.root)
-        if packed:
-            return packed.frame_bytes(record.folder, record.first + index)
-        return read_file(self.path(record, index))
+        """The bytes of that file. Raises InputError if it cannot be read."""
+        return self._files.frame_bytes(record.folder, record.first + index)
 
     def read(self, record: VideoRecord, indices: np.ndarray) -> list[np.ndarray]:
         """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
@@ -74,16 +74,10 @@ class FrameFolders:
             InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and
                 a frame of another size than the first.
         """
-        frames: list[np.ndarray] = []
-        packed = open_packed(self.root)
-        for index in indices.tolist():
-            number = record.first + index
-            if packed:
-                path = packed.path(record.folder, number)
-                frame = decode_image(packed.frame_bytes(record.folder, number), path)
-            else:
-                path = self.path(record, index)
-                frame = decode_frame(path)
+        files, frames = self._files, list[np.ndarray]()
+        for number in (record.first + indices).tolist():
+            path = files.path(record.folder, number)
+            frame = decode_image(files.frame_bytes(record.folder, number), path)
             if frames:
                 require_size(path, frame.shape[:2], frames[0].shape[:2])
             frames.append(frame)
@@ -91,18 +85,33 @@ class FrameFolders:
 
     def has_folder(self, name: str) -> bool:
         """Whether a clip may have this folder."""
-        packed = open_packed(self.root)
-        if packed:
-            return bool(packed.numbers(name))
-        return is_folder(os.path.join(self.root, name))
+        return self._files.has_clip(name)
 
     def count_from_zero(self, record: VideoRecord) -> bool:
         """Whether the numbers in the names of a whole clip's frames begin with 0."""
-        packed = open_packed(self.root)
-        if packed:
-            return packed.numbers(record.folder) == range(record.num_frames)
-        names = (self.frame_name.format(number) for number in (0, record.num_frames))
-        return [os.path.exists(os.path.join(self.root, record.folder, name)) for name in names] == [True, False]
+        return self._files.has_numbers(record.folder, range(record.num_frames))
+
+
+@dataclass(frozen=True)
+class FrameFiles:
+    """An image file for each frame, with the methods of ``PackedFrames``."""
+
+    root: Path
+    frame_name: str
+
+    def path(self, clip: str, number: int) -> str:
+        return os.path.join(self.root, clip, self.frame_name.format(number))
+
+    def frame_bytes(self, clip: str, number: int) -> bytes:
+        return read_frame(self.path(clip, number))
+
+    def has_clip(self, clip: str) -> bool:
+        return is_folder(os.path.join(self.root, clip))
+
+    def has_numbers(self, clip: str, numbers: range) -> bool:
+        """Looks at two of the files alone."""
+        ends = numbers[0], numbers[-1] + 1
+        return [os.path.exists(self.path(clip, number)) for number in ends] == [True, False]
 
 
 def dataset_frames(config: Settings) -> FrameFolders:
@@ -146,21 +155,21 @@ def require_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) ->
         )
 
 
-def decode_frame(path: str | os.PathLike) -> np.ndarray:
-    """One image file as uint8 [height, width, 3] BGR.
-
-    Raises:
-        InputError: naming the file, if it is missing, empty, truncated or no image.
-    """
+def read_frame(path: str | os.PathLike) -> bytes:
+    """The content of an image file. Raises InputError, naming it, if it is missing or cannot be read."""
     try:
-        data = _read_file(path)
+        return _read_file(path)
     except FileNotFoundError:
         folder = Path(path).parent
         message = f"{path}: frame is missing" if is_folder(folder) else f"{folder}: clip folder is missing"
         raise InputError(message) from None
     except OSError as error:
         raise InputError(f"{path}: frame cannot be read ({error.strerror})") from None
-    return decode_image(data, path)
+
+
+def decode_frame(path: str | os.PathLike) -> np.ndarray:
+    """One image file as uint8 [height, width, 3] BGR; raises InputError as ``read_frame`` and ``decode_image`` do."""
+    return decode_image(read_frame(path), path)
 
 
 def decode_image(data: bytes, path: str | os.PathLike) -> np.ndarray:

@@ -151,6 +151,13 @@ class PackedFrames:
         """The numbers in the names of a clip's frames; empty if there is no such clip."""
         return self._find(clip)[0]
 
+    def has_clip(self, clip: str) -> bool:
+        return bool(self.numbers(clip))
+
+    def has_numbers(self, clip: str, numbers: range) -> bool:
+        """Whether a clip's frames have these numbers."""
+        return self.numbers(clip) == numbers
+
     def _find(self, clip: str) -> tuple[range, int]:
         """The numbers of a clip's frames, and the position of the first in the index."""
         if clip != self._latest[0]:

@@ -20,8 +20,10 @@ def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> 
     Returns:
         "the WHAT list": of folder, first frame, number of frames and class of every clip, in the order of the list.
         "frames of the WHAT list": of the middle frames of FRAMES clips. A frame that cannot be read counts as empty;
-        the training names it.
+        the training names it. A list without clips has no digests.
     """
+    if not records:
+        return {}
     rows = [[record.folder, record.first, record.num_frames, record.label] for record in records]
     seen = hashlib.sha256()
     for index in sorted(set(np.linspace(0, len(records) - 1, FRAMES).astype(int).tolist())):

@@ -11,12 +11,12 @@ import train as training_program
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.logging import get_logger
-from src.data.frame_files import VideoRecord
 from src.data.mirror_pairs import mirrored_classes
 from src.inference.model import load_model
 from src.ops.ranks import ALONE
 from src.training import checkpoint
 from src.training.start import load_start
+from src.training.trainer import TrainingSet
 from src.tsn import build_network
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
@@ -184,14 +184,14 @@ def test_training_starts_once(tmp_path):
     options = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE} --subsample_num 2"
     options += f" --freeze_backbone true --eval_interval 0 --train_output_dir {out} --pre_trained {path}"
     config = load_config(options.split())
-    records = [VideoRecord(f"clip{index}", 9, index % 3) for index in range(24)]
-    trainer = build_trainer(config, CLASSES, records, ALONE, None)
+    clips = TrainingSet(CLASSES, 24, 1, {})
+    trainer = build_trainer(config, clips, [], ALONE, None)
     for name, value in values(trainer.network).items():
         np.testing.assert_array_equal(value, trained[name], err_msg=name)
     assert f"{path}: a network for 3 classes; " in (out / "train.log").read_text()
     trainer.save("checkpoint_last.ckpt")
     path.unlink()
-    resumed = build_trainer(config, CLASSES, records, ALONE, out / "checkpoint_last.ckpt")
+    resumed = build_trainer(config, clips, [], ALONE, out / "checkpoint_last.ckpt")
     for name, value in values(resumed.network).items():
         np.testing.assert_array_equal(value, trained[name], err_msg=name)
     get_logger(rank=1)  # closes the log file
