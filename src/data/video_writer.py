@@ -91,10 +91,23 @@ def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv
     """``name`` is what an error calls the file; ``size`` is (height, width)."""
     height, width = size
     codec = cv2.VideoWriter.fourcc(*OUTPUT_CODECS[Path(path).suffix.lower()])
-    writer = cv2.VideoWriter(path, codec, rate, (width, height))
+    with _without_stderr():  # OpenCV lacks VP80 in a table of WebM's codecs, says so, and writes it all the same
+        writer = cv2.VideoWriter(path, codec, rate, (width, height))
     if not writer.isOpened():
         raise InputError(f"{name}: cannot write a video of {width}x{height} pixels")
     return writer
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager

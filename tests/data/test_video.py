@@ -416,6 +416,14 @@ def test_what_is_written_is_read_again(tmp_path, size, written):
     assert len(list((tmp_path / "new").iterdir())) == 1
 
 
+def test_what_browsers_play_is_written_without_a_word(tmp_path, capfd):
+    with VideoWriter(str(tmp_path / "out.webm"), 12) as writer:
+        for frame in changing_frames(7):
+            writer.write(frame)
+    assert open_source(str(tmp_path / "out.webm")).num_frames == 7
+    assert capfd.readouterr().err == ""
+
+
 def test_a_video_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     frame = np.zeros((40, 52, 3), np.uint8)

@@ -227,6 +227,7 @@ def test_a_video_that_is_stopped(browser, address, tmp_path):
     waited(lambda: element(browser, "gestures").find_elements("tag name", "tr"))
     element(browser, "start").click()  # now it says Stop
     assert state(browser, "ready") == "long.webm: stopped."
+    waited(lambda: element(browser, "gesture").text == "Stopped")
     element(browser, "file").send_keys(str(write_video(tmp_path / "red.webm", coloured("Red", 30, 90, 90), RATE)))
     assert "1 gesture found" in state(browser, "done")
     assert [label for label, *_ in rows(browser)] == ["Red"]

@@ -294,7 +294,7 @@ async function lookThrough(watched, reader, name) {
   if (run !== watched) return;
   watched.arrived = watched.stopped ? 0 : Math.round(reader.last / (reader.gap ?? 1 / 30)) + 1;
   show(watched, 0, duration);
-  if (watched.stopped) return;
+  if (watched.stopped) return headline("Stopped", foundSentence(watched.gestures), true);
   const { gestures, scorings } = watched;
   if (!scorings.length) {
     headline("Too short", name, true);
