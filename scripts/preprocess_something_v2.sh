@@ -10,7 +10,8 @@ USAGE="usage: bash scripts/preprocess_something_v2.sh DATASET_ROOT [--option val
   --fps N             frames a second (default 12, that of the videos)
   --height N          height of the frames in pixels (default 240, that of the videos)
   --max_frames N      frames of a clip, at most (default 10000)
-  --on_error skip     leave out videos that cannot be read, and say so (default stop)"
+  --on_error skip     leave out videos that cannot be read, and say so (default stop)
+  --missing skip      leave out entries whose videos are not there, and name them in left_out.txt (default stop)"
 
 require_arguments 1 "$@"
 require_dir "$1"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_utils.errors import InputError
-from model_utils.files import exists, is_folder, list_folder, printable
-from src.data.lists import parse_seconds, read_lines, separator_of
+from model_utils.files import is_folder, list_folder, printable
+from src.data.lists import missing_files, parse_seconds, read_lines, separator_of
 from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
@@ -142,16 +142,10 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
 
 def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) -> list[Clip]:
     """The clips whose videos are there; see ``read_annotations``."""
-    there = [exists(videos / clip.video) for clip in clips]
-    found = [clip for clip, is_there in zip(clips, there) if is_there]
-    missing = [clip for clip, is_there in zip(clips, there) if not is_there]
-    problems = [f"{clip.place}: {printable(videos / clip.video)}: no such video" for clip in missing]
-    if problems and (left_out is None or not found):
-        others = f" ... ({len(problems)} rows)" if problems[3:] else ""
-        raise InputError(f"{', '.join(problems[:3])}{others}; --missing skip leaves such rows out")
+    missing = missing_files([(clip.place, videos / clip.video) for clip in clips], "video", left_out is not None)
     if left_out is not None:
-        left_out += problems
-    return found
+        left_out += missing.values()
+    return [clip for clip in clips if clip.place not in missing]
 
 
 def _cells(place: str, line: str, separator: str) -> list[str]:

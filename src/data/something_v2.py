@@ -23,10 +23,11 @@ from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, read_file
 from model_utils.util import exclusive_folder
 from src.data.frame_folders import FrameMaker, Wanted
-from src.data.lists import require_disjoint, write_lists
+from src.data.lists import missing_files, require_disjoint, write_lists
 from src.data.names import (
     CATEGORIES_FILE,
     LABELS_DIR_NAME,
+    LEFT_OUT_FILE,
     LIST_FILES,
     LOCK_NAME,
     SOMETHING_V2,
@@ -69,20 +70,21 @@ def prepare(args: Namespace) -> None:
     if test:
         entries["test"] = read_entries(test, None)
     require_disjoint([[(entry.place, entry.video) for entry in rows] for rows in entries.values()], "video")
-    wanted = [
-        Wanted(entry.video, entry.place, videos / f"{entry.video}.webm")
-        for its_entries in entries.values()
-        for entry in its_entries
-    ]
-    for clip in wanted:
-        if not exists(clip.video):
-            raise InputError(f"{clip.place}: {clip.video}: no such video")
+    wanted = [Wanted(e.video, e.place, videos / f"{e.video}.webm") for rows in entries.values() for e in rows]
+    missing = missing_files([(clip.place, clip.video) for clip in wanted], "video", args.missing == "skip")
+    wanted = [clip for clip in wanted if clip.place not in missing]
+    for split, rows in entries.items():
+        if all(entry.place in missing for entry in rows):
+            raise InputError(f"{videos}: holds none of the videos for {split}")
     with exclusive_folder(root, LOCK_NAME):
         made = maker.make(maker.inspect(wanted))
         files = {CATEGORIES_FILE: categories}
         for split, its_entries in entries.items():
             rows = [e for e in its_entries if e.video in made.counts]
             files[LIST_FILES[SPLITS[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
+        if missing:
+            files[LEFT_OUT_FILE] = list(missing.values())
+            print(f"left out: {len(missing)} rows without a video, listed in {root / LEFT_OUT_FILE}", flush=True)
         write_lists(files, root)
     for problem in made.problems.values():
         print(f"left out: {problem}", flush=True)
@@ -159,6 +161,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
     FrameMaker.add_options(parser, HEIGHT)
+    missing = "skip leaves out entries of videos that are not there (default stop)"
+    parser.add_argument("--missing", choices=("stop", "skip"), default="stop", help=missing)
     prepare(parser.parse_args(argv))
     print("DONE!")
 

@@ -107,3 +107,28 @@ def test_from_archives_to_an_evaluation(tmp_path, version, loose):
     with open(tmp_path / "eval-logs/predictions.csv", encoding="utf-8") as file:
         answers = {row["clip"]: row["true"] for row in csv.DictReader(file)}
     assert answers == {str(number): CLASS_OF[number] for number in VALIDATION}
+
+
+def test_entries_without_a_video_are_counted_or_left_out(tmp_path):
+    (tmp_path / "data/labels").mkdir(parents=True)
+    for file, text in lists_of(2).items():
+        (tmp_path / "data/labels" / file).write_text(text)
+    videos = tmp_path / "data/20bn-something-something-v2"
+    videos.mkdir()
+    for number in (103, 8, *TEST):
+        write_video(videos / f"{number}.webm", changing_frames(9, 48, 64), 12)
+    preprocess = ("preprocess_something_v2.sh", "data")
+    status, _, stderr = script(*preprocess, cwd=tmp_path)
+    first = ("train.json: entry 1", "101"), ("train.json: entry 2", "102"), ("validation.json: entry 1", "7")
+    named = [f"data/labels/{place}: data/{videos.name}/{number}.webm: no such video" for place, number in first]
+    assert (status, stderr) == (1, f"error: {', '.join(named)} ... (4 rows); --missing skip leaves such rows out\n")
+    status, stdout, stderr = script(*preprocess, "--missing", "skip", cwd=tmp_path)
+    assert status == 0, stderr
+    assert "left out: 4 rows without a video, listed in data/left_out.txt" in stdout
+    lists = [(tmp_path / f"data/{name}_videofolder.txt").read_text() for name in ("train", "val", "test")]
+    assert lists == ["103 9 2\n", "8 9 1\n", "55 9 -1\n"]
+    assert (tmp_path / "data/left_out.txt").read_text().splitlines()[:3] == named
+
+    (videos / "103.webm").unlink()
+    status, _, stderr = script(*preprocess, "--missing", "skip", cwd=tmp_path)
+    assert (status, stderr) == (1, f"error: data/{videos.name}: holds none of the videos for train\n")
