@@ -30,6 +30,32 @@ def make_data(folder: Path) -> None:
         subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
 
 
+def make_packed(folder: Path) -> Path:
+    """Make `folder`/packed, the clips of `folder`/jester in one tar; returns where the folder of the clips would be."""
+    from src.data.pack_frames import pack_folders
+    from src.data.packed import tar_of
+
+    images = folder / "packed" / "20bn-jester-v1"
+    if not tar_of(images).exists():
+        shutil.rmtree(images.parent, ignore_errors=True)  # begun and not finished
+        shutil.copytree(folder / "jester" / images.name, images)
+        pack_folders(images)
+    return images
+
+
+def drop_cache(folder: Path) -> None:
+    """Nothing below the folder stays in the system's cache; as root no names of files do either."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                file = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(file)
+
+
 def make_folders(folder: Path) -> Path:
     """Make `folder`/folders, a dataset with the real one's number of clips, lists and frames but nothing in the frames.
 

@@ -12,7 +12,7 @@ of a module that `benchmarks/run.py` names in `MODULES`:
         def one_round() -> float:          # timed, including what it starts and joins
             ...
             return clips                   # how many units it did
-        return one_round
+        return one_round                   # has it an attribute `before`, that is called first, and not timed
 
     ITEMS = [
         Item(
@@ -208,6 +208,7 @@ def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -
     one_round = getattr(importlib.import_module(module), function)(data, **options)
     connection.send({})
     while connection.recv():
+        getattr(one_round, "before", bool)()  # what is not timed
         cpu, began = sum(os.times()[:4]), time.perf_counter()
         units = one_round()
         seconds, cpu = time.perf_counter() - began, sum(os.times()[:4]) - cpu

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Callable
 
-from benchmarks.data import JESTER_CLIPS, make_folders
+from benchmarks.data import JESTER_CLIPS, TRAIN_CLIPS, drop_cache, make_folders, make_packed
 from benchmarks.harness import Item, Side
 
 if TYPE_CHECKING:
@@ -33,25 +33,27 @@ PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
 ]
 
 
-def read_records(data: Path, clips: int) -> tuple[list[VideoRecord], FrameFolders]:
+def read_records(data: Path, clips: int, packed: bool = False) -> tuple[list[VideoRecord], FrameFolders]:
     """So many records, some of them several times if need be, and where their frames are."""
     from src.data.frame_files import FrameFolders
     from src.data.names import FRAME_NAME
     from src.tsn_dataset import read_video_list
 
-    frames = FrameFolders(data / "jester" / "20bn-jester-v1", FRAME_NAME)
+    frames = FrameFolders(make_packed(data) if packed else data / "jester" / "20bn-jester-v1", FRAME_NAME)
     records = read_video_list(data / "jester" / "train_videofolder.txt", 27, frames)
     return list(islice(cycle(records), clips)), frames
 
 
-def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
-    """Whole training pipeline of the project: uint8 batches."""
+def train_input(
+    data: Path, clips: int, workers: int, segments: int, packed: bool = False, cold: bool = False
+) -> Callable[[], int]:
+    """Whole training pipeline of the project: uint8 batches. From the tar if ``packed``; ``cold``: from the disk."""
     import numpy as np
 
     from src.data.clips import TrainingLoader
     from src.tsn_dataset import training_dataset
 
-    records, frames = read_records(data, clips)
+    records, frames = read_records(data, clips, packed)
     loader = TrainingLoader(
         frames,
         segments,
@@ -68,6 +70,8 @@ def train_input(data: Path, clips: int, workers: int, segments: int) -> Callable
         dataset = training_dataset(loader, records, batch_size=TRAIN_BATCH, workers=workers)
         return sum(len(batch[1]) for batch in dataset.read())
 
+    if cold:
+        one_round.before = lambda: drop_cache(frames.root.parent)  # type: ignore[attr-defined]
     return one_round
 
 
@@ -229,6 +233,24 @@ ITEMS = [
             _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
             _side("bare OpenCV, 2 threads", "bare_opencv", clips=960, threads=2, segments=8),
             _side("bare OpenCV, 1 thread", "bare_opencv", clips=480, threads=1, segments=8),
+        ),
+    ),
+    Item(
+        "packed_input",
+        "training input from the tar, 224 px, T = 8, 1 worker",
+        "clip",
+        (
+            _side("tar", "train_input", clips=1920, workers=1, segments=8, packed=True),
+            _side("folders", "train_input", 0.95, clips=1920, workers=1, segments=8),
+        ),
+    ),
+    Item(
+        "packed_input_cold",
+        "the same, nothing in the system's cache",
+        "clip",
+        (
+            _side("tar", "train_input", clips=TRAIN_CLIPS, workers=1, segments=8, packed=True, cold=True),
+            _side("folders", "train_input", clips=TRAIN_CLIPS, workers=1, segments=8, cold=True),
         ),
     ),
     Item(

@@ -350,16 +350,14 @@ def main() -> None:
     args = parser.parse_args()
     if "drawn" in args.kinds and args.start is None:
         parser.error("drawn: needs --from, the quickstart's checkpoint")
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for kind in args.kinds:
-        for seed in range(args.seeds):
-            for way in WAYS:
-                cell = measure_cell(kind, seed, way, args)
-                found.setdefault((kind, way), []).append(cell)
-                numbers = {key: None if value is None else round(value, 3) for key, value in cell.items()}
-                print(f"{kind}, seed {seed}, {way}: {numbers}", flush=True)
-    print("\n" + table(found))
-
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {(kind, way): [] for kind in args.kinds for way in WAYS}
+    for seed in range(args.seeds):  # each kind once, before any twice
+        for kind, way in found:
+            cell = measure_cell(kind, seed, way, args)
+            found[kind, way].append(cell)
+            numbers = {key: None if value is None else round(value, 3) for key, value in cell.items()}
+            print(f"{kind}, seed {seed}, {way}: {numbers}", flush=True)
+        print(f"\n{table(found)}\n", flush=True)
 
 if __name__ == "__main__":
     main()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.packed_formats [--clips 1000] [--rounds 5] [--folder DIR]
 
-What decides between them: how many clips a second a worker reads (warm: from the page cache; cold: the cache of the
-files was dropped, not that of the folders), how much disk and how many files they take. ``lmdb`` is measured where it
+What decides between them: how many clips a second a worker reads (warm: from the page cache; cold: the
+system's cache was dropped), how much disk and how many files they take. ``lmdb`` is measured where it
 is installed (``pip install lmdb``). Prints a table and asserts nothing.
 """
 
@@ -19,6 +19,7 @@ from typing import Callable
 
 import numpy as np
 
+from benchmarks.data import drop_cache
 from src.data.names import FRAME_NAME
 from src.data.packed import PackedFrames
 from src.data.packing import packing
@@ -99,15 +100,6 @@ def in_mindrecord(folder: Path, clips: int) -> Read:
 
     read_many.at_once = True  # type: ignore[attr-defined]  # opening costs more than reading: all clips in one pass
     return read_many
-
-
-def drop_cache(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-            os.close(descriptor)
 
 
 def seconds(read: Read, clips: int, seed: int) -> float:
