@@ -75,8 +75,8 @@ def _files_of_earlier_evaluation(folder: Path) -> set[str]:
     return names | ({tables.CLASSES_FILE, CONFUSION_PICTURE, PAGE_FILE} if is_known else set())
 
 
-def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | None]]) -> None:
-    """Writes ``metrics.csv`` (CURVE_COLUMNS, a row an epoch, empty where nothing was measured) and ``curves.png``.
+def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | None]], picture: bool = True) -> None:
+    """Writes ``metrics.csv`` (CURVE_COLUMNS, a row an epoch, empty where nothing was measured); ``curves.png`` if asked.
 
     Raises:
         InputError: if a file cannot be written.
@@ -84,9 +84,9 @@ def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | Non
     rows = [["" if epoch[column] is None else f"{epoch[column]:.7g}" for column in CURVE_COLUMNS] for epoch in epochs]
     write_bytes(Path(folder) / CURVE_NUMBERS, tables.csv_bytes([CURVE_COLUMNS, *rows]))
     path = Path(folder) / CURVE_PICTURE
-    picture = plots.picture_or_warning(str(path), lambda: plots.png_bytes(plots.draw_training(epochs)))
-    if picture:
-        write_bytes(path, picture)
+    drawn = picture and plots.picture_or_warning(str(path), lambda: plots.png_bytes(plots.draw_training(epochs)))
+    if drawn:
+        write_bytes(path, drawn)
 
 
 def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, float | None]]:

@@ -28,6 +28,8 @@ from src.training.learning_check import complaint
 from src.training.state import Progress
 from src.tsn import TSN
 
+REDRAWN = 10  # seconds after which a picture of the curves is drawn again
+
 
 class TrainingSet(NamedTuple):
     """The classes, the number of clips, the steps that an epoch of them gives each rank, and the ``fingerprint``s."""
@@ -73,6 +75,7 @@ class Trainer:
         self.last_step = min(config.epochs_num * self.steps_per_epoch, config.max_steps or math.inf)
         self.progress = Progress()
         self.curves: list[dict[str, float | None]] = []
+        self.drawn = -math.inf
         self.complained = False
         self.start_clock()
         if self.saves:
@@ -193,7 +196,7 @@ class Trainer:
         if 0 < config.patience <= progress.since_best:
             self.logger.info("stopping: no better validation for %d times", progress.since_best)
             ends_run = True
-        self.write_curves(epoch, accuracy, seconds)
+        self.write_curves(epoch, accuracy, seconds, ends_run)
         self.complain(epoch, self.validate.one_answer if self.validate and accuracy else None)
         if progress.step == self.steps_per_epoch:
             progress.epochs_done, progress.step, progress.loss_sum = epoch, 0, 0.0
@@ -223,7 +226,7 @@ class Trainer:
             self.logger.warning("%s", warning)
             self.complained = True
 
-    def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float) -> None:
+    def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float, ends_run: bool) -> None:
         row = {
             "epoch": epoch,
             "lr": learning_rate(self.config.lr, self.config.update_lr_epochs, epoch),
@@ -234,7 +237,10 @@ class Trainer:
         }
         self.curves.append(row)
         if self.writes:
-            results.write_training(self.output_dir, self.curves)
+            # Drawing takes longer than an epoch behind a frozen backbone.
+            due = ends_run or accuracy is not None or time.monotonic() - self.drawn >= REDRAWN
+            results.write_training(self.output_dir, self.curves, due)
+            self.drawn = time.monotonic() if due else self.drawn
 
     def log_plain(self, line: str) -> None:
         self.logger.info(line, extra={"plain": True})
