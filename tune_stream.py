@@ -84,8 +84,8 @@ def tune(config: TuneSettings) -> None:
         rules, fewest = choose_rules(recordings, detector)
         print(f"window {window:g} s: {fewest} edits", flush=True)
         found.append((fewest, window, rules, recordings))
-    best = [row for row in found if row[0] == min(found)[0]]
-    fewest, window, rules, recordings = best[len(best) // 2]
+    middle = config.windows[len(config.windows) // 2]  # of windows that are as good the one nearest to it
+    fewest, window, rules, recordings = min(found, key=lambda row: (row[0], abs(row[1] - middle)))
     keys = {"stream_window": window, **{f"event_{key}": value for key, value in asdict(rules).items()}}
     write_text(output, _text(keys, recordings, fewest, model.path))
     expected = measure(on_other_videos(recordings, detector)) if len(recordings) > 1 else None

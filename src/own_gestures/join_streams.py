@@ -5,7 +5,8 @@
 
 With --videos and --annotations the longer videos that are held out are taken as they are, if there are two or more.
 Else the clips of the validation list are joined. Between two clips the last frame of the one and the first of the other
-are held: hands rest there.
+are held: hands rest there. In two more videos, without gestures, the first part of each clip is played to and fro:
+hands that move and make no gesture, which thresholds that are chosen on gestures alone would take for some.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from src.own_gestures.material import OWN_LISTS, REST_SHARE, frames_of
 from src.tsn_dataset import read_video_list
 
 GESTURES_A_STREAM, ORDERS, PAUSE = 4, 2, (0.75, 1.75)
+BEGUN = 0.4  # of a clip, which is no gesture yet
 RATE = 12  # frames a second, as prepare_videos makes them
 
 
@@ -35,7 +37,7 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
     """Joins held-out clips to videos: each clip after the other, its first and last frame held in between.
 
     Writes ``videos/`` and ``truth.json`` into ``folder``. Every clip is in two videos, each time among others. Clips of
-    the background class are joined to a video without gestures.
+    the background class, and gestures that are begun and not made, are joined to videos without gestures.
     """
     categories = read_categories(dataset / OWN_LISTS["categories"])
     clips = read_video_list(dataset / OWN_LISTS["validation"], len(categories), frames_of(dataset))
@@ -50,9 +52,11 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
         groups += [order[begin : begin + GESTURES_A_STREAM] for begin in range(0, len(order), GESTURES_A_STREAM)]
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     truth: dict[str, list[dict[str, Any]]] = {}
-    for number, group in enumerate([*groups, *([others] if others else [])]):
+    begun = [half for half in (gestures[::2], gestures[1::2]) if half]
+    for number, group in enumerate([*groups, *([others] if others else []), *begun]):
         name = f"{number:02d}.mp4"
-        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng)
+        halves = number >= len(groups) + bool(others)
+        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng, halves)
         labels = [categories[clip.label] for clip in group]
         known = [dict(zip(("start", "end"), span), label=label) for span, label in zip(spans, labels)]
         truth[name] = known if number < len(groups) else []
@@ -92,13 +96,21 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
 
 
 def _join(
-    folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator
+    folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator, begun: bool
 ) -> list[tuple[float, float]]:
-    """Writes one video; returns from when to when each clip's gesture is made."""
+    """Writes one video, of the clips or of their beginnings to and fro.
+
+    Returns:
+        From when to when each clip's gesture is made.
+    """
     spans, count, shape = [], 0, None
     with VideoWriter(str(path), RATE) as writer:
         for clip in clips:
-            frames = folders.read(clip, np.arange(clip.num_frames))
+            shown = np.arange(clip.num_frames)
+            if begun:
+                there = shown[: max(1, round(BEGUN * clip.num_frames))]
+                shown = np.concatenate([there, there[::-1]])
+            frames = folders.read(clip, shown)
             before, after = (round(RATE * seconds) for seconds in rng.uniform(*PAUSE, 2))
             shape = shape or frames[0].shape[1::-1]
             for frame in [frames[0]] * before + frames + [frames[-1]] * after:

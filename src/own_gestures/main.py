@@ -76,22 +76,22 @@ class Run:
         settings, whole = network.start_of(start)
         clips = len((self.dataset / OWN_LISTS["training"]).read_text(encoding="utf-8").splitlines())
         keys = network.recipe(settings, self.dataset, background, clips, args.seed)
-        trained: dict[str, Path] = {}
+        top1: dict[str, float] = {}
         left = 60 * args.minutes
         if start and args.train != "whole":
             frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
-            trained["frozen"] = self.train_one("frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))
+            top1["frozen"] = self.train_one("frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))
             left -= self.programs.seconds("train-frozen")
-        if args.train != "frozen" or not start:
+        # A whole training cannot do better than all right.
+        if not start or args.train == "whole" or (args.train == "both" and top1["frozen"] < 1):
             if start:
                 keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
             epochs = self.epochs_that_fit(keys, left)
-            trained["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
-        top1 = {way: network.last_epoch(self.out / f"train-{way}")["top1"] for way in trained}
-        best = max(trained, key=lambda way: top1[way])  # of two as good the frozen one, which came first
+            top1["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
+        best = max(top1, key=lambda way: top1[way])  # of two as good the frozen one, which came first
         shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
         print(f"held-out clips right: {shown}; taken: {best}", flush=True)
-        return trained[best]
+        return network.last_checkpoint(self.out / f"train-{best}")
 
     def epochs_that_fit(self, keys: dict[str, Any], seconds: float) -> int:
         """How many epochs of a whole training fit, by the time that a second epoch takes."""
@@ -100,11 +100,12 @@ class Run:
         self.train_with("probe", config, probe)
         return network.epochs_in(seconds - self.programs.seconds("probe"), network.last_epoch(probe)["seconds"])
 
-    def train_one(self, way: str, keys: dict[str, Any]) -> Path:
+    def train_one(self, way: str, keys: dict[str, Any]) -> float:
+        """Trains, frozen or whole; returns the share of held-out clips that it gets right."""
         config, output = self.out / f"{way}.yaml", self.out / f"train-{way}"
         network.write_config(config, self.mark, keys)
         self.train_with(f"train-{way}", config, output)
-        return network.last_checkpoint(output)
+        return network.last_epoch(output)["top1"]
 
     def train_with(self, step: str, config: Path, output: Path) -> None:
         command = ["train.py", "--config_path", str(config), "--train_output_dir", str(output), "--resume", "auto"]
