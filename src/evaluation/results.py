@@ -76,7 +76,7 @@ def _files_of_earlier_evaluation(folder: Path) -> set[str]:
 
 
 def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | None]], picture: bool = True) -> None:
-    """Writes ``metrics.csv`` (CURVE_COLUMNS, a row an epoch, empty where nothing was measured); ``curves.png`` if asked.
+    """Writes ``metrics.csv`` (CURVE_COLUMNS, a row an epoch, empty where nothing was measured) and ``curves.png``.
 
     Raises:
         InputError: if a file cannot be written.
