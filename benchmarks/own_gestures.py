@@ -359,5 +359,6 @@ def main() -> None:
             print(f"{kind}, seed {seed}, {way}: {numbers}", flush=True)
         print(f"\n{table(found)}\n", flush=True)
 
+
 if __name__ == "__main__":
     main()
