@@ -20,7 +20,8 @@ from model_utils.settings import Settings
 from src import sampling
 from src.data.clip_workers import load_batches
 from src.data.clips import EvaluationLoader, FrameLoader, TrainingLoader
-from src.data.frame_files import FrameFolders, VideoRecord, dataset_frames
+from src.data.frame_files import FrameFolders, dataset_frames
+from src.data.frame_files import VideoRecord as VideoRecord
 from src.data.lists import read_categories as read_categories  # for those who know it from here
 from src.data.mirror_pairs import mirrored_classes
 from src.data.names import CATEGORIES_FILE, FRAME_NAME

@@ -30,6 +30,7 @@ from src.trn import MultiScaleTRN, RelationModuleMultiScale
 from src.tsn import TSN
 from src.tsn_dataset import (
     TSNDataSet,
+    VideoRecord,
     get_categories_list,
     get_dataset_for_evaluation,
     get_dataset_for_training,
@@ -315,6 +316,10 @@ def test_frames_one_by_one(prepared):
     data = TSNDataSet(root, rows, 3, "{:05d}.jpg", transforms=lambda frames: frames, test_mode=True, check_frames=True)
     frames, label = data[1]
     assert (len(data), label) == (2, 0)
+    for row in ("3 9 0", ["3", "9", "0"]):
+        record = VideoRecord(row)
+        assert (record.name, record.num_frames, record.label) == ("3", 9, 0)
+        assert record == data.video_list[1]
     for number, frame in zip((2, 5, 8), frames):  # the middle ones of 9
         picture = Image.open(prepared / "20bn-jester-v1" / "3" / f"{number:05d}.jpg")
         np.testing.assert_array_equal(np.asarray(frame), np.asarray(picture))

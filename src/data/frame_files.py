@@ -24,7 +24,8 @@ class VideoRecord:
     """One row of a list file.
 
     Attributes:
-        folder: the clip's folder below the images' root.
+        folder: the clip's folder below the images' root. If it is all that is given it is the row, a text or its three
+            parts, as in the model zoo; ValueError for another row.
         num_frames: N.
         label: class index.
         first: the number in the name of its first frame.
@@ -32,10 +33,17 @@ class VideoRecord:
     """
 
     folder: str
-    num_frames: int
-    label: int
+    num_frames: int = -1
+    label: int = -1
     first: int = 1
     is_stretch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_frames == -1:
+            row = self.folder.rsplit(None, 2) if isinstance(self.folder, str) else self.folder
+            folder, num_frames, label = row
+            for name, value in ("folder", folder.strip()), ("num_frames", int(num_frames)), ("label", int(label)):
+                object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str:

@@ -65,8 +65,7 @@ def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool
 
 def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: Callable[[str], bool]) -> VideoRecord:
     try:
-        folder, num_frames, label = line.rsplit(None, 2)
-        record = VideoRecord(folder.strip(), int(num_frames), int(label))
+        record = VideoRecord(line)
     except ValueError:
         expected = "'<folder> <number of frames> <class index>'"
         raise InputError(f"{place}: row {line!r}; expected {expected}") from None
