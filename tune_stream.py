@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 from model_utils.config import Config, load_config
 from model_utils.errors import InputError
 from model_utils.stop_signals import ctrl_c_at_once
-from model_utils.util import run_main, write_json, write_text
+from model_utils.util import exclusive_files, run_main, write_json, write_text
 
 if TYPE_CHECKING:
     from src.inference.stream_tuning import Recording
@@ -140,7 +140,8 @@ def _text(keys: dict[str, float], recordings: list[Recording], fewest: int, mode
 
 def main() -> None:
     config = cast("TuneSettings", load_config(description=__doc__, add_arguments=add_arguments))
-    with ctrl_c_at_once():
+    output = Path(config.output)
+    with ctrl_c_at_once(), exclusive_files([output, output.with_suffix(".json")]):
         tune(config)
 
 

@@ -10,7 +10,6 @@ Without ``enable_modelarts`` this does nothing, and ``moxing``, which only Model
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import sys
@@ -25,7 +24,7 @@ from model_utils.config import Config
 from model_utils.errors import InputError
 from model_utils.local_adapter import DEVICES_PER_NODE, get_device_id, get_device_num
 from model_utils.settings import Use, keys_for
-from model_utils.util import log_failure
+from model_utils.util import locked, log_failure, write_text
 
 Step = Optional[Callable[[], object]]
 
@@ -126,23 +125,16 @@ def _copy(moxing: ModuleType, source: str, target: str) -> None:
 def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
     """Copy a remote folder to ``path``, once for a job and node: the other processes of the node wait here meanwhile.
 
-    A file beside ``path`` is the lock, which ends with the process that holds it, and names what has been copied.
+    A file beside ``path`` names what has been copied.
     """
     if not url:
         return
     if not moxing.file.exists(url):
         raise InputError(f"{url}: the remote folder does not exist")
     copied = Path(path.rstrip("/") + ".copied")
-    try:
-        copied.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(copied, "a+", encoding="utf-8")  # noqa: SIM115
-    except OSError as error:
-        raise InputError(f"{copied}: cannot write the file: {error.strerror}") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        source = f"{os.environ.get('JOB_ID') or 'default'} {url}"
-        if lock.read() != source:
-            lock.truncate(0)
+    source = f"{os.environ.get('JOB_ID') or 'default'} {url}"
+    with locked(copied.with_name(f"{copied.name}.lock"), "", wait=True):
+        if not copied.exists() or copied.read_text(encoding="utf-8") != source:
+            copied.unlink(missing_ok=True)
             _copy(moxing, url, path)
-            lock.write(source)
+            write_text(copied, source)

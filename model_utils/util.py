@@ -127,35 +127,51 @@ def _short(name: str, longest: int = 100) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: str | Path, busy: str) -> Iterator[None]:
-    """Hold a lock file; it is removed at the end. A process that is killed holds it no longer.
+def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file; it is removed at the end, and so are folders made for it if they are empty then.
+
+    A process that is killed holds it no longer.
 
     The package filelock leaves its file behind, where this project leaves nothing.
 
-    Raises InputError with the message ``busy`` if another process holds it, and if the file cannot be written.
+    Raises InputError with the message ``busy`` if another process holds it and it is not to ``wait`` for that one, and
+    if the file cannot be written.
     """
     path = Path(path)
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "ab")  # noqa: SIM115
-        except OSError as error:
-            raise InputError(f"{path}: cannot write the lock file: {error.strerror}") from None
-        with file:
+    with _folder_for(path):
+        while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(busy) from None
-            except OSError as error:  # some network file systems know no locks
-                print(f"{path}: cannot be locked: {error.strerror}", file=sys.stderr)
-            if not _is_at(file.fileno(), path):
-                continue  # the process before has just removed it, so that others would lock another file
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            return
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = open(path, "ab")  # noqa: SIM115
+            except OSError as error:
+                raise InputError(f"{path.parent}: cannot be written: {error.strerror}") from None
+            with file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                except BlockingIOError:
+                    raise InputError(busy) from None
+                except OSError as error:  # some network file systems know no locks
+                    print(f"{path}: cannot be locked: {error.strerror}", file=sys.stderr)
+                if not _is_at(file.fileno(), path):
+                    continue  # the process before has just removed it, so that others would lock another file
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+                return
+
+
+@contextlib.contextmanager
+def _folder_for(path: Path) -> Iterator[None]:
+    """Removes at the end what was made here of the folders of ``path`` and is empty."""
+    made_here = [folder for folder in path.parents if not os.path.lexists(folder)]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # of a folder that is not empty, and so are those above it
+            for folder in made_here:
+                folder.rmdir()
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
@@ -167,14 +183,13 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
-    """Make a folder and keep other processes with the same lock out of it; an empty folder made here goes at the end.
+    """Make a folder and keep other processes with the same lock out of it, see ``locked``.
 
     Raises InputError if another process holds the lock, and for an OSError in the block.
     """
     folder = Path(folder)
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise InputError(f"{folder}: is not a folder")
-    made_here = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     try:
         busy = f"{folder}: another process writes into this folder; wait until it has ended, or give another folder"
         with locked(folder / lock_name, busy):
@@ -183,24 +198,21 @@ def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):  # of a folder that is not empty, and so are those above it
-            for path in made_here:
-                path.rmdir()
 
 
 @contextlib.contextmanager
 def exclusive_files(paths: Iterable[str | Path]) -> Iterator[None]:
-    """Keep other processes that do the same from writing these files; those that are no regular files do not count.
+    """Keep other processes that do the same from writing these files or replacing these folders.
 
-    Raises InputError that names the file if another process holds it.
+    What is neither file nor folder does not count, such as /dev/null. Raises InputError that names the path if another
+    process holds it.
     """
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(path) for path in paths}):
-            if os.path.isfile(path) or not os.path.exists(path):
+            if os.path.isfile(path) or os.path.isdir(path) or not os.path.exists(path):
                 folder, name = os.path.split(path)
                 lock = os.path.join(folder, f".{_short(name)}.lock")
-                stack.enter_context(locked(lock, f"{path}: another process writes this file; wait until it has ended"))
+                stack.enter_context(locked(lock, f"{path}: another process writes it; wait until it has ended"))
         yield
 
 

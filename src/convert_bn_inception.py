@@ -30,7 +30,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import open_file
-from model_utils.util import check_outputs
+from model_utils.util import check_outputs, exclusive_files
 from src.utils import require_usable_weights
 
 if TYPE_CHECKING:
@@ -258,7 +258,8 @@ def main(argv: list[str] | None = None) -> None:
     if None in ours and None in zoos or (any(ours) and any(zoos)):
         parser.error("expected SOURCE TARGET, or --torch_ckpt_path SOURCE --ms_ckpt_out_path TARGET")
     source, target = zoos if None in ours else ours
-    convert_bn_inception(source, target, args.width_mult, zoo_names=None in ours)
+    with exclusive_files([target]):
+        convert_bn_inception(source, target, args.width_mult, zoo_names=None in ours)
 
 
 if __name__ == "__main__":

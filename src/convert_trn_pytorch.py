@@ -22,6 +22,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.settings import Settings
+from model_utils.util import exclusive_files
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_download,
@@ -138,7 +139,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--categories", help="categories.txt, to keep the class names in the checkpoint")
     args = parser.parse_args(argv)
-    convert_trn_pytorch(args.source, args.target, args.width_mult, args.num_segments, args.categories)
+    with exclusive_files([args.target]):
+        convert_trn_pytorch(args.source, args.target, args.width_mult, args.num_segments, args.categories)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ INFER = f"infer.py --device_target CPU --ckpt_file trn.ckpt --source {FRAMES}/ri
 EVAL_STREAMS = (
     "eval_streams.py --device_target CPU --ckpt_file trn.ckpt --eval_output_dir out --videos videos/x --truth t.json"
 )
+TUNE = "tune_stream.py --device_target CPU --ckpt_file trn.ckpt --videos videos --truth t.json"
 PAGE = "make_page.py --device_target CPU --model trn.ckpt --output page"
 DEMO = "demo.py --device_target CPU --model trn.ckpt"
 PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
@@ -401,9 +402,13 @@ CASES = [
     Case("folder in use", in_use("out/export.lock"), EXPORT, "out: another process writes into this folder"),
     Case("folder in use", in_use("out/eval_streams.lock"), STREAMS, "out: another process writes into this folder"),
     Case("folder in use", in_use("out/train.lock"), TRAIN, "out: another training uses this folder"),
-    Case("file in use", in_use(".out.json.lock"), INFER, "out.json: another process writes this file"),
-    Case("file in use", in_use(".a.png.lock"), INFER, "a.png: another process writes this file", "--explain a.png"),
-    Case("file in use", in_use(".a.mp4.lock"), INFER, "a.mp4: another process writes this file", "--output a.mp4"),
+    Case("file in use", in_use(".out.json.lock"), INFER, "out.json: another process writes it"),
+    Case("file in use", in_use(".a.png.lock"), INFER, "a.png: another process writes it", "--explain a.png"),
+    Case("file in use", in_use(".a.mp4.lock"), INFER, "a.mp4: another process writes it", "--output a.mp4"),
+    Case("file in use", in_use(".out.ckpt.lock"), CONVERTERS, "out.ckpt: another process writes it"),
+    Case("file in use", in_use(".stream.yaml.lock"), TUNE, "stream.yaml: another process writes it"),
+    Case("folder in use", in_use(".page.lock"), PAGE, "page: another process writes it"),
+    Case("folder in use", in_use("data/.lock"), PACK, "data: another process writes into this folder"),
     Case("folder in use", in_use("target/.lock"), (UNPACK, SYNTHETIC, DRAWN_STREAMS), "target: another process writes"),
     Case("folder in use", both(own_videos(), in_use("target/.lock")), OWN, "target: another process writes"),
     Case("folder in use", in_use("data/.lock"), PREPROCESS, "data: another process writes into this folder"),
@@ -812,7 +817,7 @@ CASES = [
     Case("no window", nothing, (PAGE, DEMO), "'0' is not allowed, expected float in (0, ", "--window 0"),
     Case("folder of others", nothing, PAGE, "data: would be replaced, but make_page.sh did not", "--output data"),
     Case("file as page", nothing, PAGE, "in.pth: is not a folder", "--output in.pth"),
-    Case("page in a file", nothing, PAGE, "in.pth/page: cannot write the page", "--output in.pth/page"),
+    Case("page in a file", nothing, PAGE, "in.pth: cannot be written: ", "--output in.pth/page"),
     Case("no port", nothing, DEMO, "'70000' is not allowed, expected a number from 1 to 65535", "--port 70000"),
     # The rest.
     Case(

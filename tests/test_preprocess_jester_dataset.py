@@ -498,5 +498,5 @@ def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):
 def test_unwritable_folder(root):
     root.chmod(0o500)
     with obeyed_permissions():
-        refused(root, ".lock: cannot write the lock file: Permission denied")
+        refused(root, ": cannot be written: Permission denied")
     root.chmod(0o700)

@@ -127,10 +127,9 @@ def read_usage(path: Path) -> dict[str, Any]:
         raise InputError(f"{about}: not JSON ({first_line(error)}); {EXPORT_AGAIN}") from None
     if not isinstance(says, dict):
         raise InputError(f"{about}: expected the JSON that export.py writes, a table; {EXPORT_AGAIN}")
-    if SEAL not in says:  # exports of 1.0.0
-        _check_usage(about, says)
-    elif says[SEAL] != sealed(says)[SEAL]:
+    if SEAL in says and says[SEAL] != sealed(says)[SEAL]:  # exports of 1.0.0 have none
         raise InputError(f"{about}: damaged, or edited by hand (another sha256 of its own); {EXPORT_AGAIN}")
+    _check_usage(about, says)
     check_classes((f"{about}: categories", name) for name in says["categories"])
     _check_belongs(about, says, path)
     return says

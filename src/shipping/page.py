@@ -28,7 +28,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.settings import Settings
-from model_utils.util import write_json
+from model_utils.util import exclusive_files, write_json
 from model_utils.version import VERSION
 from src.data.video_writer import VideoWriter
 from src.shipping.exported import EXPORT_AGAIN, digest, other_path, pair_paths, read_usage
@@ -67,13 +67,15 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` to write into, which takes its place at the end; after an exception it is as it was.
 
     Raises:
-        InputError: as ``check_target`` does, and if the folder cannot be written.
+        InputError: as ``check_target`` does, if another process makes it, and if the folder cannot be written.
     """
-    check_target(folder)
     target = Path(os.path.realpath(folder))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        with (
+            exclusive_files([target]),
+            TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary,
+        ):
+            check_target(folder)
             partial, before = Path(temporary) / "new", Path(temporary) / "before"
             partial.mkdir()
             yield partial

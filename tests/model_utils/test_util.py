@@ -9,6 +9,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -344,6 +346,33 @@ def test_a_lock(tmp_path):
         raise KeyError
     with locked(path, "busy"):
         pass
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["folder", "new"])
+def test_a_folder_to_replace_for_one_process(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    used = f"^{tmp_path}/{name}: another process writes it; wait until it has ended$"
+    with exclusive_files([tmp_path / name]), pytest.raises(InputError, match=used), exclusive_files([tmp_path / name]):
+        pytest.fail("must not get in")
+
+
+def test_waiting_for_a_lock(tmp_path):
+    """The second begins when the first has ended, in a file of its own."""
+    path, came = tmp_path / "lock", []
+
+    def second():
+        with locked(path, "busy", wait=True):
+            came.append(path.exists())
+
+    thread = threading.Thread(target=second)
+    with locked(path, "busy"):
+        thread.start()
+        time.sleep(0.2)
+        assert came == []
+    thread.join(10)
+    assert came == [True]
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_lock_that_was_removed_by_its_holder_is_taken_anew(tmp_path, monkeypatch):
@@ -377,7 +406,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
 
 def test_a_lock_in_an_impossible_folder(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="file/lock: cannot write the lock file: "), locked(tmp_path / "file/lock", ""):
+    with pytest.raises(InputError, match="file: cannot be written: "), locked(tmp_path / "file/lock", ""):
         pytest.fail("it cannot be held")
 
 
@@ -432,7 +461,7 @@ def test_an_error_of_the_system_in_a_folder_names_the_file(tmp_path):
 
 def test_files_for_one_process(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    used = f"^{tmp_path}/file: another process writes this file; wait until it has ended$"
+    used = f"^{tmp_path}/file: another process writes it; wait until it has ended$"
     with exclusive_files([tmp_path / "file", tmp_path / "link", "/dev/null"]):
         assert sorted(os.listdir(tmp_path)) == [".file.lock", "link"]
         for path in (tmp_path / "file", tmp_path / "link"):

@@ -149,8 +149,9 @@ def test_a_class_name_in_two_unicode_forms(tmp_path, seal):
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else shown(part))
-def test_a_value_that_is_wrong(tmp_path, key, value):
-    path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", **{key: value}))
+@pytest.mark.parametrize("seal", [dict, sealed])
+def test_a_value_that_is_wrong(tmp_path, key, value, seal):
+    path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", **{key: value})))
     said = f"no {key}, expected" if value is GONE else f"{key} {shown(value)}"[:50]
     assert refusal(path).startswith(f"{path}.json: {said}")
 
@@ -158,12 +159,13 @@ def test_a_value_that_is_wrong(tmp_path, key, value):
 @pytest.mark.parametrize(
     ("key", "value"), WRONG_INPUTS, ids=lambda part: part if isinstance(part, str) else shown(part)
 )
-def test_an_input_that_is_wrong(tmp_path, key, value):
+@pytest.mark.parametrize("seal", [dict, sealed])
+def test_an_input_that_is_wrong(tmp_path, key, value, seal):
     about = usage("trn.onnx", b"network")
     about["input"][key] = value
     if value is GONE:
         del about["input"][key]
-    path = write(tmp_path / "trn.onnx", about)
+    path = write(tmp_path / "trn.onnx", seal(about))
     said = "null" if value is GONE else shown(value)
     assert refusal(path).startswith(f"{path}.json: input: {key} {said}, expected ")
 
