@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Callable
+from typing import Callable, TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -33,3 +35,20 @@ def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None
             print(f"{label}: {10 * tenths}% of {amount}", flush=True)
 
     yield update
+
+
+def with_bar(batches: Iterable[T], done: int, total: float) -> Iterator[T]:
+    """The batches of a training, of which ``done`` of ``total`` steps are made.
+
+    Meanwhile a terminal shows a bar with the time left. A log file has the training's own lines.
+    """
+    with tqdm(
+        desc="Train", initial=done, total=total, unit="step", file=sys.stdout, disable=not sys.stdout.isatty()
+    ) as bar:
+        for number, batch in enumerate(batches):
+            try:
+                yield batch
+            finally:  # after the last step nobody asks for another batch
+                if number == 0:
+                    bar.unpause()  # the first step compiles the graph
+                bar.update()

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.progress import with_bar
 from model_utils.settings import Settings, Use, values_for
 from src.evaluation import results
 from src.evaluation.evaluator import Accuracy, Validation
@@ -141,7 +142,7 @@ class Trainer:
             return True
         self.logger.info("compiling the training graph with the first step, which takes a while")
         self.start_clock()
-        for batch in batches:
+        for batch in with_bar(batches, self.total_steps, self.last_step) if self.writes else batches:
             stopped = self.make_step(batch, stop)
             if progress.step == self.steps_per_epoch or self.total_steps == self.last_step:
                 if not self.finish_epoch(stop):
