@@ -25,11 +25,10 @@ from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.video import VideoFile
 from src.data.video_writer import VideoWriter
-from src.own_gestures.material import OWN_LISTS, REST_SHARE, frames_of
+from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, to_and_fro
 from src.tsn_dataset import read_video_list
 
 GESTURES_A_STREAM, ORDERS, PAUSE = 4, 2, (0.75, 1.75)
-BEGUN = 0.4  # of a clip, which is no gesture yet
 RATE = 12  # frames a second, as prepare_videos makes them
 
 
@@ -106,10 +105,7 @@ def _join(
     spans, count, shape = [], 0, None
     with VideoWriter(str(path), RATE) as writer:
         for clip in clips:
-            shown = np.arange(clip.num_frames)
-            if begun:
-                there = shown[: max(1, round(BEGUN * clip.num_frames))]
-                shown = np.concatenate([there, there[::-1]])
+            shown = to_and_fro(clip.num_frames, max(BEGUN)) if begun else np.arange(clip.num_frames)
             frames = folders.read(clip, shown)
             before, after = (round(RATE * seconds) for seconds in rng.uniform(*PAUSE, 2))
             shape = shape or frames[0].shape[1::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from src.tsn_dataset import read_video_list
 OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
 NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothing", "none", "doing other things"}
 REST_SHARE = 0.12  # at either end of a clip, as sliding windows take it
+BEGUN = (0.5, 0.3, 0.4)  # of a clip, by turns: no gesture yet
+BEGUN_DIR_NAME = ".begun"
 LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
 
 
@@ -68,6 +71,8 @@ def write_annotations(path: Path, clips: list[Clip]) -> None:
 def write_own_lists(dataset: Path, background: str, label: str) -> str:
     """Writes the lists to train with: those of the dataset, with rest as a background class if there is none.
 
+    Clips in which a gesture is begun and the hand goes back are added to the background: hands that fidget do that.
+
     Args:
         dataset: made by ``prepare_videos``.
         background: the class that is no gesture, "" if there is none.
@@ -90,6 +95,8 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
         rows["training"] += _rest_rows(lists["training"], len(categories), wanted)
         categories = [*categories, label]
         said = f"background: {label}, rest at the beginning and end of the clips; clips of it in a folder are better"
+    index = categories.index(background or label)
+    rows["training"] += _write_begun(frames, [clip for clip in lists["training"] if clip.label != index], index)
     files = {OWN_LISTS["categories"]: categories, **{OWN_LISTS[side]: rows[side] for side in rows}}
     for name, lines in files.items():
         write_text(dataset / name, "".join(f"{line}\n" for line in lines))
@@ -99,6 +106,26 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
 def frames_of(dataset: Path) -> FrameFolders:
     """Where ``prepare_videos`` has put the frames."""
     return FrameFolders(dataset / IMAGES_DIR_NAME, FRAME_NAME)
+
+
+def to_and_fro(num_frames: int, share: float) -> np.ndarray:
+    """The frames of a gesture that is begun and not made: the first ``share`` of a clip and back; int64, from 0."""
+    there = np.arange(max(1, round(share * num_frames)))
+    return np.concatenate([there, there[::-1]])
+
+
+def _write_begun(frames: FrameFolders, gestures: list[VideoRecord], label: int) -> list[str]:
+    """Makes of every second clip one in which its gesture is only begun, and returns the rows of these."""
+    shutil.rmtree(frames.root / BEGUN_DIR_NAME, ignore_errors=True)
+    rows = []
+    for number, clip in enumerate(gestures[::2]):
+        shown = to_and_fro(clip.num_frames, BEGUN[number % len(BEGUN)])
+        folder = f"{BEGUN_DIR_NAME}/{clip.folder}"
+        (frames.root / folder).mkdir(parents=True)
+        for place, index in enumerate(shown.tolist(), 1):
+            shutil.copyfile(frames.path(clip, index), frames.root / folder / frames.frame_name.format(place))
+        rows.append(f"{folder} {len(shown)} {label}")
+    return rows
 
 
 def _rest_rows(clips: list[VideoRecord], label: int, wanted: int) -> list[str]:

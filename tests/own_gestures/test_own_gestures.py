@@ -26,7 +26,7 @@ def dataset(tmp_path):
     for listed, numbers in (("train", range(6)), ("val", range(6, 9))):
         rows = [f"{n} 25 {n % 2}\n" for n in numbers]
         (tmp_path / f"{listed}_videofolder.txt").write_text("".join(rows))
-    for number in range(6, 9):
+    for number in range(9):
         folder = tmp_path / "20bn-jester-v1" / str(number)
         folder.mkdir(parents=True)
         for frame in range(25):
@@ -44,7 +44,12 @@ def test_rest_becomes_the_background(dataset):
     rows = (dataset / "own_train.txt").read_text().splitlines()
     assert rows[:6] == [f"{n} 25 {n % 2}" for n in range(6)]
     # As many as of a gesture; 12 % of 25 frames, at the beginning and at the end by turns.
-    assert rows[6:] == ["0 1 3 2", "2 23 3 2", "5 1 3 2"]
+    assert rows[6:9] == ["0 1 3 2", "2 23 3 2", "5 1 3 2"]
+    # Of every second clip the first half, 30 or 40 % and back.
+    assert rows[9:] == [".begun/0 24 2", ".begun/2 16 2", ".begun/4 20 2"]
+    begun = dataset / "20bn-jester-v1/.begun/2"
+    levels = [cv2.imread(str(begun / f"{number:05d}.jpg")).mean() / 10 for number in range(1, 17)]
+    assert levels == pytest.approx([*range(8), *range(7, -1, -1)], abs=0.3)
     assert (dataset / "own_val.txt").read_text() == (dataset / "val_videofolder.txt").read_text()
     assert (dataset / "train_videofolder.txt").read_text().count("\n") == 6
 
@@ -55,7 +60,7 @@ def test_own_clips_of_rest_are_the_background(dataset):
     said = material.write_own_lists(dataset, "Rest", "Rest")
     assert said == "background: your own clips of Rest"
     assert (dataset / "own_categories.txt").read_text() == "clap\nRest\n"
-    assert len((dataset / "own_train.txt").read_text().splitlines()) == 6
+    assert (dataset / "own_train.txt").read_text().splitlines()[6:] == [".begun/0 24 1", ".begun/4 16 1"]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +101,8 @@ def test_joined_streams(dataset, tmp_path):
         capture, levels = cv2.VideoCapture(str(out / "videos" / name)), []
         while capture.grab():
             levels.append(capture.retrieve()[1].mean() / 10)
-        if not spans:  # the first ten frames of clips, to and fro
-            assert max(levels) == pytest.approx(9, abs=0.7)
+        if not spans:  # the first half of clips, to and fro
+            assert max(levels) == pytest.approx(11, abs=0.7)
             assert (levels[0], levels[-1]) == pytest.approx((0, 0), abs=0.7)
         for span in spans:
             # 76 % of 25 frames at 12 a second; it begins in the clip's 4th frame, whose level is 3.
