@@ -2,6 +2,8 @@
 
 VIDEOS/<class>/<anything>.mp4                     one clip for each video
 video,label[,start,end][,split]                   one clip for each row; seconds; split is train, val or test
+
+Tabs or semicolons may be in place of the commas.
 """
 
 from __future__ import annotations
@@ -118,14 +120,9 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
         raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
     clips: dict[str, Clip] = {}
     for place, line in lines:
-        cells = [cell.strip() for cell in _cells(place, line, separator)]
-        if not any(cells):
+        row = _row(place, line, separator, columns)
+        if not any(row.values()):
             continue
-        if len(cells) != len(columns):
-            raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
-        row = dict(zip(columns, cells))
-        if separator == ";":
-            row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
         if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
             continue  # of the truth about streams: a video without gestures
         clip = _read_row(place, row, videos)
@@ -138,6 +135,19 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
     if found[0].split is not None:
         _check_splits(found)
     return found
+
+
+def _row(place: str, line: str, separator: str, columns: list[str]) -> dict[str, str]:
+    """The cells of a line by their columns; all are empty in a line without cells."""
+    cells = [cell.strip() for cell in _cells(place, line, separator)]
+    if separator == "\t" or not any(cells):  # a line has lost the tabs at its end
+        cells += [""] * (len(columns) - len(cells))
+    if len(cells) != len(columns) and any(cells):
+        raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
+    row = dict(zip(columns, cells))
+    if separator != ",":
+        row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
+    return row
 
 
 def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) -> list[Clip]:

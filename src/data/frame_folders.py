@@ -24,7 +24,7 @@ from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
 from src.data.names import LONGEST_NAME, SOURCE_FILE
 from src.data.video import VideoFile
-from src.data.video_frames import Decoding, Stretch, decoding, inspect_video, num_frames, write_frames
+from src.data.video_frames import Decoding, Stretch, decoding, expected_bytes, inspect_video, num_frames, write_frames
 
 # Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
 END_TOLERANCE = 0.1  # seconds
@@ -101,7 +101,8 @@ class FrameMaker:
         """Finds the clips that are not made yet, or were made of something else, and reads their videos through.
 
         Raises:
-            InputError: for a video that cannot be read and a stretch outside its video, unless they are left out.
+            InputError: for a video that cannot be read and a stretch outside its video, unless they are left out; if
+                the frames would need more disk than is free.
         """
         counts: dict[str, int] = {}
         todo: dict[Path, list[Wanted]] = {}
@@ -122,7 +123,9 @@ class FrameMaker:
                 videos.append(result)
                 problems.update({clip.folder: why for clip in todo[path] if (why := self._refused(clip, result))})
         self._stop_at(problems)
-        return Plan(counts, problems, videos, todo)
+        plan = Plan(counts, problems, videos, todo)
+        self._check_space(plan)
+        return plan
 
     def make(self, plan: Plan) -> Made:
         """Makes the clips of a plan. One whose video cannot be decoded after all is a problem, too.
@@ -167,6 +170,16 @@ class FrameMaker:
             at_most = f"at most {self.max_frames} (--max_frames)"
             return f"{clip.place}: {count} frames at {self.fps:g} a second; expected {at_most}"
         return ""
+
+    def _check_space(self, plan: Plan) -> None:
+        expected = sum(
+            expected_bytes(video, clip.start, clip.end, self.fps, self.height)
+            for video in plan.videos
+            for clip in _good_clips(plan, video)
+        )
+        free = shutil.disk_usage(next(folder for folder in self.images.parents if folder.exists())).free
+        if expected > free:
+            raise InputError(f"{self.images}: {free / 1e6:.0f} MB free, {expected / 1e6:.0f} MB expected")
 
     def _stop_at(self, problems: dict[str, str]) -> None:
         if problems and not self.skip:

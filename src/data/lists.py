@@ -142,5 +142,5 @@ def parse_seconds(place: str, what: str, value: Any) -> float:
 
 
 def separator_of(header: str) -> str:
-    """What separates the columns of a CSV with this header; with ";" numbers have decimal commas."""
-    return ";" if ";" in header and "," not in header else ","
+    """What separates the columns of a CSV with this header; with another than "," numbers may have decimal commas."""
+    return next((separator for separator in ("\t", ",", ";") if separator in header), ",")

@@ -136,7 +136,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             if len(row) != len(header):
                 raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
             video, start, end, label = (row[header.index(name)] for name in COLUMNS)
-            if separator == ";":
+            if separator != ",":
                 start, end = start.replace(",", "."), end.replace(",", ".")
             yield (place, video, *((start, end, label) if start or end or label else ()))
     except csv.Error as error:

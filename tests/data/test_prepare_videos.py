@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -225,7 +226,7 @@ def test_a_second_run_in_one_dataset_is_refused(videos, tmp_path):
         pytest.raises(InputError, match="data: another process writes into this folder"),
     ):
         main([str(videos), str(root)])
-    assert list(root.iterdir()) == []
+    assert not root.exists()
 
 
 @pytest.mark.parametrize("name", [f"{IMAGES}/7/00001.jpg", "categories.txt", "val_videofolder.txt"])
@@ -366,6 +367,19 @@ def test_a_clip_of_too_many_frames_is_refused_before_it_is_decoded(videos, tmp_p
     }
 
 
+def test_frames_that_would_fill_the_disk_are_refused_before_they_are_decoded(videos, tmp_path, monkeypatch):
+    """6 videos of 1 s, at 12 frames a second, of 64 x 48 pixels shrunk to 32 x 24, or as they are."""
+    for height, size in ((24, 32 * 24), (100, 64 * 48)):
+        command, free = [str(videos), str(tmp_path / "data"), "--height", str(height)], 6 * 12 * size // 2
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free - 1))
+        with pytest.raises(InputError, match=rf"{IMAGES}: 0 MB free, 0 MB expected$"):
+            main(command)
+        assert not (tmp_path / "data").exists()
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        main(command)
+        shutil.rmtree(tmp_path / "data")
+
+
 def test_a_full_disk_is_said(videos, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device", "a frame")
@@ -444,8 +458,11 @@ def test_what_is_no_time(text):
         parse_seconds("a.csv:2", "start", text)
 
 
-def test_a_csv_of_a_spreadsheet_with_decimal_commas(videos, tmp_path):
-    csv = annotate(tmp_path, "video;label;start;end\ndown/a.mp4;lift, slowly;0,2;0:00,5\ndown/b.webm;lift, slowly;;\n")
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_of_other_programs(videos, tmp_path, separator):
+    """Of a spreadsheet with decimal commas, or with tabs, as ELAN exports."""
+    rows = "video;label;start;end\ndown/a.mp4;lift, slowly;0,2;0:00,5\ndown/b.webm;lift, slowly;;\n"
+    csv = annotate(tmp_path, rows.replace(";", separator))
     clips = read_annotations(csv, videos)
     assert [(clip.label, clip.start, clip.end) for clip in clips] == [
         ("lift, slowly", 0.2, 0.5),

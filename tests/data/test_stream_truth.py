@@ -53,6 +53,8 @@ def write(tmp_path, name, text):
         ("truth.csv", ROWS),
         ("truth.CSV", "\ufeff" + ROWS.replace("\n", "\r\n")),
         ("truth.csv", CLOCK_ROWS),
+        ("truth.csv", CLOCK_ROWS.replace(";", "\t")),
+        ("truth.csv", ROWS.replace(",,,", "\t\t\t").replace(", b", "_ b").replace(",", "\t").replace("_ b", ", b")),
         ("truth.json", json.dumps(document()).replace("5.25", '"00:00:05.25"')),
     ],
 )

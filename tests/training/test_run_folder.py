@@ -183,7 +183,7 @@ def test_a_folder_without_a_run_is_not(tmp_path):
         assert resumed is None
     with run_folder.open_run(tmp_path / "new" / "folder", "auto", ALONE) as resumed:
         assert resumed is None
-    assert sorted(os.listdir(tmp_path)) == ["config.yaml", "new", "notes.txt", "train.log"]
+    assert sorted(os.listdir(tmp_path)) == ["config.yaml", "notes.txt", "train.log"]
 
 
 def test_a_run_is_resumed_in_its_folder(folder, tmp_path):
