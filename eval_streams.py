@@ -22,7 +22,11 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import exclusive_folder, run_main, write_bytes, write_json
 from src.inference.options import seconds
 
-METRICS_FILE, SCORES_FILE, PAGE_FILE = "stream_metrics.json", "stream_scores.npz", "stream_report.html"
+STREAM_METRICS_FILE, STREAM_SCORES_FILE, STREAM_PAGE_FILE = (
+    "stream_metrics.json",
+    "stream_scores.npz",
+    "stream_report.html",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,16 +46,16 @@ class StreamSettings(Config):
     window: float | None
 
 
-def evaluate(config: StreamSettings) -> None:
+def evaluate_streams(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
     from src.data.names import BACKGROUND, background_of, without_background
     from src.data.stream_truth import read_truth
     from src.data.video import find_sources
     from src.evaluation.events import measure
-    from src.evaluation.stream_page import render
+    from src.evaluation.stream_page import render_stream_report
     from src.inference.model import load_model
-    from src.inference.stream_eval import describe, log_metrics, scores_bytes, watch_all
+    from src.inference.stream_eval import log_metrics, scores_bytes, stream_protocol, watch_all
     from src.inference.streaming import Recognizer, build_detector
 
     if not is_folder(config.videos):
@@ -80,17 +84,19 @@ def evaluate(config: StreamSettings) -> None:
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
     protocol.update(device_target=config.device_target, **model.measured(), background=background)
-    document = {**metrics, "per_video": [describe(video) for video in watched], "protocol": protocol}
-    write_json(output_dir / METRICS_FILE, document)
-    write_bytes(output_dir / SCORES_FILE, scores_bytes(model.categories, scores))
-    write_bytes(output_dir / PAGE_FILE, render(metrics, watched, scores, model.categories, protocol))
+    document = {**metrics, "per_video": [stream_protocol(video) for video in watched], "protocol": protocol}
+    write_json(output_dir / STREAM_METRICS_FILE, document)
+    write_bytes(output_dir / STREAM_SCORES_FILE, scores_bytes(model.categories, scores))
+    write_bytes(
+        output_dir / STREAM_PAGE_FILE, render_stream_report(metrics, watched, scores, model.categories, protocol)
+    )
     logger.info("results are in %s", output_dir)
 
 
 def main() -> None:
     config = load_config(description=__doc__, add_arguments=add_arguments)
     with ctrl_c_at_once(), exclusive_folder(config.eval_output_dir, "eval_streams.lock"):
-        evaluate(cast("StreamSettings", config))
+        evaluate_streams(cast("StreamSettings", config))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import exclusive_files, run_main, write_json, write_text
 
 if TYPE_CHECKING:
-    from src.inference.stream_tuning import Recording
+    from src.inference.stream_tuning import ScoredVideo
     from src.inference.streaming import EventDetector, EventRules
 
 MARK = "# written by tune_stream.py"
@@ -78,7 +78,7 @@ def tune(config: TuneSettings) -> None:
     background = background_of(model.categories, model.settings.background_class)
     truth = read_truth(config.truth, model.categories, list(paths), background or BACKGROUND)
     detector = build_detector(model.settings, model.categories)
-    found: list[tuple[int, float, EventRules, list[Recording]]] = []
+    found: list[tuple[int, float, EventRules, list[ScoredVideo]]] = []
     for window in config.windows:
         recordings = _watch(model, paths, truth, detector, window)
         rules, fewest = choose_rules(recordings, detector)
@@ -102,13 +102,13 @@ def _check_output(path: Path) -> None:
 
 def _watch(
     model: Any, paths: dict[str, str], truth: dict[str, Any], detector: EventDetector, window: float
-) -> list[Recording]:
+) -> list[ScoredVideo]:
     import logging
 
     import numpy as np
 
     from src.inference.stream_eval import watch_all
-    from src.inference.stream_tuning import Recording
+    from src.inference.stream_tuning import ScoredVideo
     from src.inference.streaming import Recognizer
     from src.utils import softmax
 
@@ -118,7 +118,7 @@ def _watch(
     for video in watched:
         times, logits = scores[video.name]
         recordings.append(
-            Recording(video.name, video.seconds, video.gestures, times, softmax(logits.astype(np.float64)))
+            ScoredVideo(video.name, video.seconds, video.gestures, times, softmax(logits.astype(np.float64)))
         )
     return recordings
 
@@ -132,7 +132,7 @@ def expectation(metrics: dict[str, Any] | None) -> str:
     return f"each video with what the others choose: {values}"
 
 
-def _text(keys: dict[str, float], recordings: list[Recording], fewest: int, model: Path) -> str:
+def _text(keys: dict[str, float], recordings: list[ScoredVideo], fewest: int, model: Path) -> str:
     gestures = sum(len(recording.gestures) for recording in recordings)
     about = f"{MARK} for {model.name}: {fewest} edits in {len(recordings)} videos with {gestures} gestures\n"
     return about + "".join(f"{key}: {value:g}\n" for key, value in keys.items())

@@ -17,7 +17,7 @@ import numpy as np
 
 from src.data.video import Span
 from src.evaluation.events import measure
-from src.inference.stream_tuning import Recording, replayed
+from src.inference.stream_tuning import ScoredVideo, replayed
 from src.inference.streaming import EventDetector, EventRules
 from src.utils import softmax
 
@@ -49,7 +49,7 @@ def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
             name = about["video"]
             gestures = [Span(row["start"], row["end"], row["label"], 1.0) for row in about["gestures"]]
             probabilities = softmax(scores[f"{name}/logits"].astype(np.float64))
-            recording = Recording(name, about["seconds"], gestures, scores[f"{name}/times"], probabilities)
+            recording = ScoredVideo(name, about["seconds"], gestures, scores[f"{name}/times"], probabilities)
             watched.append(replayed(recording, detector))
     return measure(watched)
 

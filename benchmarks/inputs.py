@@ -141,13 +141,13 @@ def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable
 
 def preprocess(data: Path, clips: int) -> Callable[[], int]:
     """The project's preprocessing, checks and all."""
-    from src.preprocess_jester_dataset import prepare
+    from src.preprocess_jester_dataset import write_dataset_lists
 
     images, labels = _folders(data, clips)
 
     def one_round() -> int:
         with TemporaryDirectory() as target, redirect_stdout(StringIO()):
-            prepare(images, labels, Path(target))
+            write_dataset_lists(images, labels, Path(target))
         return clips
 
     return one_round

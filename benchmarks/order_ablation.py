@@ -18,7 +18,7 @@ from src.evaluation import plots, tables
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-HEADS = {"TRNmultiscale": "multi-scale TRN", "TRN": "TRN", "avg": "average consensus"}
+HEAD_TITLES = {"TRNmultiscale": "multi-scale TRN", "TRN": "TRN", "avg": "average consensus"}
 ORDERS = ("natural", "reversed", "shuffled")
 COLUMNS = {
     "top1": "all",
@@ -35,7 +35,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         InputError: for a file that is missing or is not an evaluation with reversible gestures.
     """
     rows = []
-    for head in HEADS:
+    for head in HEAD_TITLES:
         for order in ORDERS:
             path = folder / head / order / "metrics.json"
             try:
@@ -56,7 +56,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = ["| head | frames | " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "---:|" * len(COLUMNS)]
     for row in rows:
         cells = ["–" if row[key] is None else f"{100 * row[key]:.1f}" for key in COLUMNS]
-        lines.append(f"| {HEADS[row['consensus']]} | {row['frame_order']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {HEAD_TITLES[row['consensus']]} | {row['frame_order']} | " + " | ".join(cells) + " |")
     first = rows[0]
     counts = (
         f"{first['clips']} clips, {first['pair_clips']} of them of reversible pairs, {first['rest_clips']} of the rest"
@@ -69,7 +69,7 @@ def draw_answers(rows: list[dict[str, Any]]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, head in zip(figure.subplots(1, len(HEADS), sharey=True), HEADS):
+    for axes, head in zip(figure.subplots(1, len(HEAD_TITLES), sharey=True), HEAD_TITLES):
         mine = [row for row in rows if row["consensus"] == head]
         right = [100 * (row["pair_top1"] or 0) for row in mine]
         opposite = [100 * (row["pair_answered_opposite"] or 0) for row in mine]
@@ -80,7 +80,7 @@ def draw_answers(rows: list[dict[str, Any]]) -> Figure:
         for group in bars:
             labels = [f"{value:.0f}" if value >= 6 else "" for value in group.datavalues]
             axes.bar_label(group, labels, label_type="center", color="white")
-        axes.set(title=HEADS[head], ylim=(0, 100))
+        axes.set(title=HEAD_TITLES[head], ylim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("clips of reversible pairs (%)")
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -41,7 +41,7 @@ def file_status(path: str | os.PathLike) -> os.stat_result:
         raise OSError(errno.EINVAL, "no file has a NUL byte in its name", os.fspath(path)) from None
     except FileNotFoundError as error:
         if os.path.islink(path):
-            error.strerror = f"No such file: it is a link to {printable(os.readlink(os.fspath(path)))}"
+            error.strerror = f"No such file: it is a link to {path_text(os.readlink(os.fspath(path)))}"
         raise
     require_regular(path, found.st_mode)
     return found
@@ -81,7 +81,7 @@ def require_file(path: str | os.PathLike, what: str) -> None:
     try:
         os.close(open_file(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{printable(path)}: no such {what}") from None
+        raise InputError(f"{path_text(path)}: no such {what}") from None
     except OSError as error:
         raise cannot_be_read(path, error) from None
 
@@ -137,9 +137,9 @@ def list_folder(path: str | os.PathLike) -> list[Path]:
 
 def cannot_be_read(path: str | os.PathLike, error: OSError) -> InputError:
     """What to raise for a path that the system does not let be read."""
-    return InputError(f"{printable(path)}: cannot be read ({error.strerror})")
+    return InputError(f"{path_text(path)}: cannot be read ({error.strerror})")
 
 
-def printable(path: str | os.PathLike) -> str:
+def path_text(path: str | os.PathLike) -> str:
     """The path with each byte that is not UTF-8 written as ``\\xNN``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

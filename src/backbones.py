@@ -92,7 +92,7 @@ def _of_mindcv(name: str) -> Backbone:
     def pretrained() -> Path:
         from src import mindcv_backbones
 
-        return mindcv_backbones.pretrained_file(name, others=tuple(BACKBONES))
+        return mindcv_backbones.mindcv_weights(name, others=tuple(BACKBONES))
 
     return Backbone(build, IMAGENET_PIXELS, rename=_rename_of_mindcv, pretrained=pretrained, other_kinds=True)
 

@@ -16,7 +16,7 @@ from src.ops import compat
 from src.ops.batch_norm import batch_norm
 from src.trn import dense
 
-MARKER = 7919  # classes of a new mindcv model: no other layer has as many outputs, so this finds the last one
+MARKED_CLASSES = 7919  # classes of a new mindcv model: no other layer has as many outputs, so this finds the last one
 
 
 def build(name: str, out_channels: int, width_mult: float, freeze_bn: bool, others: tuple[str, ...]) -> MindcvBackbone:
@@ -87,7 +87,7 @@ def use_onnx_operators(network: nn.Cell) -> None:
             _put(parent, name, replacement())
 
 
-def pretrained_file(name: str, others: tuple[str, ...]) -> Path:
+def mindcv_weights(name: str, others: tuple[str, ...]) -> Path:
     """The checkpoint of ImageNet weights that mindcv offers for a model, fetched by mindcv unless it has it already.
 
     Raises:
@@ -137,7 +137,7 @@ def _create(name: str, others: tuple[str, ...]) -> nn.Cell:
         raise InputError(f"backbone {name!r}: no such backbone; nearest: {', '.join(near or others)}")
     compat.add_out_of_place()
     try:
-        model = models.create_model(name, num_classes=MARKER)
+        model = models.create_model(name, num_classes=MARKED_CLASSES)
     except (ValueError, RuntimeError, TypeError) as error:
         raise InputError(f"backbone {name}: mindcv cannot make it: {error}") from error
     if getattr(model, "aux_logits", False):
@@ -152,7 +152,7 @@ class _Same(nn.Cell):
 
 def _remove_last_layer(name: str, model: nn.Cell) -> tuple[str, int]:
     """Removes the layer with MARKER outputs; returns its name in a checkpoint and the length of its input."""
-    last = [found for found in _cells_of_kind(model, nn.Dense) if found[2].out_channels == MARKER]
+    last = [found for found in _cells_of_kind(model, nn.Dense) if found[2].out_channels == MARKED_CLASSES]
     if len(last) != 1:
         raise InputError(f"backbone {name}: expected one dense layer that gives its class scores, found {len(last)}")
     parent, place, dense = last[0]

@@ -28,7 +28,7 @@ from model_utils.files import is_folder
 from model_utils.progress import progress
 from model_utils.util import exclusive_folder
 from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
-from src.data.label_lists import Row, read_lists
+from src.data.label_lists import LabelRow, read_lists
 from src.data.lists import write_lists
 from src.data.names import (
     CATEGORIES_FILE,
@@ -50,12 +50,12 @@ class Found(NamedTuple):
     """What counting gave: lines of the list files by split, clips without frames and why, clips with gaps."""
 
     lines: dict[str, list[str]]
-    missing: list[tuple[Row, str]]
+    missing: list[tuple[LabelRow, str]]
     gaps: list[str]
 
 
 def count_clips(
-    clips: dict[str, list[Row]], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
+    clips: dict[str, list[LabelRow]], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
 ) -> Found:
     """Lines ``<folder> <num_frames> <class index>`` of each split, in the order of its rows.
 
@@ -81,7 +81,7 @@ def count_clips(
 
 
 def _count_clip(
-    found: Found, split: str, row: Row, counted: int | Exception, images_path: Path, class_index: dict[str, int]
+    found: Found, split: str, row: LabelRow, counted: int | Exception, images_path: Path, class_index: dict[str, int]
 ) -> None:
     if row.label is not None and row.label not in class_index:
         raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
@@ -119,7 +119,7 @@ def _first_three(names: list[str]) -> str:
     return ", ".join(names[:3]) + (" ..." if names[3:] else "")
 
 
-def prepare(
+def write_dataset_lists(
     images_path: Path,
     labels_path: Path,
     save_path: Path,
@@ -207,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     options = {"skip_missing": args.missing == "skip", "renumber": args.renumber == "true"}
     try:
         images = args.images_dir_name or default_images_dir_name(args.dataset_root)
-        prepare(args.dataset_root / images, labels_path, save_path, args.frame_name, **options)
+        write_dataset_lists(args.dataset_root / images, labels_path, save_path, args.frame_name, **options)
     except OSError as error:
         raise InputError(f"{error.filename or args.dataset_root}: cannot be read: {error.strerror}") from error
 

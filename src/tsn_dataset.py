@@ -18,7 +18,7 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
-from src.data.clip_workers import load_batches
+from src.data.clip_workers import fill_batches
 from src.data.clips import EvaluationLoader, FrameLoader, TrainingLoader
 from src.data.frame_files import FrameFolders, dataset_frames
 from src.data.frame_files import VideoRecord as VideoRecord
@@ -219,8 +219,8 @@ def _load(
     workers: int,
     note: Callable[[tuple[np.ndarray, ...], list[str]], None] = _refuse,
 ) -> Batches:
-    """The columns of ``load_batches``; ``note`` is told what is wrong with their rows first."""
-    with closing(load_batches(loader, tasks, loader.columns, batch_size, workers)) as batches:
+    """The columns of ``fill_batches``; ``note`` is told what is wrong with their rows first."""
+    with closing(fill_batches(loader, tasks, loader.columns, batch_size, workers)) as batches:
         for columns, wrong in batches:
             note(columns, wrong)
             yield columns

@@ -81,7 +81,7 @@ def dataset(request, tmp_path, monkeypatch):
     if "packed" in request.param:
         pack_folders(tmp_path / "frames", frame_name)
         assert not (tmp_path / "frames").exists()
-    monkeypatch.setattr(tsn_dataset, "load_batches", load_here)
+    monkeypatch.setattr(tsn_dataset, "fill_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
     keys = {

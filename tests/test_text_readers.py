@@ -122,7 +122,7 @@ def read_description(path: Path) -> Any:
 
 def read_clip_lists(path: Path) -> Any:
     file = label_lists.read_list(path)
-    return [label_lists.read_clips(file, labelled) for labelled in (None, True, False)]
+    return [label_lists.read_rows(file, labelled) for labelled in (None, True, False)]
 
 
 def video_description() -> dict:
@@ -160,11 +160,11 @@ READERS = {
     ),
     "description of a checkpoint": Reader("about.json", json.dumps(DESCRIPTION), read_description),
     "labels": Reader(
-        "labels.csv", "Thumb Up\nStop Sign\n", lambda path: label_lists.read_categories(label_lists.read_list(path))
+        "labels.csv", "Thumb Up\nStop Sign\n", lambda path: label_lists.read_class_names(label_lists.read_list(path))
     ),
     "clips": Reader("train.csv", "1;Thumb Up\n2;Stop Sign\n", read_clip_lists),
     "clips with a header": Reader("Train.csv", 'video_id,label,shape\n1,Thumb Up,"(176, 100)"\n', read_clip_lists),
-    "labels of v2": Reader("labels.json", '{"Holding something": "0", "Moving": "1"}', something_v2.read_categories),
+    "labels of v2": Reader("labels.json", '{"Holding something": "0", "Moving": "1"}', something_v2.read_templates),
     "clips of v2": Reader(
         "train.json",
         '[{"id": "1", "template": "Holding [something]", "placeholders": []}, {"id": "2", "template": "Moving"}]',

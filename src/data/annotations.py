@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_utils.errors import InputError
-from model_utils.files import is_folder, list_folder, printable
+from model_utils.files import is_folder, list_folder, path_text
 from src.data.lists import missing_files, parse_seconds, read_lines, separator_of
 from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
-COLUMNS = ("video", "label", "start", "end", "split")
+ANNOTATION_COLUMNS = ("video", "label", "start", "end", "split")
 STREAM_COLUMNS = ("start", "end", "label")
 EXPECTED = "a header video,label[,start,end][,split] and a row for each clip"
 
 
 @dataclass(frozen=True)
-class Clip:
+class VideoClip:
     """A video, or a stretch of one.
 
     Attributes:
@@ -58,12 +58,12 @@ class Clip:
         """``end``, infinite for that of the video."""
         return math.inf if self.end is None else self.end
 
-    def overlaps(self, other: Clip) -> bool:
+    def overlaps(self, other: VideoClip) -> bool:
         """Whether two stretches of one video share a moment."""
         return self.start < other.ends and other.start < self.ends
 
 
-def find_clips(videos: Path) -> list[Clip]:
+def find_clips(videos: Path) -> list[VideoClip]:
     """The videos in the class folders of ``videos``, each as one clip, sorted. Hidden files and folders do not count.
 
     Raises:
@@ -74,13 +74,13 @@ def find_clips(videos: Path) -> list[Clip]:
         if is_folder(entry):
             found = [path.relative_to(videos) for path in _videos_below(entry)]
             if not found:
-                print(f"{printable(entry)}: no videos in this folder, so it is no class", flush=True)
-            clips += [Clip(printable(videos / path), str(path), entry.name) for path in sorted(found)]
+                print(f"{path_text(entry)}: no videos in this folder, so it is no class", flush=True)
+            clips += [VideoClip(path_text(videos / path), str(path), entry.name) for path in sorted(found)]
         elif entry.suffix.lower() in VIDEO_SUFFIXES:
-            expected = f"expected {printable(videos)}/<class>/{printable(entry.name)}, or a CSV with --annotations"
-            raise InputError(f"{printable(entry)}: is in no class folder; {expected}")
+            expected = f"expected {path_text(videos)}/<class>/{path_text(entry.name)}, or a CSV with --annotations"
+            raise InputError(f"{path_text(entry)}: is in no class folder; {expected}")
     if not clips:
-        raise InputError(f"{printable(videos)}: no videos ({', '.join(VIDEO_SUFFIXES)}) in folders <class>/ here")
+        raise InputError(f"{path_text(videos)}: no videos ({', '.join(VIDEO_SUFFIXES)}) in folders <class>/ here")
     for clip in clips:
         _check_name(clip.place, "video", clip.video)
         _check_name(clip.place, "class", clip.label)
@@ -101,7 +101,7 @@ def _visible(folder: Path) -> list[Path]:
     return [entry for entry in list_folder(folder) if entry.name[0] != "."]
 
 
-def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None) -> list[Clip]:
+def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None) -> list[VideoClip]:
     """The clips of a CSV with a header, in its order.
 
     Args:
@@ -116,9 +116,9 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
     (place, header), *lines = read_lines(path, EXPECTED)
     separator = separator_of(header)
     columns = [name.strip().lower() for name in _cells(place, header, separator)]
-    if not {"video", "label"} <= set(columns) <= set(COLUMNS) or len(columns) != len(set(columns)):
+    if not {"video", "label"} <= set(columns) <= set(ANNOTATION_COLUMNS) or len(columns) != len(set(columns)):
         raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
-    clips: dict[str, Clip] = {}
+    clips: dict[str, VideoClip] = {}
     for place, line in lines:
         row = _row(place, line, separator, columns)
         if not any(row.values()):
@@ -150,7 +150,7 @@ def _row(place: str, line: str, separator: str, columns: list[str]) -> dict[str,
     return row
 
 
-def _with_videos(clips: list[Clip], videos: Path, left_out: list[str] | None) -> list[Clip]:
+def _with_videos(clips: list[VideoClip], videos: Path, left_out: list[str] | None) -> list[VideoClip]:
     """The clips whose videos are there; see ``read_annotations``."""
     missing = missing_files([(clip.place, videos / clip.video) for clip in clips], "video", left_out is not None)
     if left_out is not None:
@@ -165,35 +165,35 @@ def _cells(place: str, line: str, separator: str) -> list[str]:
         raise InputError(f"{place}: not valid CSV: {error}") from None
 
 
-def _read_row(place: str, row: dict[str, str], videos: Path) -> Clip:
+def _read_row(place: str, row: dict[str, str], videos: Path) -> VideoClip:
     _check_name(place, "video", row["video"])
     _check_name(place, "label", row["label"])
     video = os.path.normpath(row["video"])
     if os.path.isabs(video) or video.startswith(".."):
-        raise InputError(f"{place}: video {row['video']!r}; expected a path below {printable(videos)}")
-    start, end = _seconds(place, "start", row), _seconds(place, "end", row)
+        raise InputError(f"{place}: video {row['video']!r}; expected a path below {path_text(videos)}")
+    start, end = _csv_seconds(place, "start", row), _csv_seconds(place, "end", row)
     if end is not None and end <= (start or 0.0):
         raise InputError(f"{place}: from {start or 0.0:g} s to {end:g} s; expected an end after the start")
     split = row.get("split")
     if split is not None and split not in SPLITS:
         raise InputError(f"{place}: split {split!r}; expected {', '.join(SPLITS)} in every row, or no such column")
-    return Clip(place, video, row["label"], start or 0.0, end, SPLITS[split] if split else None)
+    return VideoClip(place, video, row["label"], start or 0.0, end, SPLITS[split] if split else None)
 
 
-def _seconds(place: str, column: str, row: dict[str, str]) -> float | None:
+def _csv_seconds(place: str, column: str, row: dict[str, str]) -> float | None:
     text = row.get(column, "")
     return parse_seconds(place, column, text) if text else None
 
 
 def _check_name(place: str, what: str, name: str) -> None:
     """Raises InputError for a name that a line of a list cannot hold."""
-    if not name or name != name.strip() or set(name) & set("\0\n\r") or printable(name) != name:
-        raise InputError(f"{printable(place)}: {what} {name!r}; expected a UTF-8 name without spaces around it")
+    if not name or name != name.strip() or set(name) & set("\0\n\r") or path_text(name) != name:
+        raise InputError(f"{path_text(place)}: {what} {name!r}; expected a UTF-8 name without spaces around it")
 
 
-def _check_splits(clips: list[Clip]) -> None:
+def _check_splits(clips: list[VideoClip]) -> None:
     """Raises InputError for stretches of one video that overlap and are in different splits."""
-    latest: dict[tuple[str, str | None], Clip] = {}  # of a video and a split, the one that ends last
+    latest: dict[tuple[str, str | None], VideoClip] = {}  # of a video and a split, the one that ends last
     for clip in sorted(clips, key=lambda clip: clip.start):
         for split in SPLITS.values():
             other = latest.get((clip.video, split))

@@ -27,10 +27,10 @@ from model_utils.files import is_folder, require_regular, status
 from model_utils.progress import progress
 from src.data.names import RELEASES, Release
 
-CHUNK = 1 << 20  # bytes read at a time
+READ_SIZE = 1 << 20  # bytes read at a time
 # A frame has 10 kB and the longest label list 3 MB. What claims more than this is not read into memory.
 MAX_FILE_SIZE = 64 << 20
-DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: zipped in a way that Python cannot read ({error}); {advice}") from error
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read without a password; expected an archive that needs none") from error
-    except DAMAGED as error:
+    except BAD_ZIP as error:
         raise InputError(f"{path}: damaged or not a zip archive ({error}); download it again") from error
     except OSError as error:
         if error.strerror is None:  # bz2 says in this way that data are damaged
@@ -72,7 +72,7 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 @dataclass(frozen=True)
-class Part:
+class ArchivePart:
     """One part of the split tar.gz: a file of its own, or the file ``member`` of a zip archive."""
 
     path: Path
@@ -92,11 +92,11 @@ class Part:
     def chunks(self) -> Iterator[bytes]:
         """The content piece by piece; an error while reading names the part."""
         with reading(self.path), self.open() as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(READ_SIZE):
                 yield chunk
 
 
-def find_parts(data_path: Path) -> tuple[Release, list[Part]] | None:
+def find_parts(data_path: Path) -> tuple[Release, list[ArchivePart]] | None:
     """The dataset that the parts in a folder belong to, and the parts, in order; None if there are none.
 
     Raises:
@@ -129,10 +129,10 @@ def _numbered_parts(data_path: Path, name: str) -> dict[int, Path]:
     return found
 
 
-def _describe_part(path: Path) -> Part:
+def _describe_part(path: Path) -> ArchivePart:
     if path.suffix != ".zip":
         with reading(path):
-            return Part(path, None, path.stat().st_size, _md5_in_file(path.with_name(f"{path.name}.md5")))
+            return ArchivePart(path, None, path.stat().st_size, _md5_in_file(path.with_name(f"{path.name}.md5")))
     name = path.stem
     with open_zip(path) as archive:
         members = {PurePosixPath(info.filename).name: info for info in archive.infolist()}
@@ -142,7 +142,7 @@ def _describe_part(path: Path) -> Part:
             md5: str | None = _parse_md5(read_member(archive, members[f"{name}.md5"]), path)
         else:
             md5 = _md5_in_file(path.with_name(f"{name}.md5"))
-        return Part(path, members[name].filename, members[name].file_size, md5)
+        return ArchivePart(path, members[name].filename, members[name].file_size, md5)
 
 
 def _md5_in_file(path: Path) -> str | None:
@@ -157,7 +157,7 @@ def _parse_md5(content: bytes, path: Path) -> str:
     return match[0].decode().lower()
 
 
-def check_md5(parts: list[Part]) -> None:
+def check_md5(parts: list[ArchivePart]) -> None:
     """Read every part that comes with a checksum. Raises InputError naming the first part that differs."""
     checkable = [part for part in parts if part.md5]
     with progress("Check md5", sum(part.size for part in checkable), "B") as update:
@@ -173,13 +173,13 @@ def check_md5(parts: list[Part]) -> None:
 class EndToEnd(io.RawIOBase):
     """Parts read as one file. ``part`` is the one being read; ``update`` gets every number of bytes that are given."""
 
-    def __init__(self, parts: list[Part], update: Callable[[int], None]) -> None:
+    def __init__(self, parts: list[ArchivePart], update: Callable[[int], None]) -> None:
         self.part = parts[0]
         self._chunks = self._read(parts)
         self._rest = memoryview(b"")
         self._update = update
 
-    def _read(self, parts: list[Part]) -> Iterator[bytes]:
+    def _read(self, parts: list[ArchivePart]) -> Iterator[bytes]:
         for self.part in parts:
             yield from self.part.chunks()
 

@@ -26,7 +26,7 @@ Load = Callable[..., tuple]
 Batch = tuple[tuple[np.ndarray, ...], list[str]]
 
 
-def load_batches(
+def fill_batches(
     load: Load, tasks: Iterable[tuple], columns: np.dtype, batch_size: int, workers: int
 ) -> Generator[Batch, None, None]:
     """Batches of one row for each task, in order.

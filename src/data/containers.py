@@ -19,7 +19,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 
 from model_utils.errors import InputError
-from model_utils.files import cannot_be_read, open_file, printable
+from model_utils.files import cannot_be_read, open_file, path_text
 
 cv2.setLogLevel(0)
 
@@ -53,7 +53,7 @@ def open_container(path: str | os.PathLike) -> Iterator[cv2.VideoCapture]:
         raise cannot_be_read(path, error) from None
     try:
         if not holds_pictures(os.pread(descriptor, LONGEST_BEGINNING, 0)):
-            raise InputError(f"{printable(path)}: not a video; expected a file with pictures of its own: {CONTAINERS}")
+            raise InputError(f"{path_text(path)}: not a video; expected a file with pictures of its own: {CONTAINERS}")
         capture = cv2.VideoCapture(f"/proc/self/fd/{descriptor}", cv2.CAP_FFMPEG)
         try:
             yield capture

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import is_folder, printable, require_regular
+from model_utils.files import is_folder, path_text, require_regular
 from model_utils.settings import Settings
 from src.data.names import split_frame_name
 from src.data.packed import PackedFrames, open_packed, require_frame_name
@@ -141,7 +141,7 @@ class PackedClip:
     warning = ""
 
     def __init__(self, packed: PackedFrames, clip: str) -> None:
-        self.name = printable(f"{packed.tar}/{clip}")
+        self.name = path_text(f"{packed.tar}/{clip}")
         self._packed, self._clip, self._numbers = packed, clip, packed.numbers(clip)
         self.num_frames = len(self._numbers)
         self.times = np.arange(self.num_frames) / self.rate

@@ -24,10 +24,10 @@ from src.data.names import JESTER, LONGEST_NAME, SOMETHING_V1, Release, check_cl
 
 LISTS = ("labels", "train", "validation", "test", "test-answers")
 CLIP_COLUMNS, LABEL_COLUMN = ("video_id", "id"), "label"  # of a header
-EXPECTED = {True: "<clip>;<label>", False: "<clip>", None: "<clip> or <clip>;<label>"}
+ROW_FORMS = {True: "<clip>;<label>", False: "<clip>", None: "<clip> or <clip>;<label>"}
 
 
-class Row(NamedTuple):
+class LabelRow(NamedTuple):
     """One line of a label list; ``label`` is None in a list of clips only. ``place`` is file:line, for messages."""
 
     place: str
@@ -85,9 +85,9 @@ def require_lists(names: Iterable[str], source: str | os.PathLike, release: Rele
             )
 
 
-def read_categories(file: File) -> list[str]:
+def read_class_names(file: File) -> list[str]:
     """The class names of ``labels``, sorted, whatever their order in the file."""
-    rows = _rows(file, "one class name a line")
+    rows = _lines_of(file, "one class name a line")
     if rows[0][1].lower() == LABEL_COLUMN and rows[1:]:
         del rows[0]
     for place, name in rows:
@@ -97,7 +97,7 @@ def read_categories(file: File) -> list[str]:
     return sorted(name for _, name in rows)
 
 
-def read_clips(file: File, labelled: bool | None) -> list[Row]:
+def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
     """The clips of a list, in the order of the file.
 
     Args:
@@ -107,14 +107,14 @@ def read_clips(file: File, labelled: bool | None) -> list[Row]:
     Raises:
         InputError: naming the line, for a row of another form, a clip that is no name of a folder or is there twice.
     """
-    lines = _rows(file, f"rows {EXPECTED[labelled]}")
+    lines = _lines_of(file, f"rows {ROW_FORMS[labelled]}")
     separator, columns = _form(lines[0][1])
     if columns:
         _check_header(lines[0], columns, labelled)
         del lines[0]
     if labelled is None and not columns:
         labelled = bool(separator)
-    rows: dict[str, Row] = {}
+    rows: dict[str, LabelRow] = {}
     for place, line in lines:
         row = _row(place, line, separator, columns, labelled)
         if row.clip in rows:
@@ -130,12 +130,12 @@ def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
     """
     found = {f"{name}.csv": file.data for name, file in files.items()}
     if "labels" not in files:
-        names = sorted({row.label or "" for row in read_clips(files["train"], labelled=True)})
+        names = sorted({row.label or "" for row in read_rows(files["train"], labelled=True)})
         found["labels.csv"] = "".join(f"{name}\n" for name in names).encode()
     for name, file in files.items():
         if name == "labels" or not _needs_change(file, name):
             continue
-        rows = read_clips(file, labelled=None if name == "test" else True)
+        rows = read_rows(file, labelled=None if name == "test" else True)
         labelled = "".join(f"{row.clip};{row.label}\n" for row in rows if row.label is not None).encode()
         found[f"{name}.csv"] = labelled
         if name == "test":
@@ -148,11 +148,11 @@ def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
 def _needs_change(file: File, name: str) -> bool:
     if not file.data.strip():
         return False
-    separator, columns = _form(_rows(file, "a label list")[0][1])
+    separator, columns = _form(_lines_of(file, "a label list")[0][1])
     return bool(columns) or separator == "," or (name == "test" and separator == ";")
 
 
-def _rows(file: File, expected: str) -> list[tuple[str, str]]:
+def _lines_of(file: File, expected: str) -> list[tuple[str, str]]:
     """(file:line, text) of every line; empty lines at the end do not count."""
     rows = split_lines(file.data, file.path, expected)
     while rows and not rows[-1][1]:
@@ -176,8 +176,8 @@ def _check_header(line: tuple[str, str], columns: list[str], labelled: bool | No
         raise InputError(f"{place}: header {text!r}; expected a column {LABEL_COLUMN}")
 
 
-def _row(place: str, line: str, separator: str, columns: list[str], labelled: bool | None) -> Row:
-    expected = separator.join(columns) or EXPECTED[labelled].replace(";", separator or ";")
+def _row(place: str, line: str, separator: str, columns: list[str], labelled: bool | None) -> LabelRow:
+    expected = separator.join(columns) or ROW_FORMS[labelled].replace(";", separator or ";")
     if columns or separator == ",":
         try:
             fields = next(csv.reader([line], delimiter=separator or ",", strict=True), [])
@@ -201,7 +201,7 @@ def _row(place: str, line: str, separator: str, columns: list[str], labelled: bo
             f"{place}: clip {clip[:200]!r}, expected {expected} with the name of one folder, without / or \\, at most"
             f" {LONGEST_NAME} bytes long"
         )
-    return Row(place, clip, label)
+    return LabelRow(place, clip, label)
 
 
 def _open_list(labels_path: Path, name: str) -> File | None:
@@ -217,7 +217,7 @@ def _open_optional_list(labels_path: Path, name: str) -> File | None:
     return file
 
 
-def read_test_clips(labels_path: Path) -> list[Row]:
+def read_test_clips(labels_path: Path) -> list[LabelRow]:
     """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list.
 
     The labels may also stand in the test list itself.
@@ -225,10 +225,10 @@ def read_test_clips(labels_path: Path) -> list[Row]:
     clips, answers_file = _open_optional_list(labels_path, "test"), _open_optional_list(labels_path, "test-answers")
     if clips is None:
         return []
-    rows = read_clips(clips, labelled=None)
+    rows = read_rows(clips, labelled=None)
     if answers_file is None:
         return rows
-    answers = {row.clip: row for row in read_clips(answers_file, labelled=True)}
+    answers = {row.clip: row for row in read_rows(answers_file, labelled=True)}
     for row in rows:
         if row.clip not in answers:
             raise InputError(f"{answers_file.path}: no answer for clip {row.clip} of {row.place}")
@@ -239,7 +239,7 @@ def read_test_clips(labels_path: Path) -> list[Row]:
     return [answers[row.clip] for row in rows]
 
 
-def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[Row]]]:
+def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[LabelRow]]]:
     """The class names, sorted, and the clips of each split. Without a list of names they are those of training.
 
     Raises:
@@ -248,13 +248,13 @@ def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[Row]]]:
     files = {name: file for name in ("labels", "train", "validation") if (file := _open_list(labels_path, name))}
     require_lists(files, labels_path)
     clips = {
-        "training": read_clips(files["train"], labelled=True),
-        "validation": read_clips(files["validation"], labelled=True),
+        "training": read_rows(files["train"], labelled=True),
+        "validation": read_rows(files["validation"], labelled=True),
         "test": read_test_clips(labels_path),
     }
     require_disjoint([[(row.place, row.clip) for row in rows] for rows in clips.values()], "clip")
     if "labels" in files:
-        return read_categories(files["labels"]), clips
+        return read_class_names(files["labels"]), clips
     categories = sorted({row.label for row in clips["training"] if row.label})
     source = files["train"].path
     print(f"{labels_path}: no labels.csv; {len(categories)} class names from {source}", flush=True)

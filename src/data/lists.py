@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
-from model_utils.files import exists, printable, read_file
+from model_utils.files import exists, path_text, read_file
 from model_utils.util import write_whole
 from src.data.names import LEFT_OUT_FILE, LIST_FILES, check_classes
 
@@ -86,7 +86,7 @@ def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[s
     Raises:
         InputError: with their number and the first three, unless such rows are left out; also if no row is left.
     """
-    missing = {place: f"{place}: {printable(path)}: no such {what}" for place, path in rows if not exists(path)}
+    missing = {place: f"{place}: {path_text(path)}: no such {what}" for place, path in rows if not exists(path)}
     if missing and (not skip or len(missing) == len(rows)):
         some, others = list(missing.values())[:3], f" ... ({len(missing)} rows)" if len(missing) > 3 else ""
         raise InputError(f"{', '.join(some)}{others}; --missing skip leaves such rows out")

@@ -31,7 +31,7 @@ INSIDE = {
     **{"clockwise": CLOCKWISE, "counterclockwise": COUNTERCLOCKWISE, "anticlockwise": COUNTERCLOCKWISE},
     **{"左": LEFT, "右": RIGHT, "왼": LEFT, "오른": RIGHT},
 }
-WHOLE = {
+WHOLE_WORDS = {
     **INSIDE,
     **{"l": LEFT, "r": RIGHT, "lt": LEFT, "rt": RIGHT, "lft": LEFT, "rgt": RIGHT},
     **{"cw": CLOCKWISE, "ccw": COUNTERCLOCKWISE, "acw": COUNTERCLOCKWISE},
@@ -123,7 +123,7 @@ def _keys(categories: list[str]) -> list[Key]:
     def direction(key: Key, place: int, part: str) -> str:
         letters = spelt.get((*key[:place], "", *key[place + 1 :]), set())
         is_alphabet = part in ("l", "r") and not letters <= _DIRECTION_LETTERS
-        return part if is_alphabet else WHOLE.get(part, part)
+        return part if is_alphabet else WHOLE_WORDS.get(part, part)
 
     return [tuple(direction(key, place, part) for place, part in enumerate(key)) for key in keys]
 
@@ -131,7 +131,7 @@ def _keys(categories: list[str]) -> list[Key]:
 def _split(name: str) -> Key:
     """The words of a name in small letters; a direction inside a word is a word of its own."""
     text = _TWO_WORDS.sub(r"\1clockwise", _CAMEL.sub(" ", name).lower())
-    words = (_INSIDE.split(word) if word not in WHOLE else [word] for word in _WORDS.findall(text))
+    words = (_INSIDE.split(word) if word not in WHOLE_WORDS else [word] for word in _WORDS.findall(text))
     return tuple(part for word in words for part in word if part)
 
 

@@ -18,7 +18,7 @@ from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, write_bytes
-from src.data.annotations import Clip, find_clips, read_annotations
+from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
@@ -39,7 +39,7 @@ FEW_CLIPS = 10  # in training; with fewer a class is reported
 USUAL_SEGMENTS = 8  # T of the configs; of a shorter clip some frames are seen twice
 
 
-def prepare(args: Namespace) -> None:
+def prepare_videos(args: Namespace) -> None:
     """Makes the dataset that the command line asks for.
 
     Raises:
@@ -68,7 +68,7 @@ def _check_owner(root: Path) -> None:
             raise InputError(f"{root / name}: belongs to a dataset that was not made from videos; give another folder")
 
 
-def _prepare(args: Namespace, clips: list[Clip], left_out: list[str]) -> None:
+def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> None:
     root = args.dataset_root
     images = root / IMAGES_DIR_NAME
     if is_packed(images):
@@ -96,7 +96,7 @@ def _prepare(args: Namespace, clips: list[Clip], left_out: list[str]) -> None:
     print("\n".join([*report(sides, made), *describe_mirroring(categories, mirrored)]), flush=True)
 
 
-def report(sides: dict[str, list[Clip]], made: Made) -> list[str]:
+def report(sides: dict[str, list[VideoClip]], made: Made) -> list[str]:
     """What was made: clips and their lengths, those left out, classes with few clips."""
     clips = [clip for its_clips in sides.values() for clip in its_clips]
     of_class = {label: [clip for clip in clips if clip.label == label] for label in sorted({c.label for c in clips})}
@@ -151,7 +151,7 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    prepare(_parse_arguments(argv))
+    prepare_videos(_parse_arguments(argv))
     print("DONE!")
 
 

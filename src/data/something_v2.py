@@ -38,7 +38,7 @@ from src.data.names import (
 )
 
 HEIGHT = 240  # of the videos as they are given out
-SPLITS = {"train": "training", "validation": "validation", "test": "test"}  # label lists: keys of LIST_FILES
+LIST_OF_SPLIT = {"train": "training", "validation": "validation", "test": "test"}  # label lists: keys of LIST_FILES
 
 
 class Entry(NamedTuple):
@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     label: int
 
 
-def prepare(args: Namespace) -> None:
+def decode_videos(args: Namespace) -> None:
     """Decodes the listed videos and writes the list files, all or none.
 
     Raises:
@@ -61,7 +61,7 @@ def prepare(args: Namespace) -> None:
     if not is_folder(videos):
         raise InputError(f"{videos}: no such folder; expected the unpacked videos <id>.webm")
     labels = args.labels_path or root / LABELS_DIR_NAME
-    categories = read_categories(_require_list(labels, "labels"))
+    categories = read_templates(_require_list(labels, "labels"))
     entries = {
         "train": read_entries(_require_list(labels, "train"), categories),
         "validation": read_entries(_require_list(labels, "validation"), categories),
@@ -81,7 +81,7 @@ def prepare(args: Namespace) -> None:
         files = {CATEGORIES_FILE: categories}
         for split, its_entries in entries.items():
             rows = [e for e in its_entries if e.video in made.counts]
-            files[LIST_FILES[SPLITS[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
+            files[LIST_FILES[LIST_OF_SPLIT[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
         if missing:
             files[LEFT_OUT_FILE] = list(missing.values())
             print(f"left out: {len(missing)} rows without a video, listed in {root / LEFT_OUT_FILE}", flush=True)
@@ -92,7 +92,7 @@ def prepare(args: Namespace) -> None:
     print(f"{made.new} videos decoded, {kept} kept from an earlier run; {len(made.problems)} left out", flush=True)
 
 
-def read_categories(path: Path) -> list[str]:
+def read_templates(path: Path) -> list[str]:
     """The class names in ``labels.json``, sorted."""
     names = _read_json(path)
     if not isinstance(names, dict) or not names:
@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
     FrameMaker.add_options(parser, HEIGHT)
     missing = "skip leaves out entries of videos that are not there (default stop)"
     parser.add_argument("--missing", choices=("stop", "skip"), default="stop", help=missing)
-    prepare(parser.parse_args(argv))
+    decode_videos(parser.parse_args(argv))
     print("DONE!")
 
 

@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 
 from model_utils.errors import InputError
-from src.data.annotations import Clip
+from src.data.annotations import VideoClip
 
 SIDES = ("training", "validation")
 
 
-def split_clips(clips: list[Clip], share: float, seed: int) -> dict[str, list[Clip]]:
+def split_clips(clips: list[VideoClip], share: float, seed: int) -> dict[str, list[VideoClip]]:
     """The clips of each split, in their order: those that the clips name, or else drawn ones.
 
     The draw is iterative stratification: the class with the fewest videos left comes first, and each of its videos, in
@@ -28,7 +28,7 @@ def split_clips(clips: list[Clip], share: float, seed: int) -> dict[str, list[Cl
             nothing to train or to validate with.
     """
     if clips[0].split is not None:
-        sides: dict[str, list[Clip]] = {}
+        sides: dict[str, list[VideoClip]] = {}
         for clip in clips:
             sides.setdefault(str(clip.split), []).append(clip)
         for side in SIDES:
@@ -48,7 +48,7 @@ def split_clips(clips: list[Clip], share: float, seed: int) -> dict[str, list[Cl
     return sides
 
 
-def _require_two_videos(clips: list[Clip]) -> None:
+def _require_two_videos(clips: list[VideoClip]) -> None:
     for label in sorted({clip.label for clip in clips}):
         videos = {clip.video for clip in clips if clip.label == label}
         if len(videos) < 2:
@@ -57,7 +57,7 @@ def _require_two_videos(clips: list[Clip]) -> None:
             )
 
 
-def _assign(clips: list[Clip], share: float, seed: int) -> dict[str, str]:
+def _assign(clips: list[VideoClip], share: float, seed: int) -> dict[str, str]:
     """{video: side}."""
     held: dict[str, Counter[str]] = {}  # of each video: clips of each class
     for clip in clips:

@@ -24,10 +24,10 @@ from src.data.lists import parse_seconds, separator_of
 from src.data.names import BACKGROUND
 from src.data.video import Span
 
-COLUMNS = ["video", "start", "end", "label"]
+TRUTH_COLUMNS = ["video", "start", "end", "label"]
 FORM = '{video: [{"start", "end", "label"}, ...]}'
 
-Row = tuple  # place in the file, video[, start, end, label]: without these for a video without gestures
+TruthRow = tuple  # place in the file, video[, start, end, label]: without these for a video without gestures
 
 
 def read_truth(
@@ -61,7 +61,7 @@ def read_truth(
 
 
 def _collect(
-    rows: Iterator[Row], categories: list[str], videos: Collection[str], background: Collection[str]
+    rows: Iterator[TruthRow], categories: list[str], videos: Collection[str], background: Collection[str]
 ) -> dict[str, dict[Span, str]]:
     """The gestures of each video, with their places in the file."""
     truth: dict[str, dict[Span, str]] = {}
@@ -88,7 +88,7 @@ def _collect(
     return truth
 
 
-def _json_rows(path: Path, text: str) -> Iterator[Row]:
+def _json_rows(path: Path, text: str) -> Iterator[TruthRow]:
     try:
         document = json.loads(text, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
@@ -121,8 +121,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
-    lines, header = text.splitlines(), COLUMNS
+def _csv_rows(path: Path, text: str) -> Iterator[TruthRow]:
+    lines, header = text.splitlines(), TRUTH_COLUMNS
     separator = separator_of(lines[0] if lines else "")
     reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
@@ -130,12 +130,14 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
             place = f"{path}:{reader.line_num}"
             if reader.line_num == 1:
                 header = [name.strip().lower() for name in row]
-                if not set(COLUMNS) <= set(header) <= {*COLUMNS, "split"} or len(header) != len(set(header)):
-                    raise InputError(f"{place}: header {','.join(row)!r}; expected {','.join(COLUMNS)!r}")
+                if not set(TRUTH_COLUMNS) <= set(header) <= {*TRUTH_COLUMNS, "split"} or len(header) != len(
+                    set(header)
+                ):
+                    raise InputError(f"{place}: header {','.join(row)!r}; expected {','.join(TRUTH_COLUMNS)!r}")
                 continue
             if len(row) != len(header):
                 raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
-            video, start, end, label = (row[header.index(name)] for name in COLUMNS)
+            video, start, end, label = (row[header.index(name)] for name in TRUTH_COLUMNS)
             if separator != ",":
                 start, end = start.replace(",", "."), end.replace(",", ".")
             yield (place, video, *((start, end, label) if start or end or label else ()))

@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable, NamedTuple
 
 from model_utils.errors import InputError
-from src.data.archives import CHUNK, MAX_FILE_SIZE, EndToEnd, Part
+from src.data.archives import MAX_FILE_SIZE, READ_SIZE, ArchivePart, EndToEnd
 
-DAMAGED = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
+BAD_TAR = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 BLOCK = tarfile.BLOCKSIZE
 # JPEG files and videos do not shrink when packed. What grows to more than this is no archive of them.
 LARGEST_GROWTH, SMALL_ARCHIVE = 4, 256 << 20
@@ -70,7 +70,7 @@ class _Tape(gzip.GzipFile):
         return False
 
 
-def tar_members(parts: list[Part], name: str, update: Callable[[int], None]) -> Iterator[Member]:
+def tar_members(parts: list[ArchivePart], name: str, update: Callable[[int], None]) -> Iterator[Member]:
     """The files in the folder ``name`` of the tar.gz that the parts make up, also of archives behind the first one.
 
     Args:
@@ -85,7 +85,7 @@ def tar_members(parts: list[Part], name: str, update: Callable[[int], None]) -> 
     count, size = 0, 0
     limit = LARGEST_GROWTH * sum(part.size for part in parts) + SMALL_ARCHIVE
     packed = EndToEnd(parts, update)
-    tape = _Tape(fileobj=io.BufferedReader(packed, CHUNK))
+    tape = _Tape(fileobj=io.BufferedReader(packed, READ_SIZE))
     try:
         while tape.skip_zeros():
             with tarfile.open(fileobj=tape, mode="r:", tarinfo=_Header) as tar:
@@ -103,7 +103,7 @@ def tar_members(parts: list[Part], name: str, update: Callable[[int], None]) -> 
         raise InputError(
             f"{packed.part.path}: the archive does not end with this part; a later one is missing"
         ) from error
-    except DAMAGED as error:
+    except BAD_TAR as error:
         raise InputError(f"{packed.part.path}: the archive is damaged in or before this part: {error}") from error
     if not count:
         raise InputError(f"{parts[0].path}: no files in the archive; expected {name}/...")

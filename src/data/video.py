@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import exists, is_folder, list_folder, printable
+from model_utils.files import exists, is_folder, list_folder, path_text
 from src.data.containers import open_container
 from src.data.frame_files import FOLDER_RATE, PackedClip, decode_frame
 from src.data.packed import find_clip
@@ -67,7 +67,7 @@ class FrameFolder:
     warning = ""
 
     def __init__(self, path: Path) -> None:
-        self.name = printable(path)
+        self.name = path_text(path)
         self.files = sorted(_files_in(path, IMAGE_SUFFIXES), key=_natural_order)
         if not self.files:
             raise InputError(f"{self.name}: no frames ({', '.join(IMAGE_SUFFIXES)} files) in this folder")
@@ -85,7 +85,7 @@ class VideoFile:
     """The frames of a video file, upright, counted by decoding all: what the container states is often wrong."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.name = path, printable(path)
+        self.path, self.name = path, path_text(path)
         milliseconds, stated_rate, stated_frames = [], 0.0, 0.0
         for capture in grabbed_frames(path):
             milliseconds.append(capture.get(cv2.CAP_PROP_POS_MSEC))
@@ -199,12 +199,12 @@ def find_sources(paths: list[str]) -> list[str]:
     for text in paths:
         path = Path(text)
         if not exists(path) and not text.isdecimal() and not find_clip(path):
-            raise InputError(f"{printable(text)}: no such folder of frames, video file or camera number")
+            raise InputError(f"{path_text(text)}: no such folder of frames, video file or camera number")
         videos = _videos_in(path) if is_folder(path) else []
         frames = _files_in(path, IMAGE_SUFFIXES) if videos else []
         if frames:
             held = f"{len(frames)} frames and {len(videos)} videos in a folder"
-            raise InputError(f"{printable(text)}: {held}, expected one kind")
+            raise InputError(f"{path_text(text)}: {held}, expected one kind")
         found += list(map(str, videos)) or [text]
     return found
 
@@ -233,7 +233,7 @@ def open_source(path: str) -> Source:
     packed = find_clip(path)
     if packed:
         return PackedClip(*packed)
-    raise InputError(f"{printable(path)}: no such folder of frames, video file or camera number")
+    raise InputError(f"{path_text(path)}: no such folder of frames, video file or camera number")
 
 
 def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import printable
+from model_utils.files import path_text
 from model_utils.util import write_whole
 from src.data.video import PLAUSIBLE_RATES, grabbed_frames
 
@@ -37,7 +37,7 @@ class VideoWriter:
 
     def __init__(self, path: str, rate: float) -> None:
         check_video_name(path)
-        self.name, self.path = printable(path), Path(path)
+        self.name, self.path = path_text(path), Path(path)
         self.rate = float(np.clip(rate, *PLAUSIBLE_RATES))
         self.stack = contextlib.ExitStack()
         self.writer: cv2.VideoWriter | None = None
@@ -77,14 +77,14 @@ class VideoWriter:
 def check_video_name(path: str) -> None:
     """Raises InputError unless the name ends like a format that VideoWriter writes."""
     if Path(path).suffix.lower() not in OUTPUT_CODECS:
-        raise InputError(f"{printable(path)}: expected the name of a video that ends in {' or '.join(OUTPUT_CODECS)}")
+        raise InputError(f"{path_text(path)}: expected the name of a video that ends in {' or '.join(OUTPUT_CODECS)}")
 
 
 def check_video_size(path: str, height: int, width: int) -> None:
     """Raises InputError if no video of this size can be written to ``path``: the formats have bounds."""
     with TemporaryDirectory() as folder:
         probe = str(Path(folder) / f"video{Path(path).suffix}")
-        _open_writer(probe, PLAUSIBLE_RATES[0], (height, width), printable(path)).release()
+        _open_writer(probe, PLAUSIBLE_RATES[0], (height, width), path_text(path)).release()
 
 
 def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv2.VideoWriter:
@@ -118,10 +118,10 @@ def _opencv_path(path: Path) -> Iterator[str]:
     a colon would be the address of a stream, an absolute one never is.
     """
     absolute = os.path.abspath(path)
-    if printable(absolute) == absolute:
+    if path_text(absolute) == absolute:
         yield absolute
         return
     with TemporaryDirectory() as folder:
-        link = os.path.join(folder, "video" + printable(path.suffix))
+        link = os.path.join(folder, "video" + path_text(path.suffix))
         os.symlink(absolute, link)
         yield link

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from src.data.names import BACKGROUND
 
-GREY = (150, 150, 150)
+BACKGROUND_GREY = (150, 150, 150)
 
 
 def class_colours(categories: list[str], background: Collection[str] = BACKGROUND) -> dict[str, tuple[int, int, int]]:
@@ -15,5 +15,5 @@ def class_colours(categories: list[str], background: Collection[str] = BACKGROUN
     colours = {}
     for label, name in enumerate(categories):
         red, green, blue = (round(255 * part) for part in colorsys.hls_to_rgb(label / len(categories), 0.5, 0.7))
-        colours[name] = GREY if name in background else (red, green, blue)
+        colours[name] = BACKGROUND_GREY if name in background else (red, green, blue)
     return colours

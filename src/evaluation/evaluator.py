@@ -25,7 +25,7 @@ AfterBatch = Optional[Callable[[np.ndarray, np.ndarray], None]]
 
 
 @dataclass(frozen=True)
-class ScoredClips:
+class EvaluatedClips:
     """The clips that could be read, in the order of their list.
 
     Attributes:
@@ -66,7 +66,7 @@ class Evaluator:
         self.scorer, self.loader, self.records = scorer, loader, records
         self.workers, self.on_error, self.ranks = workers, on_error, ranks
 
-    def __call__(self, observe: float = 1.0, after_batch: AfterBatch = None) -> ScoredClips:
+    def __call__(self, observe: float = 1.0, after_batch: AfterBatch = None) -> EvaluatedClips:
         """Scores the clips.
 
         Args:
@@ -98,7 +98,7 @@ class Evaluator:
                 scores.append(batch_scores)
                 if after_batch:
                     after_batch(batch_scores, labels[-1])
-        return ScoredClips(_joined(scores), _joined(labels), _joined(indices), problems)
+        return EvaluatedClips(_joined(scores), _joined(labels), _joined(indices), problems)
 
     def frames(self, index: int, observe: float) -> list[np.ndarray]:
         """The frames of the clip at position ``index`` that a call with ``observe`` shows the network."""
@@ -150,7 +150,7 @@ def build_evaluator(
 
 def score_fractions(
     evaluator: Evaluator, fractions: list[float], categories: list[str], logger: Logger, log_interval: int
-) -> tuple[ScoredClips, dict[str, Any]]:
+) -> tuple[EvaluatedClips, dict[str, Any]]:
     """Scores the clips once for each fraction of them that the network may see, and logs how accurate it is.
 
     Args:

@@ -26,7 +26,7 @@ ELLIPSIS = "…"
 LONGEST_LABEL = 40  # columns; a Chinese character takes two
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text in one line, with a box for each character that no installed font has.
 
     The first box of a process is logged, with a way to get the font.
@@ -46,7 +46,7 @@ def shorten(text: str, columns: int = LONGEST_LABEL) -> str:
 
 
 def text_width(text: str, pixels: float) -> float:
-    """Pixels that ``printable`` text takes in a line of letters of this size."""
+    """Pixels that ``drawable`` text takes in a line of letters of this size."""
     return sum(pillow_font(file, 100).getlength(part) for file, part in font_runs(text)) * pixels / 100
 
 

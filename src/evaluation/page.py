@@ -27,7 +27,7 @@ LONG_VALUE = 24  # characters; a longer value of the protocol gets a line of its
 FramesOf = Callable[[int], "list[np.ndarray]"]
 
 
-def render(evaluation: Evaluation, confusion_png: bytes | None, frames_of: FramesOf) -> bytes:
+def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of: FramesOf) -> bytes:
     """The page as a UTF-8 file.
 
     Args:

@@ -60,7 +60,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 def label_texts(names: list[str]) -> list[str]:
     """Names as a figure can show them: in one line, in characters that a font has, not too long."""
-    return [fonts.shorten(fonts.printable(name)) for name in names]
+    return [fonts.shorten(fonts.drawable(name)) for name in names]
 
 
 # ------------------------------------------------------------------------------------------------ confusion matrix

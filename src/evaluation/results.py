@@ -59,7 +59,9 @@ def write_results(
     )
     if confusion:
         write_bytes(folder / CONFUSION_PICTURE, confusion)
-    report = plots.picture_or_warning(str(folder / PAGE_FILE), lambda: page.render(evaluation, confusion, frames_of))
+    report = plots.picture_or_warning(
+        str(folder / PAGE_FILE), lambda: page.render_report(evaluation, confusion, frames_of)
+    )
     if report:
         write_bytes(folder / PAGE_FILE, report)
 
@@ -108,7 +110,7 @@ def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, floa
     rows = []
     for number, line in enumerate(lines, start=2):
         try:
-            epoch, *others = map(_number, line)
+            epoch, *others = map(_csv_number, line)
         except ValueError as error:
             raise InputError(f"{path}, line {number}: expected numbers: {error}") from None
         if epoch is None or len(line) != len(CURVE_COLUMNS):
@@ -118,5 +120,5 @@ def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, floa
     return rows
 
 
-def _number(text: str) -> float | None:
+def _csv_number(text: str) -> float | None:
     return float(text) if text else None

@@ -14,7 +14,7 @@ from src.evaluation.events import WatchedVideo
 from src.evaluation.templates import page_environment
 from src.utils import softmax
 
-TEMPLATE = "stream_page.html.j2"
+STREAM_TEMPLATE = "stream_page.html.j2"
 WIDTH, CURVES = 1000.0, 80.0  # pixels: the width of a timeline, the height of the probabilities
 TILES = {
     "levenshtein_accuracy": "Levenshtein accuracy: 1 − edits / gestures",
@@ -28,7 +28,7 @@ TILES = {
 }
 
 
-def render(
+def render_stream_report(
     metrics: dict[str, Any],
     videos: list[WatchedVideo],
     scores: dict[str, tuple[np.ndarray, np.ndarray]],
@@ -45,11 +45,11 @@ def render(
     environment = page_environment()
     rgb = class_colours(categories, protocol["background"])
     colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in rgb.items()}
-    html = environment.get_template(TEMPLATE).render(
+    html = environment.get_template(STREAM_TEMPLATE).render(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
         metrics=metrics,
-        protocol=[(key.replace("_", " "), _shown(value)) for key, value in protocol.items()],
+        protocol=[(key.replace("_", " "), _shown_events(value)) for key, value in protocol.items()],
         warning="" if protocol["background"] else without_background(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
@@ -59,7 +59,7 @@ def render(
     return html.encode("utf-8", "replace")
 
 
-def _shown(value: Any) -> str:
+def _shown_events(value: Any) -> str:
     return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 

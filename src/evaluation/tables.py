@@ -17,7 +17,7 @@ from src.utils import softmax
 
 METRICS_FILE, PREDICTIONS_FILE, CLASSES_FILE = "metrics.json", "predictions.csv", "per_class.csv"
 SUBMISSION_FILE = "submission.csv"
-CHUNK = 1024  # clips; the scores of many clips and classes are turned into float64 in parts
+CLIPS_AT_ONCE = 1024  # clips; the scores of many clips and classes are turned into float64 in parts
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def csv_bytes(rows: Iterable[Iterable]) -> bytes:
 def _predictions(evaluation: Evaluation) -> bytes:
     categories, scores, labels = evaluation.categories, evaluation.scores, evaluation.labels
     rows: list[list[Any]] = [["clip", "true", "predicted", "probability", "rank"]]
-    for start in range(0, len(scores), CHUNK):
-        part = slice(start, start + CHUNK)
+    for start in range(0, len(scores), CLIPS_AT_ONCE):
+        part = slice(start, start + CLIPS_AT_ONCE)
         probabilities = softmax(scores[part].astype(np.float64)).max(1)
         ranks = true_class_rank(scores[part], np.maximum(labels[part], 0)) + 1
         answers = evaluation.predicted[part]

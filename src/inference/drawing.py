@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw
 from src.data.video import Camera, Recording, Source, Span, frames_of_one_size
 from src.data.video_writer import VideoWriter, check_video_size
 from src.evaluation import fonts
-from src.evaluation.colours import GREY, class_colours
+from src.evaluation.colours import BACKGROUND_GREY, class_colours
 
 SMALLEST_SIDE = 24  # pixels; on less nothing can be read
 SMALLEST_FONT = 6
 LINE = 1.3  # height of a line of text as a multiple of the font's size
-LONGEST_LABEL = 100  # columns
+LONGEST_LINE = 100  # columns
 LIVE_TIMELINE = 30.0  # seconds
 Colour = tuple  # (blue, green, red)
 WHITE = (255, 255, 255)
@@ -54,11 +54,11 @@ def draw_overlay(
     if shown:
         label, probability = shown
         percent = f"{probability:.0%}"
-        _write(picture, percent, size, width - pad - _text(percent, size).shape[1], pad)
-        name = fonts.shorten(fonts.printable(label), LONGEST_LABEL)
-        _write(picture, *_fitting(name, size, width - 3 * pad - _text("100%", size).shape[1]), pad, pad)
+        _write_frames(picture, percent, size, width - pad - _write_text(percent, size).shape[1], pad)
+        name = fonts.shorten(fonts.drawable(label), LONGEST_LINE)
+        _write_frames(picture, *_fitting(name, size, width - 3 * pad - _write_text("100%", size).shape[1]), pad, pad)
         bar, full = band - pad - thin, width - 2 * pad
-        picture[bar : bar + thin, pad : pad + full] = GREY
+        picture[bar : bar + thin, pad : pad + full] = BACKGROUND_GREY
         picture[bar : bar + thin, pad : pad + round(full * probability)] = colours[label]
 
     strip = height - 2 * thin
@@ -141,21 +141,21 @@ def _darken(area: np.ndarray) -> None:
 
 def _fitting(text: str, size: int, width: int) -> tuple[str, int]:
     """The text and a font size that fit into ``width`` pixels; at the smallest size the text loses its end."""
-    while size > SMALLEST_FONT and _text(text, size).shape[1] > width:
+    while size > SMALLEST_FONT and _write_text(text, size).shape[1] > width:
         size -= 1
-    while len(text) > 1 and _text(text, size).shape[1] > width:
+    while len(text) > 1 and _write_text(text, size).shape[1] > width:
         text = text[:-2] + "…"
     return text, size
 
 
-def _write(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
-    mask = _text(text, size)[: picture.shape[0] - y, : picture.shape[1] - x, None] / 255
+def _write_frames(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
+    mask = _write_text(text, size)[: picture.shape[0] - y, : picture.shape[1] - x, None] / 255
     area = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
     area[:] = (area * (1 - mask) + np.array(WHITE) * mask).astype(np.uint8)
 
 
 @lru_cache(maxsize=512)
-def _text(text: str, size: int) -> np.ndarray:
+def _write_text(text: str, size: int) -> np.ndarray:
     """How much of each pixel the letters cover, uint8 [height, width]."""
     baseline = fonts.pillow_font(fonts.BASE_FONT, size).getmetrics()[0]
     runs = [(fonts.pillow_font(file, size), part) for file, part in fonts.font_runs(text)]

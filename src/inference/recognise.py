@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable
 
 from model_utils.errors import InputError
-from model_utils.files import printable
+from model_utils.files import path_text
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
 from src.data.names import without_background
@@ -53,13 +53,13 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
                 if source.warning:
                     print(f"warning: {source.warning}", file=sys.stderr)
                     results[-1]["warning"] = source.warning
-                _check_output(config, source)
+                _check_drawing(config, source)
                 recognise(source, results[-1])
             except InputError as error:
                 results[-1]["error"] = str(error)
                 if config.on_error == "stop" or not several:
                     raise
-                print(f"left out: {printable(str(error))}")
+                print(f"left out: {path_text(str(error))}")
     finally:
         if config.json and any(map(_is_recognised, results)):
             write_json(config.json, results if several else results[0])
@@ -67,7 +67,7 @@ def recognise_sources(config: InferSettings, model: Model, sources: list[str], s
         raise InputError(f"nothing was recognised: all {len(results)} sources were left out")
 
 
-def _check_output(config: InferSettings, source: Source) -> None:
+def _check_drawing(config: InferSettings, source: Source) -> None:
     if config.output:
         from src.inference import drawing  # reads fonts, which nothing else needs
 
@@ -103,7 +103,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
         if isinstance(source, Camera) or not config.window:
             recognise_clip(config, model, source, result)
         else:
-            recognise_windows(config, model, source, config.window, result)
+            recognise_timeline(config, model, source, config.window, result)
 
     return recognise
 
@@ -130,7 +130,7 @@ def recognise_clip(config: InferSettings, model: Model, source: Source, result: 
         drawing.write_video(config.output, source, [Span(0.0, clip.seconds, **top[0])], model.categories)
 
 
-def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: dict[str, Any]) -> None:
+def _explain(path: str, model: Model, clip: timeline.ClipFrames, label: int, result: dict[str, Any]) -> None:
     """Which relations and frames support a class: in numbers to ``result``, as a picture to ``path``."""
     from src.evaluation.plots import png_bytes
     from src.inference import explain
@@ -142,7 +142,7 @@ def _explain(path: str, model: Model, clip: timeline.Clip, label: int, result: d
     write_bytes(path, png_bytes(figure))
 
 
-def recognise_windows(
+def recognise_timeline(
     config: InferSettings, model: Model, source: Recording, window: float, result: dict[str, Any]
 ) -> None:
     """A timeline: an answer for each window of so many seconds."""

@@ -15,7 +15,7 @@ from src.data.video import Recording, Span, VideoFile
 from src.evaluation.events import WatchedVideo
 from src.inference.streaming import EventDetector, Recognizer, stream
 
-LATE = 1.0  # seconds, of annotations: a sound track may be longer than the pictures
+SOUND_LONGER = 1.0  # seconds, of annotations: a sound track may be longer than the pictures
 
 
 def watch_all(
@@ -59,7 +59,7 @@ def watch(
 def check_gestures(source: Recording, gestures: list[Span]) -> None:
     """Raises InputError for a gesture that starts after the video's end, or ends more than LATE seconds after it."""
     for start, end, label, _ in gestures:
-        if start >= source.duration or end is None or end > source.duration + LATE:
+        if start >= source.duration or end is None or end > source.duration + SOUND_LONGER:
             gesture = f"{label} from {start:g} s to {end:g} s in the truth"
             raise InputError(
                 f"{source.name}: {gesture}, but the video ends at {source.duration:g} s; are these seconds?"
@@ -102,7 +102,7 @@ def log_metrics(metrics: dict[str, Any], logger: Logger) -> None:
             logger.info(f"{key}: %{'d' if isinstance(value, int) else '.4f'}", value)
 
 
-def describe(video: WatchedVideo) -> dict[str, Any]:
+def stream_protocol(video: WatchedVideo) -> dict[str, Any]:
     """A video as JSON holds it."""
     events = [{**event._asdict(), "decided": decided} for event, decided in zip(video.events, video.decided)]
     gestures = [{"start": span.start, "end": span.end, "label": span.label} for span in video.gestures]

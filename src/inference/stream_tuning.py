@@ -26,7 +26,7 @@ CHOICES = {
 ROUNDS = 3  # of choosing each threshold in turn
 
 
-class Recording(NamedTuple):
+class ScoredVideo(NamedTuple):
     """A video that was watched: its scores as probabilities [N, C] at times [N], and the truth about it."""
 
     name: str
@@ -36,7 +36,7 @@ class Recording(NamedTuple):
     probabilities: np.ndarray
 
 
-def replayed(recording: Recording, detector: EventDetector) -> WatchedVideo:
+def replayed(recording: ScoredVideo, detector: EventDetector) -> WatchedVideo:
     """What the detector finds in the video."""
     detector.reset()
     log = EventLog()
@@ -46,7 +46,7 @@ def replayed(recording: Recording, detector: EventDetector) -> WatchedVideo:
     return log.video(recording.name, recording.seconds, recording.gestures)
 
 
-def watched(recordings: Iterable[Recording], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:
+def watched(recordings: Iterable[ScoredVideo], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:
     """What is found in each video with these thresholds."""
     other = EventDetector(detector.categories, rules, _background(detector))
     return [replayed(recording, other) for recording in recordings]
@@ -62,7 +62,7 @@ def edits(videos: Iterable[WatchedVideo]) -> int:
     return sum(levenshtein(gestures, events) for gestures, events in labels)
 
 
-def choose_rules(recordings: list[Recording], detector: EventDetector) -> tuple[EventRules, int]:
+def choose_rules(recordings: list[ScoredVideo], detector: EventDetector) -> tuple[EventRules, int]:
     """The thresholds with the fewest edits, and how many these are.
 
     Each threshold is chosen in turn, up to three times, beginning with the defaults. Of values that are as good the
@@ -91,7 +91,7 @@ def _candidates(rules: EventRules, key: str, values: Iterable[float]) -> Iterato
             continue
 
 
-def on_other_videos(recordings: list[Recording], detector: EventDetector) -> list[WatchedVideo]:
+def on_other_videos(recordings: list[ScoredVideo], detector: EventDetector) -> list[WatchedVideo]:
     """Each video with the thresholds that the others choose: what to expect of videos that nothing was chosen on."""
     found = []
     for index, recording in enumerate(recordings):

@@ -17,7 +17,7 @@ TOLERANCE = 1e-6  # seconds, because times are rounded sums
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipFrames:
     """The T frames, uint8 [height, width, 3] BGR each, that stand for a whole source.
 
     ``num_frames`` and ``seconds`` are those of the source, ``indices`` and ``times`` [T] those of the T frames.
@@ -30,14 +30,14 @@ class Clip:
     frames: list[np.ndarray]
 
 
-def read_clip(source: Source, num_segments: int, seconds: float) -> Clip:
+def read_clip(source: Source, num_segments: int, seconds: float) -> ClipFrames:
     """The T frames in the middle of T equal stretches of a source; of a camera, of its next ``seconds``."""
     if isinstance(source, Camera):
         num_frames, indices, frames = record_camera(source, seconds, num_segments)
-        return Clip(num_frames, seconds, indices, _middles(0.0, seconds, num_segments), frames)
+        return ClipFrames(num_frames, seconds, indices, _middles(0.0, seconds, num_segments), frames)
     indices = frames_shown(source.times, 0.0, source.duration, num_segments)
     frames = read_frames(source, indices)
-    return Clip(source.num_frames, source.duration, indices, source.times[indices], frames)
+    return ClipFrames(source.num_frames, source.duration, indices, source.times[indices], frames)
 
 
 def frames_shown(times: np.ndarray, start: float, end: float, num_segments: int) -> np.ndarray:

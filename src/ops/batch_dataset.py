@@ -38,13 +38,13 @@ class BatchDataset(ds.GeneratorDataset):
         self, start: Callable[[], Batches], columns: np.dtype, batch_size: int, steps: int, first_step: int = 0
     ) -> None:
         names = list(columns.names or ())
-        super().__init__(Run(start, steps, first_step), names, python_multiprocessing=False)
+        super().__init__(EpochSource(start, steps, first_step), names, python_multiprocessing=False)
         # MindSpore would read a batch to find these out, and takes a batch for a row.
         self.dataset_size, self._batch_size = steps, batch_size
         self.saved_output_shapes = [[batch_size, *columns[name].shape] for name in names]
         self.saved_output_types = [columns[name].base for name in names]
 
-    source: Run
+    source: EpochSource
 
     def parse(self, children: Any = None) -> Any:
         """What MindSpore calls for each iterator, on a copy of the dataset."""
@@ -81,7 +81,7 @@ class BatchDataset(ds.GeneratorDataset):
             run.close()
 
 
-class Run:
+class EpochSource:
     """The source of one iterator over a ``BatchDataset``: each time it is iterated, it gives the next epoch.
 
     With ``raises`` false an epoch ends where the batches raise. In any case ``failure`` is what they raised, in epoch
@@ -93,16 +93,16 @@ class Run:
         self.batches: Batches | None = None
         self.failure: Exception | None = None
         self.epochs = self.failed_in = 0  # counted from 1
-        self._latest: Callable[[], Run | None] = lambda: None
+        self._latest: Callable[[], EpochSource | None] = lambda: None
 
-    def anew(self, raises: bool | None = None) -> Run:
+    def anew(self, raises: bool | None = None) -> EpochSource:
         """A run that has not begun."""
-        run = Run(self.start, self.steps, self.first_step, self.raises if raises is None else raises)
+        run = EpochSource(self.start, self.steps, self.first_step, self.raises if raises is None else raises)
         self._latest = weakref.ref(run)
         return run
 
     @property
-    def latest(self) -> Run | None:
+    def latest(self) -> EpochSource | None:
         """What ``anew`` returned last, as long as an iterator holds it."""
         return self._latest()
 

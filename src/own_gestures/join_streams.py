@@ -20,7 +20,7 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import write_json
-from src.data.annotations import Clip, read_annotations
+from src.data.annotations import VideoClip, read_annotations
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.video import VideoFile
@@ -28,8 +28,8 @@ from src.data.video_writer import VideoWriter
 from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, to_and_fro
 from src.tsn_dataset import read_video_list
 
-GESTURES_A_STREAM, ORDERS, PAUSE = 4, 2, (0.75, 1.75)
-RATE = 12  # frames a second, as prepare_videos makes them
+GESTURES_A_STREAM, ORDERS, HELD_SECONDS = 4, 2, (0.75, 1.75)
+JOINED_RATE = 12  # frames a second, as prepare_videos makes them
 
 
 def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> None:
@@ -55,7 +55,7 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
     for number, group in enumerate([*groups, *([others] if others else []), *begun]):
         name = f"{number:02d}.mp4"
         halves = number >= len(groups) + bool(others)
-        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng, halves)
+        spans = _joined(frames_of(dataset), group, folder / "videos" / name, rng, halves)
         labels = [categories[clip.label] for clip in group]
         known = [dict(zip(("start", "end"), span), label=label) for span, label in zip(spans, labels)]
         truth[name] = known if number < len(groups) else []
@@ -69,7 +69,7 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
     """
     listed = (dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
     held_out = {row.rsplit(None, 2)[0] for row in listed}
-    of_video: dict[str, list[Clip]] = {}
+    of_video: dict[str, list[VideoClip]] = {}
     for clip in read_annotations(annotations, videos):
         of_video.setdefault(clip.video, []).append(clip)
     streams = {
@@ -94,7 +94,7 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
     return True
 
 
-def _join(
+def _joined(
     folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator, begun: bool
 ) -> list[tuple[float, float]]:
     """Writes one video, of the clips or of their beginnings to and fro.
@@ -103,17 +103,17 @@ def _join(
         From when to when each clip's gesture is made.
     """
     spans, count, shape = [], 0, None
-    with VideoWriter(str(path), RATE) as writer:
+    with VideoWriter(str(path), JOINED_RATE) as writer:
         for clip in clips:
             shown = to_and_fro(clip.num_frames, max(BEGUN)) if begun else np.arange(clip.num_frames)
             frames = folders.read(clip, shown)
-            before, after = (round(RATE * seconds) for seconds in rng.uniform(*PAUSE, 2))
+            before, after = (round(JOINED_RATE * seconds) for seconds in rng.uniform(*HELD_SECONDS, 2))
             shape = shape or frames[0].shape[1::-1]
             for frame in [frames[0]] * before + frames + [frames[-1]] * after:
                 writer.write(frame if frame.shape[1::-1] == shape else cv2.resize(frame, shape))
             edge = REST_SHARE * len(frames)
             start, end = count + before + edge, count + before + len(frames) - edge
-            spans.append((round(start / RATE, 3), round(end / RATE, 3)))
+            spans.append((round(start / JOINED_RATE, 3), round(end / JOINED_RATE, 3)))
             count += before + len(frames) + after
     return spans
 

@@ -19,9 +19,9 @@ from typing import Any
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.util import locked, write_bytes, write_json
-from src.data.annotations import Clip, find_clips, read_annotations
+from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.own_gestures import material, network, outcome
-from src.own_gestures.join_streams import RATE
+from src.own_gestures.join_streams import JOINED_RATE
 from src.own_gestures.material import OWN_LISTS
 from src.own_gestures.programs import Programs
 
@@ -130,7 +130,7 @@ class Run:
     def windows(self) -> list[float]:
         """From three quarters to five quarters of a clip's usual length, in seconds."""
         rows = (self.dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
-        usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / RATE
+        usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / JOINED_RATE
         return sorted({max(0.5, round(usual * share, 2)) for share in (0.75, 1.0, 1.25)})
 
     def measure(self, model: Path, stream: Path) -> None:
@@ -162,7 +162,7 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _check_numbers(clips: list[Clip]) -> None:
+def _check_numbers(clips: list[VideoClip]) -> None:
     counts = Counter(clip.label for clip in clips)
     few = [f"{name} {count}" for name, count in sorted(counts.items()) if count < ENOUGH]
     if any(count < FEWEST for count in counts.values()):
@@ -194,7 +194,7 @@ def run(args: Namespace) -> None:
         ]
     print(f"Report: {out / 'eval/report.html'}, {out / 'eval-streams/stream_report.html'}; model: {model}")
     metrics, streams = outcome.read_json(out / "eval/metrics.json"), outcome.read_json(stream.with_suffix(".json"))
-    print(outcome.expectation(metrics, streams))
+    print(outcome.held_out_expectation(metrics, streams))
     print(outcome.weakest(rows, background))
     print(f"Try it: bash scripts/run_demo.sh {exported} --config_path {stream}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from model_utils.util import write_text
-from src.data.annotations import SPLITS, Clip
+from src.data.annotations import SPLITS, VideoClip
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.names import BACKGROUND, CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
@@ -32,7 +32,7 @@ def background_among(names: list[str]) -> str:
     return known[0] if known else ""
 
 
-def with_stretches_between(clips: list[Clip], videos: Path, label: str) -> list[Clip]:
+def with_stretches_between(clips: list[VideoClip], videos: Path, label: str) -> list[VideoClip]:
     """The clips, and what no annotation covers in their videos as clips of class ``label``."""
     between = []
     for video in sorted({clip.video for clip in clips}):
@@ -42,7 +42,7 @@ def with_stretches_between(clips: list[Clip], videos: Path, label: str) -> list[
         at, ends = 0.0, [(clip.start, clip.end) for clip in its]
         duration = VideoFile(videos / video).duration
         for start, end in [*ends, (duration, duration)]:
-            between += [Clip("", video, label, *piece, its[0].split) for piece in _pieces(at, start)]
+            between += [VideoClip("", video, label, *piece, its[0].split) for piece in _pieces(at, start)]
             at = max(at, duration if end is None else end)
     return clips + between
 
@@ -55,7 +55,7 @@ def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
     yield from zip(edges, edges[1:])
 
 
-def write_annotations(path: Path, clips: list[Clip]) -> None:
+def write_annotations(path: Path, clips: list[VideoClip]) -> None:
     """The CSV that ``prepare_videos`` reads."""
     names = {side: name for name, side in SPLITS.items()}
     text = io.StringIO()

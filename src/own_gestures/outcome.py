@@ -10,7 +10,7 @@ from typing import Any
 from src.evaluation.metrics import interval
 
 
-def expectation(metrics: dict[str, Any], streams: dict[str, Any]) -> str:
+def held_out_expectation(metrics: dict[str, Any], streams: dict[str, Any]) -> str:
     """What to expect of clips and streams like the held-out ones, each with its 95 % interval."""
     low, high = (100 * value for value in metrics["top1_interval_95"])
     parts = [f"{100 * metrics['top1']:.0f} % of clips right ({low:.0f} to {high:.0f})"]

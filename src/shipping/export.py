@@ -24,7 +24,7 @@ from src.data.names import LONGEST_NAME
 from src.evaluation.protocol import drawn_relations
 from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
-from src.shipping.exported import Run, digest, input_description, load_exported, pair_paths, sealed, usage_path
+from src.shipping.exported import RunNetwork, digest, input_description, load_exported, pair_paths, sealed, usage_path
 from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
@@ -37,7 +37,7 @@ CALIBRATION_BATCH = 8
 COMPARED_BATCH = 16
 
 
-class Part(NamedTuple):
+class NetworkFile(NamedTuple):
     """One file of an export: what it computes, example inputs, what else its JSON says of it, and its output."""
 
     cell: nn.Cell
@@ -72,7 +72,7 @@ def export_network(
     _check_possible(config)
     network.set_train(False)
     pixels = network.backbone.pixels
-    part = Part(_cell(network, config, categories), _inputs(config, pixels), {}, "logits")
+    part = NetworkFile(_cell(network, config, categories), _inputs(config, pixels), {}, "logits")
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
         written = _write(
             part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
@@ -117,8 +117,10 @@ def export_pair(
     frame_about = {"part": "frame", "input": input_description(segments, side, batch, network.backbone.pixels, "frame")}
     frame_about["output"] = f"feature float32 [batch, {features.shape[-1]}]"
     parts = (
-        Part(network.base_model, [black], frame_about, "feature"),
-        Part(network.consensus, [np.stack([features] * segments, 1)], {"part": "head", "input": feature}, "logits"),
+        NetworkFile(network.base_model, [black], frame_about, "feature"),
+        NetworkFile(
+            network.consensus, [np.stack([features] * segments, 1)], {"part": "head", "input": feature}, "logits"
+        ),
     )
     calibration = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
     quantised = {"quantize": "int8", "calibration": samples.about} if samples else {}
@@ -153,7 +155,7 @@ def _pair_difference(network: TSN, config: Settings, files: list[Path], samples:
     return sample_difference(_run_in_batches(_runner(network), [video], config), scores, samples)
 
 
-def _write(part: Part, config: Settings, path: Path, calibration: list[np.ndarray] | None) -> Path:
+def _write(part: NetworkFile, config: Settings, path: Path, calibration: list[np.ndarray] | None) -> Path:
     """Writes a part to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
@@ -256,11 +258,11 @@ def _pair_inputs(network: TSN, config: Settings, clips: np.ndarray) -> tuple[lis
     return [frames], [features[: len(frames)].reshape(len(clips), config.num_segments, -1)]
 
 
-def _runner(cell: nn.Cell) -> Run:
+def _runner(cell: nn.Cell) -> RunNetwork:
     return lambda inputs: cell(*map(Tensor, inputs)).asnumpy()
 
 
-def _run_in_batches(run: Run, inputs: list[np.ndarray], config: Settings) -> np.ndarray:
+def _run_in_batches(run: RunNetwork, inputs: list[np.ndarray], config: Settings) -> np.ndarray:
     size = config.export_batch_size or min(len(inputs[0]), COMPARED_BATCH)
     return np.concatenate([run(batch) for batch in batches_of(inputs, size)])[: len(inputs[0])]
 

@@ -30,12 +30,12 @@ from src.data.names import check_classes
 from src.shipping.weights import check_weights
 from src.transforms import FLIPS, Pixels
 
-Run = Callable[[list[np.ndarray]], np.ndarray]
+RunNetwork = Callable[[list[np.ndarray]], np.ndarray]
 
 EXPORTED_SUFFIXES = (".mindir", ".onnx")
 RELATIONS = ("all", "sampled")
 MAX_SEGMENTS, MAX_DRAWS, MAX_BATCH = 1000, 10_000, 10_000
-SIDES = (32, 512)  # of a picture, in pixels
+PICTURE_SIDES = (32, 512)  # of a picture, in pixels
 PARTS = ("frame", "head")  # of a pair
 CROPS = (1, 5, 10)  # of a clip, in a file with the model zoo's interface
 SEAL = "json_sha256"
@@ -147,7 +147,7 @@ def _check_usage(about: Path, says: dict[str, Any]) -> None:
         "file": ("the name of a file", lambda value: isinstance(value, str)),
         "categories": ("a list of class names", _are_names),
         "num_segments": (f"a whole number, 1 to {MAX_SEGMENTS}", lambda value: _is_int(value, 1, MAX_SEGMENTS)),
-        "image_size": ("a whole number, {} to {}".format(*SIDES), lambda value: _is_int(value, *SIDES)),
+        "image_size": ("a whole number, {} to {}".format(*PICTURE_SIDES), lambda value: _is_int(value, *PICTURE_SIDES)),
         "subsample_num": (f"a whole number, 1 to {MAX_DRAWS}", lambda value: _is_int(value, 1, MAX_DRAWS)),
         "relations": (" or ".join(RELATIONS), lambda value: value in RELATIONS),
         "flip": (", ".join(FLIPS), lambda value: value in FLIPS),
@@ -226,7 +226,7 @@ def _shown(value: Any, longest: int = 60) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
-def load_exported(path: Path, threads: int = 0) -> Run:
+def load_exported(path: Path, threads: int = 0) -> RunNetwork:
     """A function from the inputs of an exported file (see ``export.export_network``) to its output, float32 [B, ...].
 
     Args:
@@ -254,7 +254,7 @@ def load_exported(path: Path, threads: int = 0) -> Run:
     return checked
 
 
-def _load_mindir(path: Path, threads: int) -> Run:  # noqa: ARG001
+def _load_mindir(path: Path, threads: int) -> RunNetwork:  # noqa: ARG001
     import mindspore as ms
 
     with TemporaryDirectory() as folder:
@@ -271,7 +271,7 @@ def _load_mindir(path: Path, threads: int) -> Run:  # noqa: ARG001
     return lambda inputs: cell(*map(ms.Tensor, inputs)).asnumpy()
 
 
-def _load_onnx(path: Path, threads: int) -> Run:
+def _load_onnx(path: Path, threads: int) -> RunNetwork:
     if importlib.util.find_spec("onnxruntime") is None:
         raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
     import onnxruntime

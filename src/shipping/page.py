@@ -47,7 +47,7 @@ LICENCES = ("LICENSE", "ThirdPartyNotices.txt")  # onnxruntime's, which the pack
 SAMPLE, SAMPLE_GESTURES, SAMPLE_SEED = "sample.webm", 4, 28
 
 
-def check_target(folder: Path) -> None:
+def check_page_folder(folder: Path) -> None:
     """Raises InputError for a folder whose content would be lost: one that is neither empty nor such a page."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is not a folder")
@@ -67,7 +67,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` to write into, which takes its place at the end; after an exception it is as it was.
 
     Raises:
-        InputError: as ``check_target`` does, if another process makes it, and if the folder cannot be written.
+        InputError: as ``check_page_folder`` does, if another process makes it, and if the folder cannot be written.
     """
     target = Path(os.path.realpath(folder))
     try:
@@ -75,7 +75,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             exclusive_files([target]),
             TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary,
         ):
-            check_target(folder)
+            check_page_folder(folder)
             partial, before = Path(temporary) / "new", Path(temporary) / "before"
             partial.mkdir()
             yield partial

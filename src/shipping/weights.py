@@ -37,18 +37,18 @@ def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:
     """(field number, content) of a protobuf message: a number, or the bytes of a text, an array or a message."""
     place = 0
     while place < len(message):
-        key, place = _number(message, place)
+        key, place = _varint(message, place)
         kind = key & 7
         if kind == 0:
-            value, place = _number(message, place)
+            value, place = _varint(message, place)
             yield key >> 3, value
         else:
-            size, place = _number(message, place) if kind == 2 else ({1: 8, 5: 4}[kind], place)
+            size, place = _varint(message, place) if kind == 2 else ({1: 8, 5: 4}[kind], place)
             yield key >> 3, message[place : place + size]
             place += size
 
 
-def _number(message: memoryview, place: int) -> tuple[int, int]:
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
     """A number of seven bits a byte, and the place behind it."""
     value = shift = 0
     while True:

@@ -18,7 +18,7 @@ from src.training.state import Progress
 
 LAST_NAME = "checkpoint_last.ckpt"
 BEST_NAME = "checkpoint_best.ckpt"
-LOCK_NAME = "train.lock"
+RUN_LOCK = "train.lock"
 
 Position = tuple[float, float, float]  # rewinds, epoch, step of the epoch
 
@@ -46,7 +46,7 @@ def open_run(folder: str | Path, resume: str, ranks: Ranks) -> Iterator[Path | N
         try:
             if ranks.rank == 0:
                 used = f"{folder}: another training uses this folder; give another --train_output_dir"
-                stack.enter_context(locked(Path(folder) / LOCK_NAME, used))
+                stack.enter_context(locked(Path(folder) / RUN_LOCK, used))
                 _refuse_other_run(Path(folder), resume)
         except InputError as error:
             problem = error

@@ -16,7 +16,7 @@ from src.training.checkpoint import fill, read_checkpoint
 from src.tsn import TSN
 
 
-class Part(NamedTuple):
+class StartValues(NamedTuple):
     """Parameters that start from a file: where they go, what the file holds for them, and a sentence for the log."""
 
     wanted: Mapping[str, Parameter]
@@ -53,7 +53,7 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
 
 def _whole(
     network: TSN, config: Settings, categories: list[str], given: Mapping[str, Parameter], about: Mapping[str, Any]
-) -> Part:
+) -> StartValues:
     """Another TRN.
 
     Its layer of class scores is taken if its classes are ``categories``, in this order; with ``config.keep_last_layer``
@@ -86,7 +86,7 @@ def _whole(
         last = f"{len(parameters) - len(wanted)} of the last layer are new{why}"
     pictures = "".join(f"; trained with {text}" for text in _other_pictures(config, recorded))
     taken = f"{_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
-    return Part(wanted, given if kept else _without_last_layer(given, network.head), taken)
+    return StartValues(wanted, given if kept else _without_last_layer(given, network.head), taken)
 
 
 def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
@@ -114,7 +114,7 @@ def _backbone(
     categories: list[str],  # noqa: ARG001
     given: Mapping[str, Parameter],
     about: Mapping[str, Any],
-) -> Part:
+) -> StartValues:
     """A backbone, or that of another TRN.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
@@ -135,7 +135,7 @@ def _backbone(
     wanted = _backbone_only(parameters)
     kind, new = _network_of(about) if is_network else "a backbone", len(parameters) - len(wanted)
     taken = f"{kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
-    return Part(wanted, _backbone_only(given), taken)
+    return StartValues(wanted, _backbone_only(given), taken)
 
 
 def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:

@@ -55,7 +55,7 @@ def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Param
     return {**network.parameters_dict(), **{OPTIMIZER_PREFIX + parameter.name: parameter for parameter in own}}
 
 
-def _recorded_settings(path: str | Path, about: Mapping[str, Any]) -> dict[str, Any]:
+def _resumed_settings(path: str | Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """What a description says of all settings: which of its two parts one stands in depends on the version."""
     recorded = dict(values_before())
     for part in ("settings", "recipe"):
@@ -104,7 +104,7 @@ def _changed_settings(
 ) -> list[str]:
     """What must not change on resume and is not as the checkpoint says, with ``other_data`` but for ``clips``."""
     changed = []
-    recorded = _recorded_settings(path, about)
+    recorded = _resumed_settings(path, about)
     for part in ("settings", "recipe"):
         for key, value in expected[part].items():
             if key not in recorded:

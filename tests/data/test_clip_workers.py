@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
-from src.data.clip_workers import Memory, load_batches
+from src.data.clip_workers import Memory, fill_batches
 
 COLUMNS = np.dtype([("pixels", np.uint8, (5,)), ("square", np.int32), ("process", np.int64), ("halves", np.float32, 2)])
 
@@ -30,7 +30,7 @@ def test_load_batches(workers, batch_size):
     tasks = [(number, "x" * number) for number in range(11)]
     processes = set()
     first = 0
-    for (pixels, squares, pids, halves), problems in load_batches(load, tasks, COLUMNS, batch_size, workers):
+    for (pixels, squares, pids, halves), problems in fill_batches(load, tasks, COLUMNS, batch_size, workers):
         numbers = np.arange(first, min(first + batch_size, 11))
         assert problems == [{3: "no 3", 8: "no 8"}.get(number, "") for number in numbers]
         first += len(numbers)
@@ -53,7 +53,7 @@ def mark(pixels, folder, number):
 def test_rows_are_loaded_ahead(tmp_path):
     """Two for each worker while nobody asks for them, and not much more."""
     tasks = ((tmp_path, number) for number in range(1000))
-    with closing(load_batches(mark, tasks, COLUMNS, 1, 2)) as batches:
+    with closing(fill_batches(mark, tasks, COLUMNS, 1, 2)) as batches:
         next(batches)
         expected = {str(number) for number in range(1 + 2 * 2)}
         wait_for(lambda: {path.name for path in tmp_path.iterdir()} == expected)
@@ -73,7 +73,7 @@ def fail(pixels, number):
 
 
 def test_what_load_raises_ends_the_batches():
-    batches = load_batches(fail, [(1,), (1,), (0,), (1,)], COLUMNS, 2, 2)
+    batches = fill_batches(fail, [(1,), (1,), (0,), (1,)], COLUMNS, 2, 2)
     assert len(next(batches)[1]) == 2
     with pytest.raises(ZeroDivisionError) as error:
         next(batches)
@@ -86,7 +86,7 @@ def die(pixels, number):
 
 def test_a_process_that_dies_ends_the_batches():
     with pytest.raises(InputError, match="a process that loads clips was ended by SIGKILL; if memory ran out, fewer"):
-        list(load_batches(die, [(number,) for number in range(100)], COLUMNS, 1, 2))
+        list(fill_batches(die, [(number,) for number in range(100)], COLUMNS, 1, 2))
 
 
 def session(pixels, number):
@@ -95,7 +95,7 @@ def session(pixels, number):
 
 def test_workers_are_out_of_reach_of_ctrl_c():
     """The terminal sends it to all processes of a session: the program decides when its workers end."""
-    for (_, sessions, pids, _), _ in load_batches(session, [(0,), (1,)], SESSION_COLUMNS, 2, 2):
+    for (_, sessions, pids, _), _ in fill_batches(session, [(0,), (1,)], SESSION_COLUMNS, 2, 2):
         assert sessions.tolist() == pids.tolist()
         assert os.getsid(0) not in sessions
 

@@ -20,7 +20,7 @@ import pytest
 from model_utils.errors import InputError
 from model_utils.util import locked
 from src.data import annotations
-from src.data.annotations import Clip, find_clips, read_annotations
+from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.data.frame_files import VideoRecord
 from src.data.lists import parse_seconds
 from src.data.prepare_videos import main
@@ -577,7 +577,7 @@ def test_stretches_that_overlap_are_those_of_all_pairs(seed):
         start, length = (int(value) for value in rng.integers(0, 12, 2))
         end = None if rng.random() < 0.1 else start + length + 1
         split = ("training", "validation", "test")[rng.integers(3)]
-        clips.append(Clip(str(number), f"{rng.integers(2)}.mp4", "x", float(start), end, split))
+        clips.append(VideoClip(str(number), f"{rng.integers(2)}.mp4", "x", float(start), end, split))
     pairs = [
         (one, two)
         for one in clips
@@ -646,7 +646,7 @@ def test_bad_options(videos, tmp_path, options, message):
 def clips_of(*counts, segments=1):
     """So many videos of each class, each with so many segments."""
     return [
-        Clip("", f"{label}/{video}", f"class {label}", float(segment), segment + 1.0)
+        VideoClip("", f"{label}/{video}", f"class {label}", float(segment), segment + 1.0)
         for label, count in enumerate(counts)
         for video in range(count)
         for segment in range(segments)
@@ -667,7 +667,7 @@ def test_each_class_is_split_alike(share, seed):
 def test_segments_of_a_video_stay_together(seed):
     clips = clips_of(6, 8, segments=4)
     for video in range(10):  # recordings that hold segments of all classes
-        clips += [Clip("", f"all/{video}", f"class {label}", float(label), label + 1.0) for label in range(3)]
+        clips += [VideoClip("", f"all/{video}", f"class {label}", float(label), label + 1.0) for label in range(3)]
     sides = split_clips(clips, 0.25, seed)
     assert sorted(sides["training"] + sides["validation"], key=repr) == sorted(clips, key=repr)
     assert not {clip.video for clip in sides["training"]} & {clip.video for clip in sides["validation"]}
@@ -678,7 +678,9 @@ def test_segments_of_a_video_stay_together(seed):
 
 def test_a_class_that_cannot_be_divided_is_named():
     """Both videos of class b are the only ones of class a."""
-    clips = [Clip("", video, label, start) for video, label, start in (("1", "a", 0), ("2", "a", 0), ("1", "b", 1))]
+    clips = [
+        VideoClip("", video, label, start) for video, label, start in (("1", "a", 0), ("2", "a", 0), ("1", "b", 1))
+    ]
     with pytest.raises(InputError, match="class 'b': one video only, 1"):
         split_clips(clips, 0.5, 0)
 

@@ -23,7 +23,7 @@ from src import sampling, tsn_dataset
 from src.backbones import Backbone
 from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord
-from src.evaluation.evaluator import Accuracy, Evaluator, ScoredClips, Validation, build_evaluator
+from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation, build_evaluator
 from src.evaluation.scoring import ClipScorer
 from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
@@ -427,7 +427,7 @@ class FakeEvaluator:
     def __call__(self):
         places = np.array(self.results.pop(0))
         scores = np.tile(np.arange(9, -1, -1, dtype=np.float32), (len(places), 1))
-        return ScoredClips(scores, places, np.arange(len(places)), {})
+        return EvaluatedClips(scores, places, np.arange(len(places)), {})
 
 
 def test_the_fifth_place_counts_for_top5_and_the_sixth_does_not():

@@ -25,11 +25,11 @@ def system_fonts(monkeypatch):
     def install(*files):
         fonts._font_file.cache_clear()
         fonts._log_missing_font.cache_clear()
-        drawing._text.cache_clear()
+        drawing._write_text.cache_clear()
         monkeypatch.setattr(fonts, "_system_fonts", lambda: tuple(files))
 
     yield install
-    for cached in (fonts._font_file, fonts._log_missing_font, drawing._text):
+    for cached in (fonts._font_file, fonts._log_missing_font, drawing._write_text):
         cached.cache_clear()
 
 
@@ -43,18 +43,18 @@ def another_font(tmp_path):
 
 def test_without_a_font_a_box_is_shown_and_said_once(system_fonts, caplog_trn):
     system_fonts()
-    assert fonts.printable("挥手 Left") == "□□ Left"
-    assert fonts.printable("手 \udcff") == "□ □"
+    assert fonts.drawable("挥手 Left") == "□□ Left"
+    assert fonts.drawable("手 \udcff") == "□ □"
     assert len(caplog_trn) == 1
     assert "apt-get install fonts-noto-cjk" in caplog_trn[0]
-    assert fonts.printable("□ Рука") == "□ Рука"
+    assert fonts.drawable("□ Рука") == "□ Рука"
 
 
 def test_a_font_of_the_system_is_used_where_the_base_font_lacks_a_character(system_fonts, another_font, caplog_trn):
     file, character = another_font
     system_fonts(file)
     text = f"Up{character}Down"
-    assert fonts.printable(text) == text
+    assert fonts.drawable(text) == text
     assert fonts.font_runs(text) == [(fonts.BASE_FONT, "Up"), (file, character), (fonts.BASE_FONT, "Down")]
     assert fonts.families([text]) == ["DejaVu Sans", "STIXSizeOneSym"]
     assert fonts.families(["Up"]) == ["DejaVu Sans"]
@@ -83,7 +83,7 @@ def test_a_figure_shows_the_character_of_the_other_font(system_fonts, another_fo
 def test_a_video_frame_shows_the_character_of_the_other_font(system_fonts, another_font):
     file, character = another_font
     system_fonts(file)
-    text = drawing._text(f"L{character}L", 40)
+    text = drawing._write_text(f"L{character}L", 40)
     base, other = fonts.pillow_font(fonts.BASE_FONT, 40), fonts.pillow_font(file, 40)
     image = Image.new("L", text.shape[::-1])
     ascent, length = base.getmetrics()[0], base.getlength("L")
@@ -97,7 +97,7 @@ def test_files_that_are_no_font_are_passed_over(system_fonts, another_font, tmp_
     (tmp_path / "broken.ttf").write_bytes(b"no font")
     file, character = another_font
     system_fonts(tmp_path / "broken.ttf", tmp_path / "missing.ttf", file)
-    assert fonts.printable(character) == character
+    assert fonts.drawable(character) == character
 
 
 def test_preferred_fonts_come_first_and_styled_ones_never(monkeypatch):
@@ -115,4 +115,4 @@ def test_a_long_name_keeps_both_ends():
 
 @pytest.mark.parametrize(("text", "shown"), [("a\tb\nc\x00", "a b c "), ("x\u200d\ufe0f", "x"), ("a\u202eb", "ab")])
 def test_a_text_is_one_line_without_controls(text, shown):
-    assert fonts.printable(text) == shown
+    assert fonts.drawable(text) == shown

@@ -22,7 +22,7 @@ PNG = plots.png_bytes(plots.draw_confusion(NAMES, EVALUATION.confusion))
 
 
 def render(evaluation=EVALUATION, confusion=PNG, frames_of=plain_frames):
-    return page.render(evaluation, confusion, frames_of).decode()
+    return page.render_report(evaluation, confusion, frames_of).decode()
 
 
 def texts(tag, text):

@@ -138,7 +138,7 @@ def test_the_order_experiment_by_hand():
     """Heads and orders in their places; the class in blue from 0, its opposite on it in orange, the rest pale."""
     rows = [
         {"consensus": head, "frame_order": order, "pair_top1": 0.1 * (place + 1), "pair_answered_opposite": 0.3}
-        for place, head in enumerate(order_ablation.HEADS)
+        for place, head in enumerate(order_ablation.HEAD_TITLES)
         for order in order_ablation.ORDERS
     ]
     rows[1].update(pair_top1=0.02, pair_answered_opposite=0.96)

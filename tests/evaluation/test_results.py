@@ -104,7 +104,7 @@ def test_tables_by_hand(tmp_path):
 def test_clips_in_parts_give_the_same_table(tmp_path, monkeypatch):
     scores, labels = made_up()
     write(tmp_path / "whole", scores, labels)
-    monkeypatch.setattr(tables, "CHUNK", 7)
+    monkeypatch.setattr(tables, "CLIPS_AT_ONCE", 7)
     write(tmp_path / "parts", scores, labels)
     assert (tmp_path / "parts/predictions.csv").read_bytes() == (tmp_path / "whole/predictions.csv").read_bytes()
 
@@ -300,7 +300,7 @@ def test_curves_are_numbers_even_if_they_cannot_be_drawn(tmp_path, monkeypatch, 
 
 @pytest.fixture
 def ablation(tmp_path):
-    for head in order_ablation.HEADS:
+    for head in order_ablation.HEAD_TITLES:
         for number, order in enumerate(order_ablation.ORDERS):
             folder = tmp_path / head / order
             folder.mkdir(parents=True)

@@ -9,7 +9,7 @@ import pytest
 
 from src.data.video import Span
 from src.evaluation.events import WatchedVideo, measure
-from src.evaluation.stream_page import render, timeline
+from src.evaluation.stream_page import render_stream_report, timeline
 
 NAMES = ["Stop Sign", "No gesture"]
 COLOURS = {"Stop Sign": "red", "No gesture": "grey"}
@@ -51,7 +51,7 @@ def test_ticks_of_long_videos_are_further_apart(seconds, step):
 def test_the_page_shows_all_of_it():
     pytest.importorskip("jinja2")
     video, protocol = watched(), {"ckpt_file": "folder/trn.ckpt", "window": 2.5, "background": ["No gesture"]}
-    page = render(measure([video]), [video], {"1.mp4": (TIMES, LOGITS)}, NAMES, protocol).decode()
+    page = render_stream_report(measure([video]), [video], {"1.mp4": (TIMES, LOGITS)}, NAMES, protocol).decode()
     assert "<title>trn.ckpt on 1 streams</title>" in page
     assert re.findall(r'<path d="M(\S+) 20v20"', page) == ["250.0", "900.0"]  # where each event was reported
     assert re.findall(r'<rect x="(\S+)" y="(\d+)" width="\S+" height="16" rx="3"', page) == [

@@ -47,7 +47,7 @@ def videos(tmp_path_factory):
 def run(videos, truth, model, output, *options):
     arguments = ["--videos", str(videos), "--truth", str(truth), "--ckpt_file", str(model), *options]
     config = load_config([*arguments, "--eval_output_dir", str(output)], add_arguments=eval_streams.add_arguments)
-    eval_streams.evaluate(config)
+    eval_streams.evaluate_streams(config)
 
 
 def write_truth(path, one, two):

@@ -11,7 +11,7 @@ import tune_stream
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data.video import Span
-from src.inference.stream_tuning import Recording, choose_rules, edits, on_other_videos, watched
+from src.inference.stream_tuning import ScoredVideo, choose_rules, edits, on_other_videos, watched
 from src.inference.streaming import EventDetector, EventRules
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
@@ -29,7 +29,7 @@ def recording(name, *stretches):
         if is_gesture:
             gestures.append(Span(now, now + seconds, label, 1.0))
         now += seconds
-    return Recording(name, now, gestures, np.arange(len(scores)) / 4, np.array(scores))
+    return ScoredVideo(name, now, gestures, np.arange(len(scores)) / 4, np.array(scores))
 
 
 REST = ("No gesture", 0.96, 3, False)

@@ -10,7 +10,7 @@ import pytest
 
 from model_utils.config import load_config
 from model_utils.errors import InputError
-from src.data.annotations import Clip, read_annotations
+from src.data.annotations import VideoClip, read_annotations
 from src.data.stream_truth import read_truth
 from src.own_gestures import join_streams, main, material, network, outcome, programs
 from src.own_gestures.programs import Programs
@@ -73,7 +73,7 @@ def test_names_of_rest(name, is_rest):
 def test_what_no_annotation_covers(tmp_path):
     """A video of 15 s: 0 to 3, 5 to 5.5 and 7 to 15 s are free; half a second is too short."""
     write_video(tmp_path / "a.mp4", coloured("Red", 180), 12)
-    clips = [Clip("", "a.mp4", "wave", 3.0, 5.0), Clip("", "a.mp4", "clap", 5.5, 7.0)]
+    clips = [VideoClip("", "a.mp4", "wave", 3.0, 5.0), VideoClip("", "a.mp4", "clap", 5.5, 7.0)]
     found = material.with_stretches_between(clips, tmp_path, "No gesture")
     between = [(clip.start, clip.end) for clip in found[2:]]
     assert between == [(0.0, 2.75), (7.25, 11.0), (11.0, 14.75)]
@@ -81,7 +81,7 @@ def test_what_no_annotation_covers(tmp_path):
     material.write_annotations(tmp_path / "a.csv", found)
     again = read_annotations(tmp_path / "a.csv", tmp_path)
     assert [(clip.label, clip.start, clip.end) for clip in again] == [(c.label, c.start, c.end) for c in found]
-    whole = [Clip("", "a.mp4", "wave")]
+    whole = [VideoClip("", "a.mp4", "wave")]
     assert material.with_stretches_between(whole, tmp_path, "No gesture") == whole
 
 
@@ -243,7 +243,7 @@ def test_the_interval_of_a_count(count, low, high):
 def test_three_lines():
     metrics = {"top1": 0.9, "top1_interval_95": [0.6, 0.98], "clips": 10}
     found = {"recall": 0.75, "gestures": 20, "events": 17, "matched": 15}
-    line = outcome.expectation(metrics, {"on_other_videos": found, "minutes": 2.0})
+    line = outcome.held_out_expectation(metrics, {"on_other_videos": found, "minutes": 2.0})
     assert line.startswith(
         "Expect: 90 % of clips right (60 to 98), 75 % of gestures found in streams (53 to 89), 1.0 false"
     )
