@@ -32,13 +32,6 @@ def script(name, *arguments, **options):
     return run("bash", ROOT / "scripts" / name, *arguments, **options)
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "export.py", "infer.py"])
-def test_help(program):
-    status, stdout, _ = run(sys.executable, program, "--help")
-    assert status == 0
-    assert "--train_batch_size" in stdout
-
-
 def test_from_archives_to_a_recognised_clip(tmp_path):
     """With spaces in the paths, relative paths and a network as small as it gets, compiled."""
     work = tmp_path / "a folder"

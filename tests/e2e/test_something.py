@@ -76,8 +76,7 @@ def write_archives(folder, version, loose, tmp_path):
             archive.writestr(f"labels/{file}", text)
 
 
-@pytest.mark.parametrize("loose", [False, True], ids=["zipped", "older"])
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("version", "loose"), [(1, False), (2, True)])
 def test_from_archives_to_an_evaluation(tmp_path, version, loose):
     write_archives(tmp_path / "my archives", version, loose, tmp_path)
     status, stdout, stderr = script("unpack_jester_dataset.sh", "my archives", "data", cwd=tmp_path)

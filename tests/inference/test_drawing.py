@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from src.data.video import Span, open_source
+from src.evaluation.colours import BACKGROUND_GREY
 from src.inference import drawing
 from src.inference.drawing import draw_overlay, nearest, palette
 from tests.helpers.colours import write_video
@@ -38,12 +39,12 @@ def test_the_frame_itself_is_left_alone():
 @pytest.mark.parametrize("probability", [0.0, 0.25, 1.0])
 def test_the_bar_is_as_long_as_the_label_is_probable(probability):
     picture = draw_overlay(frame_of(), ("Swiping Left", probability), [], 0.0, (0.0, 1.0), COLOURS)
-    rows = [[len(columns_of(picture, y, c)) for c in (COLOURS["Swiping Left"], drawing.BACKGROUND_GREY)] for y in range(60)]
+    rows = [[len(columns_of(picture, y, c)) for c in (COLOURS["Swiping Left"], BACKGROUND_GREY)] for y in range(60)]
     filled, rest = max(rows, key=sum)
     assert filled + rest > 290
     assert filled == pytest.approx(probability * (filled + rest), abs=1)
     y = max(range(60), key=lambda y: sum(rows[y]))
-    grey = columns_of(picture, y, drawing.BACKGROUND_GREY)
+    grey = columns_of(picture, y, BACKGROUND_GREY)
     if 0 < probability < 1:
         assert columns_of(picture, y, COLOURS["Swiping Left"]).max() + 1 == grey.min()  # from the left
 
@@ -126,7 +127,7 @@ def test_colours_differ_and_what_is_no_gesture_is_grey():
     names = [f"gesture {i}" for i in range(27)]
     colours = palette([*names, "No gesture", "Doing other things"])
     assert len({colours[name] for name in names}) == 27
-    assert colours["No gesture"] == colours["Doing other things"] == drawing.BACKGROUND_GREY
+    assert colours["No gesture"] == colours["Doing other things"] == BACKGROUND_GREY
 
 
 def test_colours_are_bgr():

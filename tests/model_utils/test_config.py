@@ -1,6 +1,7 @@
 """The configuration: what the YAML files and the command line may say, and what is said about the rest."""
 
 import ast
+import importlib
 import os
 import re
 import subprocess
@@ -437,6 +438,14 @@ def test_help_shows_every_key_and_imports_nothing_heavy():
             assert " ".join(text.split()) in words
     assert "initial learning rate (float in (0, inf); default 0.001)" in words
     assert "format of the exported file (one of MINDIR, ONNX, AIR; default 'MINDIR')" in words
+
+
+@pytest.mark.parametrize("program", ["infer", "eval_streams", "tune_stream", "make_page", "demo"])
+def test_the_help_of_a_program_with_options_of_its_own(program, capsys):
+    add_arguments = importlib.import_module(program).add_arguments
+    with pytest.raises(SystemExit, match="^0$"):
+        load_config(["--help"], add_arguments=add_arguments)
+    assert "--window" in capsys.readouterr().out
 
 
 def keys_read(path):
