@@ -429,7 +429,7 @@ def test_opening_and_closing_leaves_nothing_open(records, images_root):
 
 
 def test_bugs_are_not_taken_for_bad_data(records, images_root):
-    with pytest.raises(RuntimeError, match="'NoneType' object is not subscriptable"):
+    with pytest.raises(TypeError, match="'NoneType' object is not subscriptable"):
         list(training(records, images_root, {"flip": "label_aware", "mirrored": None}))
 
 
