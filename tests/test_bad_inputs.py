@@ -74,19 +74,27 @@ EVAL_STREAMS = (
 TUNE = "tune_stream.py --device_target CPU --ckpt_file trn.ckpt --videos videos --truth t.json"
 PAGE = "make_page.py --device_target CPU --model trn.ckpt --output page"
 DEMO = "demo.py --device_target CPU --model trn.ckpt"
-PROGRAMS = (TRAIN, EVAL, EXPORT, INFER)
-NETWORK_USERS = (EVAL, EXPORT, INFER)
-CLIP_READERS = (TRAIN, EVAL, INFER)
-PROGRAMS_WITH_CLASSES = (TRAIN, EVAL, EXPORT, f"{INFER} --categories data/categories.txt")
+
+
+class Alike(tuple):
+    """Commands that share the code which a row tests. A row runs one of them, and the rows take turns."""
+
+
+PROGRAMS = Alike((TRAIN, EVAL, EXPORT, INFER))
+NETWORK_USERS = Alike((EVAL, EXPORT, INFER))
+CLIP_READERS = Alike((TRAIN, EVAL, INFER))
+LIST_READERS = Alike((TRAIN, EVAL))
+CLASS_CHECKERS = Alike((EVAL, EXPORT, f"{INFER} --categories data/categories.txt"))
+PROGRAMS_WITH_CLASSES = Alike((TRAIN, EVAL, EXPORT, f"{INFER} --categories data/categories.txt"))
 
 UNPACK = "src.data.unpack_jester_dataset archives target"
 PREPROCESS = "src.preprocess_jester_dataset data"
 PACK = "src.data.pack_frames data"
-FRAME_READERS = (TRAIN, EVAL, PREPROCESS)
+FRAME_READERS = Alike((TRAIN, EVAL, PREPROCESS))
 LIST_OPTIONS = "--train_list_file_name other.txt --eval_list_file_name other.txt"
 CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
-CONVERTERS = (CONVERT_BACKBONE, CONVERT_TRN)
+CONVERTERS = Alike((CONVERT_BACKBONE, CONVERT_TRN))
 OWN = "src.data.prepare_videos videos target"
 SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
@@ -384,15 +392,15 @@ class Case(NamedTuple):
 
 CASES = [
     # Frames and clips: train.py and eval.py find them by the lists, infer.py takes what is in the folder.
-    Case("missing frame", remove(FRAME), (TRAIN, EVAL), f"{FRAME}: frame is missing"),
-    Case("unreadable frame", folder_instead(FRAME), (TRAIN, EVAL), f"{FRAME}: frame cannot be read (Is a directory)"),
+    Case("missing frame", remove(FRAME), LIST_READERS, f"{FRAME}: frame is missing"),
+    Case("unreadable frame", folder_instead(FRAME), LIST_READERS, f"{FRAME}: frame cannot be read (Is a directory)"),
     Case("truncated frame", cut_off(FRAME), CLIP_READERS, f"{FRAME}: frame is truncated after"),
     Case("frame of zero bytes", write(FRAME, ""), CLIP_READERS, f"{FRAME}: frame is empty"),
     Case("frame that is no JPEG", write(FRAME, "<html></html>"), CLIP_READERS, f"{FRAME}: frame is not an image"),
-    Case("missing clip folder", remove(f"{FRAMES}/right"), (TRAIN, EVAL), f"{FRAMES}/right: clip folder is missing"),
-    Case("frames of two sizes", resize(FRAME), (TRAIN, EVAL), (f"{FRAME}: frame of 30x20 pixels", "expected 44x40")),
+    Case("missing clip folder", remove(f"{FRAMES}/right"), LIST_READERS, f"{FRAMES}/right: clip folder is missing"),
+    Case("frames of two sizes", resize(FRAME), LIST_READERS, (f"{FRAME}: frame of 30x20 pixels", "expected 44x40")),
     Case("frames of two sizes", resize(FRAME), INFER, f"{FRAMES}/right: frame 1 is of 30x20 pixels; expected 44x40"),
-    Case("missing images folder", nothing, (TRAIN, EVAL), "data/frames/", "--images_dir_name frames"),
+    Case("missing images folder", nothing, LIST_READERS, "data/frames/", "--images_dir_name frames"),
     Case("missing source", remove(f"{FRAMES}/right"), INFER, f"{FRAMES}/right: no such folder of frames"),
     Case("source without frames", nothing, INFER, "data/labels: no frames", "--source data/labels"),
     Case("source that is no video", nothing, INFER, "categories.txt: not a video", "--source data/categories.txt"),
@@ -425,17 +433,17 @@ CASES = [
     ),
     Case("stretch too long", write(VAL_LIST, "left 2 3 0\n"), EVAL, f"{FRAMES}/left/00004.jpg: frame is missing"),
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
-    Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
+    Case("missing list", nothing, LIST_READERS, "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
     Case("missing test list", nothing, EVAL, "data/test_videofolder.txt: cannot be read", "--split test"),
     Case("empty dataset", write(TRAIN_LIST, ""), TRAIN, "data/train_videofolder.txt: empty file"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
     Case(
-        "class too low", write(VAL_LIST, "left 3 -1\n"), (TRAIN, EVAL), f"{VAL_LIST}:1: class index -1; expected 0 to 2"
+        "class too low", write(VAL_LIST, "left 3 -1\n"), LIST_READERS, f"{VAL_LIST}:1: class index -1; expected 0 to 2"
     ),
     Case(
         "clip with two classes",
         write(VAL_LIST, "left 3 0\nright 3 1\nleft 3 1\n"),
-        (TRAIN, EVAL),
+        LIST_READERS,
         f"{VAL_LIST}:3: left has class 1, but 0 in {VAL_LIST}:1",
     ),
     Case(
@@ -456,7 +464,7 @@ CASES = [
         NETWORK_USERS,
         "trn.ckpt: its description is not one that this project writes; was it edited by hand?",
     ),
-    Case("missing categories", remove(CATEGORIES), (TRAIN, EVAL), "data/categories.txt: cannot be read"),
+    Case("missing categories", remove(CATEGORIES), LIST_READERS, "data/categories.txt: cannot be read"),
     Case("missing categories", nothing, INFER, "none.txt: cannot be read", "--categories none.txt"),
     Case("class twice", write(CATEGORIES, "a\nb\na\n"), PROGRAMS_WITH_CLASSES, "categories.txt:3: class 'a'"),
     Case("less than one batch", nothing, TRAIN, "train_batch_size 3: 2 training clips", "--train_batch_size 3"),
@@ -507,13 +515,13 @@ CASES = [
     Case(
         "checkpoint of other classes",
         write(CATEGORIES, "a\nb\n"),
-        (EVAL, EXPORT, f"{INFER} --categories data/categories.txt"),
+        CLASS_CHECKERS,
         "trn.ckpt: trained for 3 classes, the dataset lists 2",
     ),
     Case(
         "checkpoint of classes in another order",
         write(CATEGORIES, "Swiping Right\nSwiping Left\nThumb Up\n"),
-        (EVAL, EXPORT, f"{INFER} --categories data/categories.txt"),
+        CLASS_CHECKERS,
         "trn.ckpt: class 0 is 'Swiping Left' in the checkpoint, but 'Swiping Right' in the dataset",
     ),
     Case("checkpoint of another T", nothing, NETWORK_USERS, ("trn.ckpt", "num_segments 3", "8"), "--num_segments 8"),
@@ -769,10 +777,8 @@ CASES = [
     Case(
         "no tar", pack(lambda tar: tar.write_bytes(b"x" * 9000)), FRAME_READERS, "tar.index: the index of another tar"
     ),
-    Case("changed frame in a tar", pack(change_frame), (TRAIN, EVAL), "tar/right/00002.jpg: is not the frame"),
-    Case(
-        "clip that the tar lacks", pack(nothing), (TRAIN, EVAL), "tar/other: clip is missing in the tar", LIST_OPTIONS
-    ),
+    Case("changed frame in a tar", pack(change_frame), LIST_READERS, "tar/right/00002.jpg: is not the frame"),
+    Case("clip that the tar lacks", pack(nothing), LIST_READERS, "tar/other: clip is missing in the tar", LIST_OPTIONS),
     Case(
         "other frame name than the tar's", pack(nothing), FRAME_READERS, "its frames are called", "--frame_name {}.png"
     ),
@@ -1017,10 +1023,13 @@ if not Path("/proc/driver/nvidia").exists():
 
 
 def rows(cases: list[Case]) -> list:
-    """A test for each command of each case."""
+    """A test for each command of each case, but one for commands that are alike."""
     tests = []
-    for case in cases:
-        for command in (case.commands,) if isinstance(case.commands, str) else case.commands:
+    for number, case in enumerate(cases):
+        commands = (case.commands,) if isinstance(case.commands, str) else case.commands
+        if isinstance(commands, Alike):
+            commands = (commands[number % len(commands)],)
+        for command in commands:
             words = [word for word in command.split() if "=" not in word]
             tests.append(pytest.param(case, f"{command} {case.more}", id=f"{words[0]}: {case.name}"))
     return tests
