@@ -82,12 +82,13 @@ class Run:
             frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
             top1["frozen"] = self.train_one("frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))
             left -= self.programs.seconds("train-frozen")
-        # A whole training cannot do better than all right.
-        if not start or args.train == "whole" or (args.train == "both" and top1["frozen"] < 1):
+        # A whole training cannot do better than all right, and one of a few epochs does worse than the frozen one.
+        if not top1 or (args.train == "both" and top1["frozen"] < 1 and left > 0):
             if start:
                 keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
             epochs = self.epochs_that_fit(keys, left)
-            top1["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
+            if epochs > network.LEAST_EPOCHS or not top1:
+                top1["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
         best = max(top1, key=lambda way: top1[way])  # of two as good the frozen one, which came first
         shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
         print(f"held-out clips right: {shown}; taken: {best}", flush=True)

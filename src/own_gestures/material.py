@@ -21,7 +21,7 @@ from src.tsn_dataset import read_video_list
 OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
 NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothing", "none", "doing other things"}
 REST_SHARE = 0.12  # at either end of a clip, as sliding windows take it
-BEGUN = (0.5, 0.3, 0.4)  # of a clip, by turns: no gesture yet
+BEGUN = (0.3, 0.2, 0.25)  # of a clip, by turns: no gesture yet
 BEGUN_DIR_NAME = ".begun"
 LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
 
