@@ -94,6 +94,7 @@ def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv
     with _without_stderr():  # OpenCV lacks VP80 in a table of WebM's codecs, says so, and writes it all the same
         writer = cv2.VideoWriter(path, codec, rate, (width, height))
     if not writer.isOpened():
+        Path(path).write_bytes(bytes(4096))  # OSError if it is the disk that is full
         raise InputError(f"{name}: cannot write a video of {width}x{height} pixels")
     return writer
 

@@ -467,7 +467,7 @@ except InputError as error:
 """
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.99])
 def test_a_full_disk_leaves_the_old_video(tmp_path, share):
     """A limit on the size of a file; OpenCV's writer ignores that it is reached."""
     path = tmp_path / "out.mp4"
