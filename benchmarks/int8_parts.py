@@ -3,8 +3,8 @@
     python -m benchmarks.int8_parts DATASET_ROOT ONNX
 
 ONNX is a 32-bit file of export.py. Ranges come from 64 clips of the training list, errors from up to 128 of the
-validation list: the root mean square of the scores' error over that of the scores less each clip's mean, and the largest
-error of a score. Prints a table.
+validation list: the root mean square of the scores' error over that of the scores less each clip's mean, and the
+largest error of a score. Prints a table.
 """
 
 from __future__ import annotations
