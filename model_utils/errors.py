@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,13 @@ def first_line(error: BaseException) -> str:
     """The first line of what another library says, or the name of its error if it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def reason(error: OSError) -> str:
+    """What the system says; ``shutil.copytree`` raises a list of (from, to, what was said) without an ``strerror``."""
+    if isinstance(error, shutil.Error):
+        return str(error.args[0][0][-1])
+    return error.strerror or first_line(error)
 
 
 def missing_package(error: BaseException) -> str:

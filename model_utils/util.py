@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Callable, NoReturn
 
-from model_utils.errors import InputError, missing_package
+from model_utils.errors import InputError, missing_package, reason
 from model_utils.stop_signals import Stopped
 
 LOGGER_NAME = "trn"
@@ -197,7 +197,7 @@ def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+        raise InputError(f"{error.filename or folder}: cannot be written: {reason(error)}") from error
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from model_utils.errors import InputError
+from model_utils.errors import InputError, reason
 from model_utils.settings import Settings
 from model_utils.util import exclusive_files, write_json
 from model_utils.version import VERSION
@@ -83,7 +83,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
                 target.rename(before)
             partial.rename(target)
     except OSError as error:
-        raise InputError(f"{folder}: cannot write the page: {error.strerror}") from error
+        raise InputError(f"{folder}: cannot write the page: {reason(error)}") from error
 
 
 def export_for_page(config: Settings, folder: Path) -> Path:

@@ -145,6 +145,15 @@ def test_a_page_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["page"]
 
 
+def test_files_that_cannot_be_copied(tmp_path):
+    """As on a full disk: the reason of the first is said."""
+    said = rf"^{re.escape(str(tmp_path))}/page: cannot write the page: \[Errno 2\] No such file or directory: "
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/a.js").symlink_to("gone")
+    with pytest.raises(InputError, match=said), page.whole_folder(tmp_path / "page") as partial:
+        shutil.copytree(tmp_path / "from", partial, dirs_exist_ok=True)
+
+
 def test_without_npm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"^npm is not installed, which fetches onnxruntime-web@"):
