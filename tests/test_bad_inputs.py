@@ -32,6 +32,8 @@ from PIL import Image
 
 from model_utils.logging import get_logger
 from model_utils.util import run_main
+from src import bn_inception
+from src.bn_inception import BLOCKS, BNInception
 from src.data.pack_frames import pack_folders
 from src.data.packed import PackedFrames, index_of, tar_of
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
@@ -104,7 +106,7 @@ STREAMS = "eval_streams.py --device_target CPU --ckpt_file trn.ckpt --videos dat
 ABLATION = "benchmarks.order_ablation results"
 YAML = "--config_path c.yaml"
 
-INFINITE = "trn.ckpt: 1 of its 424 tensors hold NaN or infinite values (base_model.conv1_7x7_s2.conv.weight)"
+INFINITE = "tensors hold NaN or infinite values (base_model.conv1_7x7_s2.conv.weight)"
 
 LISTS = {
     "categories.txt": "".join(f"{name}\n" for name in CLASSES),
@@ -123,13 +125,17 @@ def write_work(folder: Path) -> None:
     (folder / "data/labels").mkdir()
     for name, text in LISTS.items():
         (folder / "data" / name).write_text(text)
-    about = describe(settings(), CLASSES, epoch=1, step=1)
-    save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
+    save_network(folder)
     frames = {f"left/{number:05d}.jpg": bytes(3000) for number in (1, 2, 3)}
     packed = gzipped_tar([(f"20bn-jester-v1/{name}", content) for name, content in frames.items()])
     write_data(folder / "archives", cut(packed, 3))
     write_labels(folder / "archives")
     (folder / "in.pth").write_text("not weights")
+
+
+def save_network(folder: Path) -> None:
+    about = describe(settings(), CLASSES, epoch=1, step=1)
+    save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
 
 
 # ------------------------------------------------------------------------------------- damage, done in that folder
@@ -210,6 +216,13 @@ def rewrite_checkpoint(change: Callable[[dict, dict], object]) -> Damage:
         save_checkpoint(work / "trn.ckpt", parameters, about)
 
     return damage
+
+
+def whole_network(work: Path) -> None:
+    """For a process of its own, whose backbone has all its blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bn_inception, "BLOCKS", BLOCKS)
+        save_network(work)
 
 
 def rename_parameter(parameters: dict, about: dict) -> None:
@@ -602,7 +615,7 @@ CASES = [
     Case("truncated checkpoint to resume", cut_off("trn.ckpt"), TRAIN, "trn.ckpt: not a whole", "--resume trn.ckpt"),
     Case("checkpoint to evaluate to resume", nothing, TRAIN, "trn.ckpt: holds a network only", "--resume trn.ckpt"),
     # What is written where nothing can be.
-    Case("file as output folder", write("out", ""), TRAIN, "out/"),
+    Case("file as output folder", write("out", ""), TRAIN, "out: "),
     Case("file as output folder", write("out", ""), (EVAL, EXPORT), "out: is not a folder"),
     Case("file as folder of the output", nothing, INFER, "in.pth/out.json: cannot write", "--json in.pth/out.json"),
     *(
@@ -994,7 +1007,7 @@ IN_A_PROCESS = [
         f"run_standalone_train_gpu.sh 0 data '' {OUT} {SMALL} --train_batch_size 2",
         FRAME,
     ),
-    Case("truncated frame", cut_off(FRAME), f"run_eval_gpu.sh data trn.ckpt {OUT}", FRAME),
+    Case("truncated frame", both(whole_network, cut_off(FRAME)), f"run_eval_gpu.sh data trn.ckpt {OUT}", FRAME),
     Case(
         "truncated checkpoint", cut_off("trn.ckpt"), f"run_export_gpu.sh data trn.ckpt {OUT}", "trn.ckpt: not a whole"
     ),
@@ -1033,6 +1046,20 @@ def rows(cases: list[Case]) -> list:
             words = [word for word in command.split() if "=" not in word]
             tests.append(pytest.param(case, f"{command} {case.more}", id=f"{words[0]}: {case.name}"))
     return tests
+
+
+def features_of_one_block(self: BNInception, frames: Tensor) -> Tensor:
+    x = self.conv2_3x3(self.conv2_3x3_reduce(self.pool(self.conv1_7x7_s2(frames))))
+    return self.inception_5b(x).mean((2, 3))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_block():
+    """The backbone has one block of its ten in this process: to make the others takes longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bn_inception, "BLOCKS", BLOCKS[-1:])
+        patch.setattr(BNInception, "features", features_of_one_block)
+        yield
 
 
 @pytest.fixture(scope="module")
