@@ -33,7 +33,7 @@ from PIL import Image
 from model_utils.logging import get_logger
 from model_utils.util import run_main
 from src import bn_inception
-from src.bn_inception import BLOCKS, BNInception
+from src.bn_inception import BLOCKS
 from src.data.pack_frames import pack_folders
 from src.data.packed import PackedFrames, index_of, tar_of
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
@@ -42,7 +42,7 @@ from tests.data.test_unpack_jester_dataset import cut, write_data, write_labels
 from tests.data.test_unpack_jester_dataset import tar_of as gzipped_tar
 from tests.helpers.clips import write_clip
 from tests.helpers.colours import changing_frames, write_video
-from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
+from tests.helpers.networks import CLASSES, SIDE, one_block, settings, tiny_network
 from tests.helpers.permissions import obeyed_permissions
 
 pytestmark = pytest.mark.slow
@@ -1048,17 +1048,9 @@ def rows(cases: list[Case]) -> list:
     return tests
 
 
-def features_of_one_block(self: BNInception, frames: Tensor) -> Tensor:
-    x = self.conv2_3x3(self.conv2_3x3_reduce(self.pool(self.conv1_7x7_s2(frames))))
-    return self.inception_5b(x).mean((2, 3))
-
-
 @pytest.fixture(scope="module", autouse=True)
-def one_block():
-    """The backbone has one block of its ten in this process: to make the others takes longer than all else."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bn_inception, "BLOCKS", BLOCKS[-1:])
-        patch.setattr(BNInception, "features", features_of_one_block)
+def _one_block():
+    with one_block():
         yield
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from mindspore import Tensor, nn
 
+from src import bn_inception
 from src.backbones import BACKBONES
 from src.bn_inception import BLOCKS, BNInception, InceptionBlock
 from src.heads import HEADS
@@ -43,6 +47,20 @@ def settings(**changes) -> SimpleNamespace:
 
 def tiny_network(**changes) -> TSN:
     return build_network(settings(**changes), len(CLASSES))
+
+
+def _features_of_one_block(self: BNInception, frames: Tensor) -> Tensor:
+    x = self.conv2_3x3(self.conv2_3x3_reduce(self.pool(self.conv1_7x7_s2(frames))))
+    return self.inception_5b(x).mean((2, 3))
+
+
+@contextmanager
+def one_block() -> Iterator[None]:
+    """Inside, BNInception has one block of its ten: to make the others takes longer than all else in most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bn_inception, "BLOCKS", BLOCKS[-1:])
+        patch.setattr(BNInception, "features", _features_of_one_block)
+        yield
 
 
 class SmallBackbone(nn.Cell):
