@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH 
 
 from make_page import PageSettings, add_page_arguments, make
 from model_utils.config import load_config
-from model_utils.stop_signals import Stopped, ctrl_c_at_once
+from model_utils.stop_signals import ctrl_c_at_once, raise_on_sigterm
 from model_utils.util import run_main
 from src.shipping.serve import HOST, page_server
 
@@ -52,13 +51,9 @@ def show(config: DemoSettings) -> None:
             server.serve_forever()
 
 
-def _stop(number: int, _: object) -> None:
-    raise Stopped(number, "stopped")
-
-
 def main() -> None:
     config = cast("DemoSettings", load_config(description=__doc__, add_arguments=add_arguments))
-    signal.signal(signal.SIGTERM, _stop)  # else the page would stay
+    raise_on_sigterm()  # else the page would stay
     with ctrl_c_at_once():
         show(config)
 

@@ -17,7 +17,7 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
-from model_utils.stop_signals import ctrl_c_at_once
+from model_utils.stop_signals import ctrl_c_at_once, raise_on_sigterm
 from model_utils.util import run_main
 from src.inference.options import add_model_option, seconds
 
@@ -80,6 +80,7 @@ def size_of(folder: Path) -> float:
 
 def main() -> None:
     config = cast("PageSettings", load_config(description=__doc__, add_arguments=add_arguments))
+    raise_on_sigterm()  # else a part of the page would stay
     with ctrl_c_at_once():
         folder = Path(config.output)
         make(config, folder)

@@ -88,6 +88,15 @@ class StopSignals:
                     _thread.interrupt_main()
 
 
+def raise_on_sigterm() -> None:
+    """From now on SIGTERM raises Stopped, for work that leaves something behind which has to be ended or deleted."""
+
+    def stop(number: int, _: object) -> None:
+        raise Stopped(number, "stopped")
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 def pending(signals: set[signal.Signals]) -> int:
     """Takes one of these blocked signals that has come, and returns its number; 0 if none has.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
+from model_utils.stop_signals import raise_on_sigterm
 from model_utils.util import locked, write_bytes, write_json
 from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.own_gestures import material, network, outcome
@@ -224,6 +225,7 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
+    raise_on_sigterm()  # else the step would go on
     run(_parse_arguments(argv))
 
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model_utils.errors import InputError
+from model_utils.stop_signals import Stopped
 from model_utils.util import write_json
 
 REPO = Path(__file__).resolve().parents[2]
@@ -62,10 +63,10 @@ class Programs:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
         with open(log, "w", encoding="utf-8") as file:
             program = [sys.executable, str(REPO / command[0]), *command[1:]]
-            status = subprocess.run(program, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False)
-        if status.returncode:
+            status = _finish(subprocess.Popen(program, stdout=file, stderr=subprocess.STDOUT, env=environment))
+        if status:
             lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            said = lines[-1].removeprefix("error: ") if lines else f"exit status {status.returncode}"
+            said = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
             raise InputError(f"{step}: {said} (all of it: {log})")
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
         self._note(step, begun=digest, done=digest, seconds=f"{time.monotonic() - began:.1f}")
@@ -82,3 +83,14 @@ class Programs:
     def _note(self, step: str, **facts: str) -> None:
         self.done[step] = facts
         write_json(self.file, self.done)
+
+
+def _finish(program: subprocess.Popen) -> int:
+    """Waits for the exit status. A program that is stopped with this one saves what it has first, as trainings do."""
+    try:
+        return program.wait()
+    except Stopped:
+        program.terminate()
+        raise
+    finally:
+        program.wait()  # Ctrl-C it gets by itself

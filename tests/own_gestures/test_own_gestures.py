@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -173,6 +178,32 @@ def test_a_step_that_failed_is_done_again_with_what_it_left(repository):
         output.mkdir(exist_ok=True)
         (output / "checkpoint").write_text("")
     assert (output / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_step_ends_with_the_command(tmp_path, number):
+    """After it has saved, as a training does. Ctrl-C comes to both from the terminal."""
+    (tmp_path / "step.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "def save(*_):\n    time.sleep(1)\n    pathlib.Path(sys.argv[1]).touch()\n    sys.exit(143)\n"
+        "signal.signal(signal.SIGTERM, save)\nsignal.signal(signal.SIGINT, save)\n"
+        "print('begun', flush=True)\ntime.sleep(60)\n"
+    )
+    call = (
+        f"Programs(Path({str(tmp_path)!r})).run('step', [{str(tmp_path / 'step.py')!r}, {str(tmp_path / 'saved')!r}])"
+    )
+    code = (
+        "from pathlib import Path; from model_utils.stop_signals import raise_on_sigterm;"
+        f" from src.own_gestures.programs import Programs; raise_on_sigterm(); {call}"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
+    log = tmp_path / "logs" / "step.log"
+    while not (log.exists() and log.read_text()):
+        assert program.poll() is None
+        time.sleep(0.05)
+    (os.killpg if number == signal.SIGINT else os.kill)(program.pid, number)
+    assert program.wait(30) != 0
+    assert (tmp_path / "saved").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------- network
