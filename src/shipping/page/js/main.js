@@ -257,7 +257,11 @@ function foundSentence(gestures) {
 
 async function openVideo(url, name) {
   const watched = await begin(false);
-  watched.stop = () => say("ready", `${name}: stopped.`);
+  const headStopped = () => headline("Stopped", foundSentence(watched.gestures), true);
+  watched.stop = () => {
+    headStopped();
+    say("ready", `${name}: stopped.`);
+  };
   headline("Looking …", name, true);
   say("opening-video", `${name}: opening.`, null);
   const video = find("video");
@@ -267,6 +271,7 @@ async function openVideo(url, name) {
   try {
     reader = await VideoReader.open(url);
     await lookThrough(watched, reader, name);
+    if (run === watched && main.dataset.state === "ready") headStopped(); // with the gesture that was being made
   } catch (error) {
     stop();
     headline("No video", name, true);
@@ -294,7 +299,7 @@ async function lookThrough(watched, reader, name) {
   if (run !== watched) return;
   watched.arrived = watched.stopped ? 0 : Math.round(reader.last / (reader.gap ?? 1 / 30)) + 1;
   show(watched, 0, duration);
-  if (watched.stopped) return headline("Stopped", foundSentence(watched.gestures), true);
+  if (watched.stopped) return;
   const { gestures, scorings } = watched;
   if (!scorings.length) {
     headline("Too short", name, true);
