@@ -296,6 +296,18 @@ def test_files_that_are_damaged_or_missing(browser, page, tmp_path):
             assert problem(browser) == kind
 
 
+def test_a_page_made_again_in_the_same_second(browser, page, tmp_path):
+    with changed(page, tmp_path) as (address, folder):
+        index = folder / "page.json"
+        browser.get(address)
+        state(browser, "ready")
+        time = index.stat().st_mtime_ns
+        index.write_text("{")
+        os.utime(index, ns=(time, time))
+        browser.get(address)
+        assert "page.json" in state(browser, "problem")
+
+
 def test_another_number_of_classes(browser, page, tmp_path):
     with changed(page, tmp_path, categories=["Red", "No gesture"]) as (address, _):
         browser.get(address)

@@ -2,10 +2,11 @@
 
 import { Problem } from "./network.js";
 
-async function fetched(path) {
+// "no-cache" asks the server whether the kept copy still holds, "no-store" keeps none.
+async function fetched(path, cache = "no-cache") {
   let response;
   try {
-    response = await fetch(path, { cache: "no-cache" });
+    response = await fetch(path, { cache });
   } catch (error) {
     throw new Problem("network", `${path}: ${error.message}`);
   }
@@ -16,7 +17,8 @@ async function fetched(path) {
 }
 
 export async function readPage() {
-  const response = await fetched("page.json");
+  // Servers compare times in whole seconds, and a page may be made twice in one: its small index is always read anew.
+  const response = await fetched("page.json", "no-store");
   try {
     return await response.json();
   } catch (error) {
