@@ -762,8 +762,8 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
     [
         ({}, "trn.onnx: no such exported network"),
         ({"trn.onnx": "junk"}, "trn.onnx: trn.onnx.json is not beside it, which says its classes"),
-        ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: expected the JSON that export.py writes"),
-        ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: not JSON"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: damaged, edited by hand, or"),
+        ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: damaged, edited by hand, or"),
         ({"trn.onnx.json": None}, "trn.onnx: no such exported network"),
         (
             {"trn.onnx.json": None, "trn.onnx": "junk"},

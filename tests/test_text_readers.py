@@ -12,7 +12,6 @@ import math
 import time
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple
 
 import pytest
@@ -105,15 +104,11 @@ def read_usage(path: Path, seal: Callable[[dict], dict] = dict) -> Any:
     network = path.with_name("trn.onnx")
     network.write_bytes(b"network")
     exported.usage_path(network).write_bytes(says)
-    usage = exported.read_usage(network)
-    if "part" in usage and isinstance(usage.get("other"), dict):
-        exported.other_path(network, usage)
-    return usage
+    return exported.read_usage(network)
 
 
 def read_description(path: Path) -> Any:
-    entries = {"a": SimpleNamespace(shape=(3, 4)), "consensus.fc_fusion_scales.0.1.weight": SimpleNamespace(shape=(2,))}
-    about = checkpoint._parse_description(path.read_bytes(), path, entries)
+    about = checkpoint._parse_description(path.read_bytes(), path)
     try:
         return state.Progress.parse(about.get("progress"))
     except ValueError as error:  # ``resume_training`` makes an InputError of it
@@ -126,10 +121,10 @@ def read_clip_lists(path: Path) -> Any:
 
 
 def video_description() -> dict:
-    fed = exported.input_description(3, 32, 0, backbone_named("bn_inception").pixels, "frame")
+    fed = exported.input_description(3, 32, 0, backbone_named("bn_inception").pixels)
     network = {"file": "trn.onnx", "sha256": hashlib.sha256(b"network").hexdigest(), "categories": CLASSES}
     rest = {"num_segments": 3, "image_size": 32, "input": fed, "relations": "all", "subsample_num": 2, "flip": "none"}
-    return {**network, **rest, "part": "frame", "other": {"file": "trn_head.onnx", "sha256": "1"}, "width_mult": 1.0}
+    return {**network, **rest, "width_mult": 1.0}
 
 
 GESTURES = [{"start": 1.5, "end": 2, "label": "Thumb Up"}, {"start": 3, "end": 4.5, "label": "Stop Sign"}]
@@ -234,10 +229,8 @@ def test_a_right_text_is_read(name, tmp_path):
     """Or else the texts below would be refused for one and the same reason."""
     reader = READERS[name]
     (tmp_path / reader.file).write_text(reader.text, encoding="utf-8")
-    (tmp_path / "trn_head.onnx").write_bytes(b"another")
     problem = refusal(reader, tmp_path / reader.file)
-    # The right partner of an exported file is not there, and one list of clips cannot be of all forms.
-    assert not problem or "of another export" in problem or "expected <clip>" in problem
+    assert not problem or "expected <clip>" in problem  # one list of clips cannot be of all forms
 
 
 @pytest.mark.parametrize("name", READERS)

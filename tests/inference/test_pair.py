@@ -138,24 +138,12 @@ def test_the_other_one_is_missing_or_of_another_export(tmp_path):
     assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("part", "tail", 'part "tail", expected frame or head'),
-        ("other", None, "other {}, expected file and sha256"),
-        ("other", {"file": "../trn_head.mindir", "sha256": "1"}, 'other {"file": "../trn_head'),
-        ("other", {"file": "", "sha256": "1"}, 'other {"file": "", "sha256": "1"}, expected'),
-        ("other", {"file": "trn_head.mindir"}, 'other {"file": "trn_head.mindir"}, expected'),
-    ],
-)
-def test_a_json_that_was_edited(tmp_path, key, value, said):
+def test_a_json_that_was_edited(tmp_path):
     frame, _ = write(tmp_path, "MINDIR", batch=1)
     about = json.loads(usage_path(frame).read_text())
-    usage_path(frame).write_text(json.dumps({**about, key: value}))
-    assert refusal(frame).startswith(f"{usage_path(frame)}: damaged, or edited by hand")
-    del about["json_sha256"]  # as 1.0.0 wrote it
-    usage_path(frame).write_text(json.dumps({**about, key: value}))
-    assert refusal(frame).startswith(f"{usage_path(frame)}: {said}")
+    for seal in (about["json_sha256"], "1"):
+        usage_path(frame).write_text(json.dumps({**about, "part": "head", "json_sha256": seal}))
+        assert refusal(frame).startswith(f"{usage_path(frame)}: damaged, edited by hand, or not what")
 
 
 def test_a_file_of_whole_clips_has_no_parts(tmp_path):

@@ -86,7 +86,7 @@ def test_a_json_that_was_edited_by_hand(tmp_path, quick, change):
     path = tmp_path / "trn.mindir"
     about = written(path)
     (tmp_path / "trn.mindir.json").write_text(json.dumps({**about, **change}))
-    said = "damaged, or edited by hand (another sha256 of its own); export the checkpoint again"
+    said = "damaged, edited by hand, or not what export.py writes; export the checkpoint again"
     with pytest.raises(InputError, match=f"^{re.escape(f'{path}.json: {said}')}$"):
         read_usage(path)
     (tmp_path / "trn.mindir.json").write_text(json.dumps(dict(reversed(about.items())), indent=9))  # the same content

@@ -106,25 +106,19 @@ def test_what_is_not_there(tmp_path):
 
 # --------------------------------------------------------------------------------------------------- edited by hand
 
-NO_NUMBERS = [GONE, None, "3", 3.0, math.nan, -1, 0, True, [3], 10**9]
-NO_WORDS = [GONE, None, 1, True, "both", "", [], {}]
-NO_NAMES = [GONE, None, "Stop Sign", [], ["Stop Sign", 1], {"a": 1}]
+BY_HAND = "damaged, edited by hand, or not what export.py writes; export the checkpoint again"
 WRONG = [
-    *(("file", value) for value in [GONE, None, 1, ["trn.onnx"]]),
-    *(("sha256", value) for value in [GONE, None, 1]),
-    *(("categories", value) for value in NO_NAMES),
-    *((key, value) for key in ("num_segments", "image_size", "subsample_num") for value in NO_NUMBERS),
-    *((key, value) for key in ("relations", "flip") for value in NO_WORDS),
+    *((key, GONE) for key in ("file", "categories", "num_segments", "image_size", "relations", "flip")),
+    *((key, "3") for key in ("num_segments", "image_size", "subsample_num", "categories")),
+    *((key, 4) for key in ("num_segments", "image_size", "relations", "flip", "categories", "backbone")),
+    *(("categories", value) for value in (["Stop Sign", 1], {"a": 1})),
+    *(("input", value) for value in (GONE, None, [], "video", 1)),
 ]
 WRONG_INPUTS = [
-    *(("name", value) for value in [GONE, None, "frames"]),
-    *(("dtype", value) for value in [GONE, 1, "uint8"]),
-    *(("channel_order", value) for value in [GONE, None, "RGB"]),
-    *(("channel_means", value) for value in [GONE, 104, [104, 117], [math.nan] * 3, [-104, -117, -128]]),
-    *(("scale", value) for value in [GONE, "1", 255, True, math.nan, -1.0]),
-    *(("shape", value) for value in [GONE, None, "batch", [], {}, [0, 9, 32, 32], [-1, 9, 32, 32]]),
-    *(("shape", value) for value in [[math.nan, 9, 32, 32], [True, 9, 32, 32], [1.0, 9, 32, 32], ["any", 9, 32, 32]]),
-    *(("shape", value) for value in [["batch", 24, 32, 32], ["batch", 9, 64, 64], ["batch", 9, 32], [1, 9, 32, -32]]),
+    *((key, GONE) for key in ("name", "dtype", "channel_order", "channel_means", "scale", "shape")),
+    *(("channel_means", value) for value in [104, [104, 117], [math.nan] * 3, [-104, -117, -128]]),
+    *(("shape", value) for value in [None, "batch", [], {}, [0, 9, 32, 32], [-1, 9, 32, 32], [True, 9, 32, 32]]),
+    *(("shape", value) for value in [["any", 9, 32, 32], ["batch", 24, 32, 32], ["batch", 9, 64, 64]]),
 ]
 
 
@@ -149,31 +143,29 @@ def test_a_class_name_in_two_unicode_forms(tmp_path, seal):
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else shown(part))
-@pytest.mark.parametrize("seal", [dict, sealed])
-def test_a_value_that_is_wrong(tmp_path, key, value, seal):
-    path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", **{key: value})))
-    said = f"no {key}, expected" if value is GONE else f"{key} {shown(value)}"[:50]
-    assert refusal(path).startswith(f"{path}.json: {said}")
+def test_a_value_that_is_wrong(tmp_path, key, value):
+    path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", **{key: value}))
+    assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize(
     ("key", "value"), WRONG_INPUTS, ids=lambda part: part if isinstance(part, str) else shown(part)
 )
-@pytest.mark.parametrize("seal", [dict, sealed])
-def test_an_input_that_is_wrong(tmp_path, key, value, seal):
+def test_an_input_that_is_wrong(tmp_path, key, value):
     about = usage("trn.onnx", b"network")
     about["input"][key] = value
     if value is GONE:
         del about["input"][key]
-    path = write(tmp_path / "trn.onnx", seal(about))
-    said = "null" if value is GONE else shown(value)
-    assert refusal(path).startswith(f"{path}.json: input: {key} {said}, expected ")
+    path = write(tmp_path / "trn.onnx", about)
+    assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
-@pytest.mark.parametrize("value", [GONE, None, [], "video", 1])
-def test_no_input_at_all(tmp_path, value):
-    path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", input=value))
-    assert refusal(path).startswith(f"{path}.json: input: ")
+@pytest.mark.parametrize("key", ["categories", "flip", "input"])
+def test_a_sealed_json_that_was_edited(tmp_path, key):
+    about = sealed(usage("trn.onnx", b"network"))
+    assert read_usage(write(tmp_path / "trn.onnx", about)) == about
+    path = write(tmp_path / "trn.onnx", {**about, key: None})
+    assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"file": 1', "[" * 100_000, "\udcff"])
@@ -181,9 +173,7 @@ def test_what_is_no_table(tmp_path, text):
     path = tmp_path / "trn.onnx"
     path.touch()
     (tmp_path / "trn.onnx.json").write_bytes(text.encode(errors="surrogateescape"))
-    message = refusal(path)
-    assert message.startswith((f"{path}.json: not JSON (", f"{path}.json: expected the JSON that export.py writes"))
-    assert message.endswith("export the checkpoint again")
+    assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("batch", ["batch", 1, 8])
