@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
-from model_utils.util import write_text
+from model_utils.util import run_main, write_text
 from src.evaluation.tables import METRICS_FILE, PREDICTIONS_FILE
 
 FORMS = ("checkpoint", "mindir", "onnx", "int8", "stream", "stream-int8")
@@ -101,6 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

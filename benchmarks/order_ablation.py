@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_utils.errors import InputError
 from model_utils.files import read_file
-from model_utils.util import write_bytes
+from model_utils.util import run_main, write_bytes
 from src.evaluation import plots, tables
 
 if TYPE_CHECKING:
@@ -103,6 +103,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

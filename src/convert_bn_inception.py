@@ -30,7 +30,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import open_file
-from model_utils.util import check_outputs, exclusive_files
+from model_utils.util import check_outputs, exclusive_files, run_main
 from src.utils import require_usable_weights
 
 if TYPE_CHECKING:
@@ -263,6 +263,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

@@ -22,7 +22,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.settings import Settings
-from model_utils.util import exclusive_files
+from model_utils.util import exclusive_files, run_main
 from src.convert_bn_inception import (
     backbone_torch_name,
     check_download,
@@ -144,6 +144,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

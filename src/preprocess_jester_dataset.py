@@ -26,7 +26,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.progress import progress
-from model_utils.util import exclusive_folder
+from model_utils.util import exclusive_folder, run_main
 from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
 from src.data.label_lists import LabelRow, read_lists
 from src.data.lists import write_lists
@@ -216,6 +216,4 @@ preprocess_dataset = main  # the model zoo's name
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

@@ -18,7 +18,7 @@ from pathlib import Path
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import locked
+from model_utils.util import locked, run_main
 from src.data.frame_counts import PICTURE_SUFFIXES, GapError, count_frames
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LOCK_NAME, frame_number
 from src.data.packed import PackedFrames, index_of, is_packed, tar_of
@@ -164,6 +164,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

@@ -17,7 +17,7 @@ from statistics import median
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
-from model_utils.util import exclusive_folder, write_bytes
+from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
@@ -156,6 +156,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

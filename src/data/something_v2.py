@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, read_file
-from model_utils.util import exclusive_folder
+from model_utils.util import exclusive_folder, run_main
 from src.data.frame_folders import FrameMaker, Wanted
 from src.data.lists import missing_files, require_disjoint, write_lists
 from src.data.names import (
@@ -168,6 +168,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

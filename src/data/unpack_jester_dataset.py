@@ -17,7 +17,7 @@ from pathlib import Path
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import is_folder
-from model_utils.util import exclusive_folder, write_bytes
+from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.archives import reading
 from src.data.label_lists import as_given_out, require_lists
 from src.data.names import LABELS_DIR_NAME, LOCK_NAME, RELEASES, SOMETHING_V2
@@ -205,6 +205,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

@@ -19,7 +19,7 @@ import numpy as np
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
-from model_utils.util import write_json
+from model_utils.util import run_main, write_json
 from src.data.annotations import VideoClip, read_annotations
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
@@ -140,6 +140,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

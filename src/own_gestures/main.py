@@ -19,7 +19,7 @@ from typing import Any
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.stop_signals import raise_on_sigterm
-from model_utils.util import locked, write_bytes, write_json
+from model_utils.util import locked, run_main, write_bytes, write_json
 from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.own_gestures import material, network, outcome
 from src.own_gestures.join_streams import JOINED_RATE
@@ -230,6 +230,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

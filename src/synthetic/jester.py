@@ -30,7 +30,7 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import exclusive_folder, write_bytes
+from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LABELS_ARCHIVE, LABELS_DIR_NAME, LOCK_NAME
 from src.data.pool import in_processes
 from src.synthetic.clips import contact_sheet, jpeg_clip
@@ -173,6 +173,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)

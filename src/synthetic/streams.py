@@ -18,7 +18,7 @@ import numpy as np
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.util import exclusive_folder, write_json
+from model_utils.util import exclusive_folder, run_main, write_json
 from src.data.names import BACKGROUND, LOCK_NAME
 from src.data.video import FOLDER_RATE
 from src.data.video_writer import VideoWriter
@@ -170,6 +170,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from model_utils.util import run_main
-
     run_main(main)
