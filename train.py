@@ -132,10 +132,12 @@ def build_validation(
     """The centre crops of the clips, in batches like those of training, shared among the ranks."""
     from model_utils.device_adapter import local_rank_count
     from src import tsn_dataset
-    from src.evaluation.evaluator import Validation, build_evaluator
+    from src.evaluation.evaluator import Evaluator, Validation
+    from src.evaluation.scoring import scorer_for
 
     workers, size = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config)), config.train_batch_size
-    evaluator = build_evaluator(config, network, records, test_crops=1, batch_size=size, workers=workers, ranks=ranks)
+    scorer, loader = scorer_for(config, network, 1, size), tsn_dataset.evaluation_loader(config, 1)
+    evaluator = Evaluator(scorer, loader, records, workers=workers, on_error=config.on_error, ranks=ranks)
     return Validation(evaluator, num_classes)
 
 

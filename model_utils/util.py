@@ -10,7 +10,6 @@ import io
 import json
 import logging
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -231,13 +230,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Write an indented UTF-8 JSON file with ``write_whole``.
-
-    A name of a file that is not UTF-8 holds lone surrogates in Python. They become JSON escapes, which give the same
-    name when they are read.
-    """
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    write_text(path, re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text))
+    """Write an indented UTF-8 JSON file with ``write_text``, whose escapes JSON reads as the bytes that they were."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:

@@ -18,20 +18,22 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from src import sampling
+from src.data import frame_files
 from src.data.clip_workers import fill_batches
 from src.data.clips import EvaluationLoader, FrameLoader, TrainingLoader
 from src.data.frame_files import FrameFolders, dataset_frames
-from src.data.frame_files import VideoRecord as VideoRecord
 from src.data.lists import read_categories as read_categories  # for those who know it from here
 from src.data.mirror_pairs import mirrored_classes
 from src.data.names import CATEGORIES_FILE, FRAME_NAME
 from src.data.video_list import TSNDataSet as TSNDataSet
 from src.data.video_list import read_clips as read_clips
 from src.data.video_list import read_video_list as read_video_list
+from src.data.video_list import record_of as VideoRecord  # noqa: F401, N812
 from src.ops.batch_dataset import BatchDataset, Batches
 from src.ops.ranks import ALONE, Ranks
 from src.transforms import CAFFE_PIXELS
 
+Records = list[frame_files.VideoRecord]
 Loader = Union[TrainingLoader, EvaluationLoader, FrameLoader]
 ZOO_CROPS = 10
 
@@ -82,7 +84,7 @@ def training_loader(config: Settings, categories: list[str], features: int) -> T
 
 def training_dataset(
     loader: TrainingLoader,
-    records: list[VideoRecord],
+    records: Records,
     *,
     batch_size: int,
     workers: int = 1,
@@ -123,8 +125,8 @@ def training_dataset(
 
 
 def training_tasks(
-    records: list[VideoRecord], seed: int, batch_size: int, first: tuple[int, int], ranks: Ranks
-) -> Iterator[tuple[VideoRecord, int, int]]:
+    records: Records, seed: int, batch_size: int, first: tuple[int, int], ranks: Ranks
+) -> Iterator[tuple[frame_files.VideoRecord, int, int]]:
     """The clips of ``training_dataset`` in its order, without end: record, position in the list, epoch.
 
     ``first``: epoch and step where the run starts.
@@ -153,7 +155,7 @@ def evaluation_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
 
 def evaluation_dataset(
     loader: EvaluationLoader,
-    records: list[VideoRecord],
+    records: Records,
     *,
     batch_size: int,
     workers: int = 1,
@@ -177,21 +179,13 @@ def evaluation_dataset(
     """
     tasks = [(records[index], index) for index in range(ranks.rank, len(records), ranks.size)]
 
-    def note(columns: tuple[np.ndarray, ...], wrong: list[str]) -> None:
-        if problems is None:
-            _refuse(columns, wrong)
-        else:
-            problems.update((int(index), problem) for index, problem in zip(columns[2], wrong) if problem)
-
     def start() -> Batches:
-        return _load(loader, tasks, batch_size, workers, note)
+        return _load(loader, tasks, batch_size, workers, problems)
 
     return BatchDataset(start, loader.columns, batch_size, -(-len(tasks) // batch_size))
 
 
-def frame_dataset(
-    loader: FrameLoader, records: list[VideoRecord], *, batch_size: int, workers: int = 1
-) -> BatchDataset:
+def frame_dataset(loader: FrameLoader, records: Records, *, batch_size: int, workers: int = 1) -> BatchDataset:
     """Every frame of every clip, in order; the last batch may be short.
 
     Returns:
@@ -207,22 +201,17 @@ def frame_dataset(
     return BatchDataset(start, loader.columns, batch_size, steps)
 
 
-def _refuse(columns: tuple[np.ndarray, ...], wrong: list[str]) -> None:  # noqa: ARG001
-    for problem in filter(None, wrong):
-        raise InputError(problem)
-
-
 def _load(
-    loader: Loader,
-    tasks: Iterable[tuple],
-    batch_size: int,
-    workers: int,
-    note: Callable[[tuple[np.ndarray, ...], list[str]], None] = _refuse,
+    loader: Loader, tasks: Iterable[tuple], batch_size: int, workers: int, problems: dict[int, str] | None = None
 ) -> Batches:
-    """The columns of ``fill_batches``; ``note`` is told what is wrong with their rows first."""
+    """The columns of ``fill_batches``; ``problems``: see ``evaluation_dataset``, whose third column is the index."""
     with closing(fill_batches(loader, tasks, loader.columns, batch_size, workers)) as batches:
         for columns, wrong in batches:
-            note(columns, wrong)
+            for row, problem in enumerate(wrong):
+                if problem and problems is None:
+                    raise InputError(problem)
+                if problem and problems is not None:
+                    problems[int(columns[2][row])] = problem
             yield columns
 
 
@@ -287,7 +276,7 @@ def get_dataset_for_evaluation(
     return _zoo_dataset(dataset, batch, 1, *shapes), len(categories)
 
 
-def _zoo_clips(root: str, images_dir: str, list_name: str) -> tuple[list[str], FrameFolders, list[VideoRecord]]:
+def _zoo_clips(root: str, images_dir: str, list_name: str) -> tuple[list[str], FrameFolders, Records]:
     categories, frames = get_categories_list(root, CATEGORIES_FILE), FrameFolders(Path(root, images_dir), FRAME_NAME)
     return categories, frames, read_video_list(Path(root, list_name), len(categories), frames)
 

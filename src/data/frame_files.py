@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Generator
+from collections.abc import Container, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Callable
 
 import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.files import is_folder, path_text, require_regular
+from model_utils.files import is_folder, require_regular
 from model_utils.settings import Settings
 from src.data.names import split_frame_name
 from src.data.packed import PackedFrames, open_packed, require_frame_name
@@ -24,8 +25,7 @@ class VideoRecord:
     """One row of a list file.
 
     Attributes:
-        folder: the clip's folder below the images' root. If it is all that is given it is the row, a text or its three
-            parts, as in the model zoo; ValueError for another row.
+        folder: the clip's folder below the images' root.
         num_frames: N.
         label: class index.
         first: the number in the name of its first frame.
@@ -33,17 +33,10 @@ class VideoRecord:
     """
 
     folder: str
-    num_frames: int = -1
-    label: int = -1
+    num_frames: int
+    label: int
     first: int = 1
     is_stretch: bool = False
-
-    def __post_init__(self) -> None:
-        if self.num_frames == -1:
-            row = self.folder.rsplit(None, 2) if isinstance(self.folder, str) else self.folder
-            folder, num_frames, label = row
-            for name, value in ("folder", folder.strip()), ("num_frames", int(num_frames)), ("label", int(label)):
-                object.__setattr__(self, name, value)
 
     @property
     def name(self) -> str:
@@ -64,16 +57,13 @@ class FrameFolders:
     frame_name: str
 
     @property
-    def _files(self) -> FrameFiles | PackedFrames:
+    def files(self) -> FrameFiles | PackedFrames:
+        """Opened once in a process."""
         return open_packed(self.root) or FrameFiles(self.root, self.frame_name)
 
     def path(self, record: VideoRecord, index: int) -> str:
         """The file of frame ``index`` of a clip, from 0."""
-        return self._files.path(record.folder, record.first + index)
-
-    def stored(self, record: VideoRecord, index: int) -> bytes:
-        """The bytes of that file. Raises InputError if it cannot be read."""
-        return self._files.frame_bytes(record.folder, record.first + index)
+        return self.files.path(record.folder, record.first + index)
 
     def read(self, record: VideoRecord, indices: np.ndarray) -> list[np.ndarray]:
         """The frames of a clip with these indices, from 0: uint8 [height, width, 3] BGR each.
@@ -82,7 +72,7 @@ class FrameFolders:
             InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and
                 a frame of another size than the first.
         """
-        files, frames = self._files, list[np.ndarray]()
+        files, frames = self.files, list[np.ndarray]()
         for number in (record.first + indices).tolist():
             path = files.path(record.folder, number)
             frame = decode_image(files.frame_bytes(record.folder, number), path)
@@ -90,14 +80,6 @@ class FrameFolders:
                 require_size(path, frame.shape[:2], frames[0].shape[:2])
             frames.append(frame)
         return frames
-
-    def has_folder(self, name: str) -> bool:
-        """Whether a clip may have this folder."""
-        return self._files.has_clip(name)
-
-    def count_from_zero(self, record: VideoRecord) -> bool:
-        """Whether the numbers in the names of a whole clip's frames begin with 0."""
-        return self._files.has_numbers(record.folder, range(record.num_frames))
 
 
 @dataclass(frozen=True)
@@ -134,24 +116,28 @@ def dataset_frames(config: Settings) -> FrameFolders:
     return FrameFolders(root, config.frame_name)
 
 
-class PackedClip:
-    """The frames of a clip in a dataset's tar, a source as ``video`` describes it."""
+class FrameFolder:
+    """The images of a folder, or of a clip in a dataset's tar, at 12 frames a second; a source as ``video`` describes.
+
+    Args:
+        name: how messages call it.
+        files: what ``decode`` makes the frames of, in their order.
+        decode: gives uint8 [height, width, 3] BGR.
+    """
 
     rate = FOLDER_RATE
     warning = ""
 
-    def __init__(self, packed: PackedFrames, clip: str) -> None:
-        self.name = path_text(f"{packed.tar}/{clip}")
-        self._packed, self._clip, self._numbers = packed, clip, packed.numbers(clip)
-        self.num_frames = len(self._numbers)
+    def __init__(self, name: str, files: Sequence[Any], decode: Callable[[Any], np.ndarray]) -> None:
+        self.name, self.files, self.decode = name, files, decode
+        self.num_frames = len(files)
         self.times = np.arange(self.num_frames) / self.rate
         self.duration = self.num_frames / self.rate
 
     def frames(self, wanted: Container[int] | None = None) -> Generator[tuple[int, np.ndarray], None, None]:
-        for index, number in enumerate(self._numbers):
+        for index, file in enumerate(self.files):
             if wanted is None or index in wanted:
-                data = self._packed.frame_bytes(self._clip, number)
-                yield index, decode_image(data, self._packed.path(self._clip, number))
+                yield index, self.decode(file)
 
 
 def require_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -133,10 +133,7 @@ def _find_zips(data_path: Path) -> Packaging | None:
             lists.update(zipped_lists(archive, _release_of([path.name], is_video)))
     if not used:
         return None
-    kind = (
-        "Train, Validation and Test folders" if SPLIT_FOLDERS & folders else "videos" if is_video else "frame folders"
-    )
-    line = f"{kind} in {', '.join(path.name for path in used)}"
+    line = f"{_kind(folders, is_video)} in {', '.join(path.name for path in used)}"
     release = _release_of([*folders, *(path.name for path in used)], is_video)
     return Packaging(line, release, size, "B", size, partial(_zip_members, used), lists)
 

@@ -26,8 +26,8 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder, list_folder, path_text
 from src.data.containers import open_container
-from src.data.frame_files import FOLDER_RATE, PackedClip, decode_frame
-from src.data.packed import find_clip
+from src.data.frame_files import FOLDER_RATE, FrameFolder, decode_frame, decode_image
+from src.data.packed import PackedFrames, find_clip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
@@ -58,27 +58,6 @@ class Span(NamedTuple):
         """The end of a stretch that is over."""
         assert self.end is not None, self
         return self.end
-
-
-class FrameFolder:
-    """The images of a folder, in the order of the numbers in their names, at 12 frames a second."""
-
-    rate = FOLDER_RATE
-    warning = ""
-
-    def __init__(self, path: Path) -> None:
-        self.name = path_text(path)
-        self.files = sorted(_files_in(path, IMAGE_SUFFIXES), key=_natural_order)
-        if not self.files:
-            raise InputError(f"{self.name}: no frames ({', '.join(IMAGE_SUFFIXES)} files) in this folder")
-        self.num_frames = len(self.files)
-        self.times = np.arange(self.num_frames) / self.rate
-        self.duration = self.num_frames / self.rate
-
-    def frames(self, wanted: Container[int] | None = None) -> Frames:
-        for index, file in enumerate(self.files):
-            if wanted is None or index in wanted:
-                yield index, decode_frame(file)
 
 
 class VideoFile:
@@ -183,7 +162,7 @@ class Camera:
             capture.release()
 
 
-Recording = Union[FrameFolder, PackedClip, VideoFile]
+Recording = Union[FrameFolder, VideoFile]
 Source = Union[Recording, Camera]
 
 
@@ -225,15 +204,29 @@ def open_source(path: str) -> Source:
         InputError: if ``path`` is none of them or holds no frames.
     """
     if is_folder(path):
-        return FrameFolder(Path(path))
+        return _open_folder(Path(path))
     if exists(path):
         return VideoFile(Path(path))
     if path.isdecimal():
         return Camera(int(path))
     packed = find_clip(path)
     if packed:
-        return PackedClip(*packed)
+        return _open_packed(*packed)
     raise InputError(f"{path_text(path)}: no such folder of frames, video file or camera number")
+
+
+def _open_folder(path: Path) -> FrameFolder:
+    files = sorted(_files_in(path, IMAGE_SUFFIXES), key=_natural_order)
+    if not files:
+        raise InputError(f"{path_text(path)}: no frames ({', '.join(IMAGE_SUFFIXES)} files) in this folder")
+    return FrameFolder(path_text(path), files, decode_frame)
+
+
+def _open_packed(packed: PackedFrames, clip: str) -> FrameFolder:
+    def decode(number: int) -> np.ndarray:
+        return decode_image(packed.frame_bytes(clip, number), packed.path(clip, number))
+
+    return FrameFolder(path_text(f"{packed.tar}/{clip}"), packed.numbers(clip), decode)
 
 
 def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:

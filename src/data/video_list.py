@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -37,13 +38,13 @@ def read_video_list(
         InputError: naming file and line, for a row of another form, a clip without frames or a wrong class index; for
             a file that cannot be read or has no rows.
     """
-    has_folder = cache(frames.has_folder)
+    has_clip = cache(frames.files.has_clip)
     rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
     lowest = -1 if unknown else 0
-    records = [_parse_row(place, line, lowest, num_classes, has_folder) for place, line in rows]
+    records = [_parse_row(place, line, lowest, num_classes, has_clip) for place, line in rows]
     _check_labels(rows, records)
     whole = next((record for record in records if not record.is_stretch), None)
-    if whole and frames.count_from_zero(whole):
+    if whole and frames.files.has_numbers(whole.folder, range(whole.num_frames)):
         records = [record if record.is_stretch else replace(record, first=0) for record in records]
     return records
 
@@ -65,7 +66,7 @@ def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool
 
 def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: Callable[[str], bool]) -> VideoRecord:
     try:
-        record = VideoRecord(line)
+        record = record_of(line)
     except ValueError:
         expected = "'<folder> <number of frames> <class index>'"
         raise InputError(f"{place}: row {line!r}; expected {expected}") from None
@@ -77,6 +78,12 @@ def _parse_row(place: str, line: str, lowest: int, num_classes: int, is_folder: 
     if first and first[0].isdecimal() and not is_folder(record.folder) and is_folder(longer):
         return replace(record, folder=longer, first=int(first[0]), is_stretch=True)
     return record
+
+
+def record_of(row: str | Sequence[str]) -> VideoRecord:
+    """A row ``<folder> <number of frames> <class index>``, a text or its three parts. ValueError for another row."""
+    folder, num_frames, label = row.rsplit(None, 2) if isinstance(row, str) else row
+    return VideoRecord(folder.strip(), int(num_frames), int(label))
 
 
 class TSNDataSet:

@@ -11,15 +11,12 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.progress import progress
-from model_utils.settings import Settings
 from src import tsn_dataset
 from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord
 from src.evaluation.metrics import summarise, true_class_rank
 from src.evaluation.protocol import Scorer
-from src.evaluation.scoring import ClipScorer
 from src.ops.ranks import ALONE, Ranks
-from src.tsn import TSN
 
 AfterBatch = Optional[Callable[[np.ndarray, np.ndarray], None]]
 
@@ -115,37 +112,6 @@ class Evaluator:
 def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     filled = [array for array in arrays if len(array)]
     return np.concatenate(filled or arrays[:1])
-
-
-def build_evaluator(
-    settings: Settings,
-    network: TSN,
-    records: list[VideoRecord],
-    *,
-    test_crops: int,
-    batch_size: int,
-    workers: int,
-    mirrored: np.ndarray | None = None,
-    ranks: Ranks = ALONE,
-) -> Evaluator:
-    """An evaluator of a network, with its scorer and its loader.
-
-    Args:
-        settings: reads ``relations subsample_num seed on_error`` and what ``tsn_dataset.evaluation_loader`` reads.
-        network, test_crops, batch_size, mirrored: see ``ClipScorer``.
-        records, workers, ranks: see ``Evaluator``.
-    """
-    scorer = ClipScorer(
-        network,
-        test_crops=test_crops,
-        batch_size=batch_size,
-        mirrored=mirrored,
-        relations=settings.relations,
-        subsample_num=settings.subsample_num,
-        seed=settings.seed,
-    )
-    loader = tsn_dataset.evaluation_loader(settings, test_crops)
-    return Evaluator(scorer, loader, records, workers=workers, on_error=settings.on_error, ranks=ranks)
 
 
 def score_fractions(

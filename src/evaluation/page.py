@@ -142,11 +142,8 @@ def _most_confused(evaluation: Evaluation) -> str | None:
 
 
 def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
-    return _strip(frames_of(row))
-
-
-def _strip(frames: list[np.ndarray]) -> bytes:
-    """Frames, uint8 [height, width, 3] BGR, side by side as a JPEG file; of many, some at equal distances."""
+    """The frames of a clip side by side as a JPEG file; of many, some at equal distances."""
+    frames = frames_of(row)
     shown = np.linspace(0, len(frames) - 1, min(len(frames), STRIP_FRAMES)).round().astype(int)
     height, width = frames[0].shape[:2]
     size = min(max(1, round(width * STRIP_HEIGHT / height)), WIDEST_FRAME * STRIP_HEIGHT), STRIP_HEIGHT

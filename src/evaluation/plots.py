@@ -24,7 +24,6 @@ DPI = 110
 MAX_PIXELS = 16_000_000  # of any picture
 BLUE, ORANGE, GREY, PALE = "#2a6fb0", "#d1701f", "#8a8f98", "#e4e7eb"
 NUMBERED_CLASSES = 40  # up to here a confusion matrix has a number in each cell
-NAMED_CLASSES = 200  # up to here it has the names of the classes
 OVERVIEW_SIDE = 2000  # pixels of a matrix without numbers
 MOST_CONFUSED = 24  # classes
 
@@ -69,15 +68,13 @@ def label_texts(names: list[str]) -> list[str]:
 def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
     """The whole confusion matrix, a row a true class; a cell is the darker, the larger its part of the true class.
 
-    With few classes each cell shows its number of clips; with more than NAMED_CLASSES the axes have no names.
+    With few classes each cell shows its number of clips.
     """
     fractions = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     count = len(categories)
     if count <= NUMBERED_CLASSES:
         return _draw_numbered(categories, confusion, fractions)
     shade = np.where(confusion > 0, 0.4 + 0.6 * np.sqrt(fractions), 0)  # a single mistake is seen in the smallest cell
-    if count > NAMED_CLASSES:
-        return _matrix_figure(shade, max(1, OVERVIEW_SIDE // count), None, 9.0)[0]
     cell = min(max(OVERVIEW_SIDE // count, 11), 22)
     return _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))[0]
 
@@ -110,25 +107,24 @@ def _draw_numbered(names: list[str], numbers: np.ndarray, fractions: np.ndarray)
     return figure
 
 
-def _matrix_figure(shade: np.ndarray, cell: int, names: list[str] | None, size: float) -> tuple[Figure, Any]:
+def _matrix_figure(shade: np.ndarray, cell: int, names: list[str], size: float) -> tuple[Figure, Any]:
     """A figure with an image of ``cell`` pixels a cell, and its axes, with ``names`` of ``size`` points beside them."""
     from matplotlib.figure import Figure
 
-    longest = max((fonts.text_width(name, size * DPI / 72) for name in names), default=0) if names else 50
+    longest = max(fonts.text_width(name, size * DPI / 72) for name in names)
     side, before, behind = cell * len(shade), round(longest) + 45, 25  # pixels
     across = before + side + behind
     inches = (across + 1e-6) / DPI  # Matplotlib rounds down: whole pixels must not become one less
     figure = Figure(figsize=(inches, inches), dpi=DPI)
     axes = figure.add_axes((before / across, before / across, side / across, side / across))
     axes.imshow(shade, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    if names is not None:
-        kept: dict[str, Any] = {"parse_math": False, "fontsize": size}
-        axes.set_xticks(range(len(names)), names, rotation=90, **kept)
-        axes.set_yticks(range(len(names)), names, **kept)
-        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-        axes.grid(which="minor", color=PALE, linewidth=0.6)
-        axes.tick_params(which="both", length=0)
+    kept: dict[str, Any] = {"parse_math": False, "fontsize": size}
+    axes.set_xticks(range(len(names)), names, rotation=90, **kept)
+    axes.set_yticks(range(len(names)), names, **kept)
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=PALE, linewidth=0.6)
+    axes.tick_params(which="both", length=0)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     return figure, axes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from mindspore import Tensor
 
+from model_utils.settings import Settings
 from src.evaluation.protocol import average_crops, drawn_relations
 from src.tsn import TSN, ClipLogits
 from src.utils import pad_batch
@@ -53,3 +54,18 @@ class ClipScorer:
     def _whole_batch(self, rows: np.ndarray) -> Tensor:
         rows = pad_batch(rows, self.batch_size)
         return Tensor.from_numpy(np.ascontiguousarray(rows))  # ten crops of a clip are 12 MB to copy
+
+
+def scorer_for(
+    settings: Settings, network: TSN, test_crops: int, batch_size: int, mirrored: np.ndarray | None = None
+) -> ClipScorer:
+    """A ``ClipScorer`` with the ``relations subsample_num seed`` of settings."""
+    return ClipScorer(
+        network,
+        test_crops=test_crops,
+        batch_size=batch_size,
+        mirrored=mirrored,
+        relations=settings.relations,
+        subsample_num=settings.subsample_num,
+        seed=settings.seed,
+    )

@@ -130,21 +130,13 @@ def load_model(config: Settings, categories: list[str] | None = None, batch_size
 
 
 def _load_checkpoint(config: Settings, categories: list[str] | None, batch_size: int) -> Model:
-    from src.evaluation.scoring import ClipScorer
+    from src.evaluation.scoring import scorer_for
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
     network, names, config = load_network(config, categories)
     prepare_for_inference(network)
-    score = ClipScorer(
-        network,
-        test_crops=config.test_crops,
-        batch_size=batch_size,
-        mirrored=_mirrored(config, names),
-        relations=config.relations,
-        subsample_num=config.subsample_num,
-        seed=config.seed,
-    )
+    score = scorer_for(config, network, config.test_crops, batch_size, _mirrored(config, names))
     return Model(Path(config.ckpt_file), score, names, config, network)
 
 

@@ -7,6 +7,7 @@ for the other left/right pairs and for the two turning gestures. Performers use 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Callable
 
@@ -19,6 +20,7 @@ FRAME_HEIGHT = 100
 MIN_WIDTH, MAX_WIDTH = 120, 180
 MIN_FRAMES, MAX_FRAMES = 27, 45
 SUPERSAMPLING = 2  # frames are drawn at this many times their size and then averaged down
+MARGIN = 64  # pixels of grain around a frame
 FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
 PALM_CORNERS = (  # in the hand's own axes: thumb side, towards the wrist; in palm widths
     (-0.46, -0.4),
@@ -243,18 +245,27 @@ def draw_clip(label: str, seed: int, clip_id: int, mirrored: bool | None = None)
     gesture = GESTURES[MIRROR_TWINS.get(label, label) if mirrored else label]
     rng = np.random.default_rng([seed, clip_id, 1])
     poses = clip_poses(gesture, scene.num_frames, rng)
+    frames = draw_poses(scene, poses, [gesture.back_of_hand] * len(poses), mirrored, rng)
+    return (frames[::-1] if gesture.reverse else frames), scene.jpeg_quality
+
+
+def draw_poses(
+    scene: Scene, poses: np.ndarray, back_of_hand: Iterable[bool], mirrored: bool, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """A frame for each pose, with flicker and grain over the whole clip."""
     flicker = scene.brightness * (
-        1 + rng.uniform(0, 0.04) * np.sin(2 * np.pi * (np.arange(scene.num_frames) / rng.uniform(8, 40) + rng.random()))
+        1 + rng.uniform(0, 0.04) * np.sin(2 * np.pi * (np.arange(len(poses)) / rng.uniform(8, 40) + rng.random()))
     )
-    grain = scene.noise * rng.standard_normal((FRAME_HEIGHT + 64, scene.width + 64, 3), dtype=np.float32)
+    shape = (FRAME_HEIGHT + MARGIN, scene.width + MARGIN, 3)
+    grain = scene.noise * rng.standard_normal(shape, dtype=np.float32)
     frames = []
-    for pose, brightness in zip(poses, flicker):
-        dy, dx = rng.integers(64, size=2)  # a cheap stand-in for fresh noise: another window of the same grain
-        noise = grain[dy : dy + FRAME_HEIGHT, dx : dx + scene.width]
-        frame = draw_frame(scene, pose, gesture.back_of_hand) * np.float32(brightness) + noise
+    for pose, back, brightness in zip(poses, back_of_hand, flicker):
+        down, right = rng.integers(MARGIN, size=2)  # a cheap stand-in for fresh noise: another window of the same grain
+        noise = grain[down : down + FRAME_HEIGHT, right : right + scene.width]
+        frame = draw_frame(scene, pose, bool(back)) * np.float32(brightness) + noise
         frame = np.clip(frame, 0, 255).astype(np.uint8)
         frames.append(cv2.flip(frame, 1) if mirrored else frame)
-    return (frames[::-1] if gesture.reverse else frames), scene.jpeg_quality
+    return frames
 
 
 def jpeg_clip(job: tuple[str, int, int]) -> tuple[int, list[bytes]]:

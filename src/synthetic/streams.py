@@ -22,7 +22,7 @@ from model_utils.util import exclusive_folder, run_main, write_json
 from src.data.names import BACKGROUND, LOCK_NAME
 from src.data.video import FOLDER_RATE
 from src.data.video_writer import VideoWriter
-from src.synthetic.clips import FRAME_HEIGHT, MAX_FRAMES, MIN_FRAMES, Scene, draw_frame, draw_scene
+from src.synthetic.clips import MAX_FRAMES, MIN_FRAMES, draw_poses, draw_scene
 from src.synthetic.gestures import GESTURES, MIRROR_TWINS, POSE, RESTING_HAND, clip_poses
 
 TRUTH_FILE = "truth.json"
@@ -65,7 +65,8 @@ def draw_stream(labels: list[str], seed: int, number: int) -> tuple[list[np.ndar
         {"start": round(first / RATE, 3), "end": round(end / RATE, 3), "label": label}
         for label, (first, end) in zip(labels, spans)
     ]
-    return draw_poses(scene, poses, back_of_hand, np.random.default_rng([seed, number, 13])), truth
+    rng = np.random.default_rng([seed, number, 13])
+    return draw_poses(scene, poses, back_of_hand, scene.mirrored, rng), truth
 
 
 def stream_poses(
@@ -106,24 +107,6 @@ def _pause(before: np.ndarray, after: np.ndarray, length: int) -> np.ndarray:
     keys = [0, EASE, length + 1 - EASE, length + 1]
     columns = zip(before, REST, REST, after)
     return np.stack([np.interp(np.arange(1, length + 1), keys, values) for values in columns], axis=1)
-
-
-def draw_poses(scene: Scene, poses: np.ndarray, back_of_hand: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """A frame for each pose, with flicker and grain over the whole video."""
-    flicker = scene.brightness * (
-        1 + rng.uniform(0, 0.04) * np.sin(2 * np.pi * (np.arange(len(poses)) / rng.uniform(8, 40) + rng.random()))
-    )
-    margin = 64
-    shape = (FRAME_HEIGHT + margin, scene.width + margin, 3)
-    grain = scene.noise * rng.standard_normal(shape, dtype=np.float32)
-    frames = []
-    for pose, back, brightness in zip(poses, back_of_hand, flicker):
-        down, right = rng.integers(margin, size=2)
-        noise = grain[down : down + FRAME_HEIGHT, right : right + scene.width]
-        frame = draw_frame(scene, pose, bool(back)) * np.float32(brightness) + noise
-        frame = np.clip(frame, 0, 255).astype(np.uint8)
-        frames.append(np.ascontiguousarray(frame[:, ::-1]) if scene.mirrored else frame)
-    return frames
 
 
 def make_streams(target: Path, gestures: list[str], num_videos: int, seed: int) -> int:

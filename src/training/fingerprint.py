@@ -30,7 +30,7 @@ def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> 
         record = records[index]
         content = b""
         with suppress(OSError, InputError):
-            content = frames.stored(record, record.num_frames // 2)
+            content = frames.files.frame_bytes(record.folder, record.first + record.num_frames // 2)
         seen.update(hashlib.sha256(content).digest())
     of_rows = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
     return {f"the {what} list": of_rows, f"frames of the {what} list": seen.hexdigest()}

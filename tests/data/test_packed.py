@@ -89,9 +89,7 @@ def test_every_frame_is_read_as_it_was(root):
     ):
         np.testing.assert_array_equal(image, as_folder)
         assert np.abs(image.astype(int) - as_pillow).max() <= 1
-    assert frames.has_folder("7")
-    assert not frames.has_folder("77")
-    assert not frames.has_folder("x" * 500)
+    assert [frames.files.has_clip(name) for name in ("7", "77", "x" * 500)] == [True, False, False]
     for clip, number, message in (
         ("99", 1, rf"{NAME}\.tar/99: clip is missing in the tar"),
         ("", 1, "clip is missing in the tar"),
@@ -135,7 +133,7 @@ def test_find_clip(root):
 def test_damage_is_told_when_the_tar_is_opened(root, damage, message):
     convert([str(root)])
     damage(tar_of(root / NAME))
-    for use in (open_packed, lambda images: FrameFolders(images, "{:05d}.jpg").has_folder("7")):
+    for use in (open_packed, lambda images: FrameFolders(images, "{:05d}.jpg").files.has_clip("7")):
         with pytest.raises(InputError, match=message):
             use(root / NAME)
     with pytest.raises(InputError, match=message):

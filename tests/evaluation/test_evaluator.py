@@ -23,8 +23,8 @@ from src import sampling, tsn_dataset
 from src.backbones import Backbone
 from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord
-from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation, build_evaluator
-from src.evaluation.scoring import ClipScorer
+from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation
+from src.evaluation.scoring import ClipScorer, scorer_for
 from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
@@ -200,24 +200,17 @@ def test_a_network_whose_scores_are_not_numbers_is_not_right_but_an_error(datase
         evaluator_of(dataset, network)()
 
 
-def test_an_evaluator_is_built_from_all_its_settings():
+def test_a_scorer_and_a_loader_are_built_from_all_their_settings():
     """Each value is another one than the default."""
     keys = {"dataset_root": "root", "images_dir_name": "frames", "num_segments": 5, "image_size": 64, "seed": 11}
-    keys.update(frame_name="{}.png", frame_order="reversed", relations="sampled", subsample_num=7, on_error="skip")
-    records, mirrored = [VideoRecord("clip", 5, 0)], np.array([0])
-    ranks, network = Ranks(2, 4), SmallNetwork()
-    options = {"test_crops": 5, "batch_size": 6, "workers": 3, "mirrored": mirrored, "ranks": ranks}
-    evaluator = build_evaluator(SimpleNamespace(**keys), network, records, **options)
-    assert evaluator.loader == EvaluationLoader(folders("root/frames", "{}.png"), 5, 64, 5, "reversed", 1.0, 11)
-    assert (evaluator.records, evaluator.workers, evaluator.on_error, evaluator.ranks) == (records, 3, "skip", ranks)
-    scorer = evaluator.scorer
+    keys.update(frame_name="{}.png", frame_order="reversed", relations="sampled", subsample_num=7)
+    loader = tsn_dataset.evaluation_loader(SimpleNamespace(**keys), 5)
+    assert loader == EvaluationLoader(folders("root/frames", "{}.png"), 5, 64, 5, "reversed", 1.0, 11)
+    mirrored, network = np.array([0]), SmallNetwork()
+    scorer = scorer_for(SimpleNamespace(**keys), network, 5, 6, mirrored)
     assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
-    assert (scorer.mirrored is mirrored, scorer.draws_relations, scorer.subsample_num, scorer.seed) == (
-        True,
-        True,
-        7,
-        11,
-    )
+    assert (scorer.mirrored is mirrored, scorer.draws_relations) == (True, True)
+    assert (scorer.subsample_num, scorer.seed) == (7, 11)
 
 
 def test_ranks_score_the_list_together(dataset):

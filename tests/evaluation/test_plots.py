@@ -72,7 +72,7 @@ def diagonal(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 200, 201, 1700])
+@pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 201])
 def test_a_confusion_matrix_has_a_bounded_size(count):
     names = [f"{AWKWARD[label % len(AWKWARD)]} {label}" for label in range(count)]
     figure = plots.draw_confusion(names, diagonal(count))
@@ -80,7 +80,7 @@ def test_a_confusion_matrix_has_a_bounded_size(count):
     assert 200 < image.width == image.height < 2800
     (axes,) = figure.axes
     assert bool(axes.texts) == (count <= 40)
-    assert (len(names_of(axes.xaxis)) == count) == (count <= 200)
+    assert len(names_of(axes.xaxis)) == count
     box = axes.get_position()
     side = box.width * image.width
     assert side / count == pytest.approx(round(side / count))  # whole pixels a cell
