@@ -78,7 +78,6 @@ class Trainer:
         self.curves: list[dict[str, float | None]] = []
         self.drawn = -math.inf
         self.complained = False
-        self.start_clock()
         if self.saves:
             run_folder.delete_partial(self.output_dir)
 
@@ -135,6 +134,7 @@ class Trainer:
         ``stop.at_once()``: its state is saved already, so that an exception may end it.
         """
         config, progress = self.config, self.progress
+        self.start_clock()
         if progress.step == self.steps_per_epoch and not self.finish_epoch(stop):
             return True
         if self.total_steps >= self.last_step:
@@ -184,9 +184,9 @@ class Trainer:
         config, progress = self.config, self.progress
         epoch = progress.epochs_done + 1
         name = run_folder.numbered_name(epoch, progress.step)
-        seconds = time.monotonic() - self.began
-        steps = progress.step - self.first_step
-        if steps:
+        seconds, steps = None, progress.step - self.first_step
+        if steps:  # none after a resume at the epoch's end
+            seconds = time.monotonic() - self.began
             self.log_plain(f"epoch time: {1000 * seconds:.3f} ms, per step time: {1000 * seconds / steps:.3f} ms")
         ends_run = self.total_steps == self.last_step
         accuracy = None
@@ -227,7 +227,7 @@ class Trainer:
             self.logger.warning("%s", warning)
             self.complained = True
 
-    def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float, ends_run: bool) -> None:
+    def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float | None, ends_run: bool) -> None:
         row = {
             "epoch": epoch,
             "lr": learning_rate(self.config.lr, self.config.update_lr_epochs, epoch),

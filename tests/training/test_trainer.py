@@ -436,6 +436,8 @@ def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path):
     assert resumed.progress == Progress(1, STEPS, resumed.progress.loss_sum, (0.2, 1.0, 6), 0)
     assert run(resumed)
     assert last_file(folder) == last_file(whole)
+    seconds = [line.rsplit(",", 1)[1] for line in (folder / "metrics.csv").read_text().splitlines()]
+    assert [text == "" for text in seconds] == [False, False, True, False]  # the second's steps were made before
 
 
 def test_patience(tmp_path):
