@@ -8,26 +8,46 @@ import subprocess
 import sys
 from pathlib import Path
 
+REPO = Path(__file__).resolve().parents[1]
 TRAIN_CLIPS, VAL_CLIPS = 216, 54
+NEW_GESTURES = (  # which the quickstart's network has not seen
+    "Rolling Hand Forward",
+    "Rolling Hand Backward",
+    "Turning Hand Clockwise",
+    "Turning Hand Counterclockwise",
+    "Stop Sign",
+)
 JESTER_TRAIN_CLIPS, JESTER_VAL_CLIPS, JESTER_TEST_CLIPS = 118_562, 14_787, 14_743
 JESTER_CLIPS = JESTER_TRAIN_CLIPS + JESTER_VAL_CLIPS + JESTER_TEST_CLIPS
 JESTER_FRAMES = 37
 CLIPS_A_FRAME = 1000  # a file can have 65,000 names
 
 
+def run(*command: str) -> None:
+    """Runs a program of the repository, which shows what it says if it fails."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
+    program = [sys.executable, str(REPO / command[0]), *command[1:]]
+    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}")
+
+
+def make_dataset(dataset: Path, labels: list[str], train: int, val: int, seed: int) -> None:
+    """Draws, unpacks and lists clips, unless they are there; keeps the archives beside the dataset."""
+    from src.synthetic.jester import make_archives
+
+    if not (dataset / "val_videofolder.txt").is_file():
+        archives = dataset.parent / "archives"
+        make_archives(archives, labels, {"train": train, "validation": val, "test": 0}, seed, 3)
+        run("src/data/unpack_jester_dataset.py", str(archives), str(dataset))
+        run("src/preprocess_jester_dataset.py", str(dataset))
+
+
 def make_data(folder: Path) -> None:
     """Make the dataset in `folder`/jester, unless it is there."""
-    dataset = folder / "jester"
-    if (dataset / "val_videofolder.txt").is_file():
-        return
-    archives = folder / "archives"
-    clips = ["--train", str(TRAIN_CLIPS), "--val", str(VAL_CLIPS), "--test", "0"]
-    for command in (
-        ["src.synthetic.jester", str(archives), *clips],
-        ["src.data.unpack_jester_dataset", str(archives), str(dataset)],
-        ["src.preprocess_jester_dataset", str(dataset)],
-    ):
-        subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)
+    from src.synthetic.gestures import GESTURES
+
+    make_dataset(folder / "jester", list(GESTURES), TRAIN_CLIPS, VAL_CLIPS, seed=1)
 
 
 def make_packed(folder: Path) -> Path:

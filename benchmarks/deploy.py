@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from benchmarks.harness import Item, Side
+from benchmarks.harness import Item, Side, side
 from benchmarks.network import CLASSES, FORWARDS, SEGMENTS, SETTINGS, SIDE, random_video, trained_network
 
 CALIBRATION_CLIPS = 4  # speed does not depend on the ranges that they give
@@ -18,30 +18,26 @@ NEW_FRAMES = 64  # a round
 NAMES = [str(label) for label in range(CLASSES)]
 
 
-def export_settings(batch: int = 0) -> Any:
-    """A config of the defaults, but for what is measured."""
-    from model_utils.config import load_config
-
-    config = load_config([])
-    vars(config).update(
-        SETTINGS, file_format="ONNX", export_batch_size=batch, relations="all", image_size=SIDE, flip="plain", seed=0
-    )
-    return config
-
-
-def exported(data: Path, int8: bool, pair: bool = False) -> Path:
+def exported(
+    data: Path, int8: bool, pair: bool = False, batch: int = 0, image_size: int = SIDE, width: float = 1.0
+) -> Path:
     """The ONNX file of a network with random weights; of a pair its first file. Written anew for each side."""
+    from model_utils.config import load_config
     from src.shipping import export
     from src.shipping.exported import pair_paths
     from src.shipping.samples import Samples
 
+    config = load_config([])
+    vars(config).update(SETTINGS, width_mult=width, image_size=image_size, flip="plain", relations="all", seed=0)
+    vars(config).update(file_format="ONNX", export_batch_size=batch)
     samples = None
     if int8:
-        clips = np.random.default_rng(0).integers(0, 256, (CALIBRATION_CLIPS, SEGMENTS, SIDE, SIDE, 3), dtype=np.uint8)
+        shape = CALIBRATION_CLIPS, SEGMENTS, image_size, image_size, 3
+        clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         samples = Samples(clips, clips[:1], {}, "")
-    path = data / "exported" / f"{'int8' if int8 else 'fp32'}.onnx"
+    path = data / "exported" / f"{'int8' if int8 else 'fp32'}_{100 * width:.0f}.onnx"
     write = export.export_pair if pair else export.export_network
-    write(trained_network(), export_settings(), NAMES, path, samples)
+    write(trained_network(width_mult=width), config, NAMES, path, samples)
     files = pair_paths(path) if pair else [path]
     sizes = [f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in files]
     print(", ".join(sizes), file=sys.stderr)
@@ -123,20 +119,15 @@ def random_checkpoint(data: Path) -> Path:
     return save_checkpoint(data / "exported" / "trn.ckpt", our_network().parameters_dict(), about)
 
 
-def _side(label: str, function: str, at_least: float | None = None, **options: Any) -> Side:
-    module = "network" if function in ("torch_forward", "torch_evaluate", "streaming") else "deploy"
-    return Side(label, f"benchmarks.{module}:{function}", options, at_least)
-
-
 ITEMS = [
     Item(
         "int8",
         "scores of a clip from the 8-bit ONNX",
         "clip",
         (
-            _side("this project, INT8", "onnx_forward", clips=1, int8=True),
-            _side("this project, FP32 ONNX", "onnx_forward", 2.2, clips=1, int8=False),
-            _side("PyTorch eager, channels last", "torch_forward", 4, clips=1, channels_last=True),
+            side("this project, INT8", "deploy:onnx_forward", clips=1, int8=True),
+            side("this project, FP32 ONNX", "deploy:onnx_forward", 2.2, clips=1, int8=False),
+            side("PyTorch eager, channels last", "network:torch_forward", 4, clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -144,9 +135,9 @@ ITEMS = [
         "10-crop evaluation through ONNX, from the disk to scores",
         "clip",
         (
-            _side("this project, FP32 ONNX", "onnx_evaluate", clips=2, int8=False),
-            _side("PyTorch + Pillow", "torch_evaluate", 4, clips=1),
-            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+            side("this project, FP32 ONNX", "deploy:onnx_evaluate", clips=2, int8=False),
+            side("PyTorch + Pillow", "network:torch_evaluate", 4, clips=1),
+            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -154,9 +145,9 @@ ITEMS = [
         "10-crop evaluation through 8-bit ONNX, from the disk to scores",
         "clip",
         (
-            _side("this project, INT8", "onnx_evaluate", clips=4, int8=True),
-            _side("PyTorch + Pillow", "torch_evaluate", 4, clips=1),
-            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+            side("this project, INT8", "deploy:onnx_evaluate", clips=4, int8=True),
+            side("PyTorch + Pillow", "network:torch_evaluate", 4, clips=1),
+            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -164,8 +155,8 @@ ITEMS = [
         "scores after a new frame, ONNX pair",
         "frame",
         (
-            _side("this project, ONNX pair", "onnx_stream", int8=False),
-            _side("the clip anew in MindSpore", "streaming", 10, anew=True, segments=8),
+            side("this project, ONNX pair", "deploy:onnx_stream", int8=False),
+            side("the clip anew in MindSpore", "network:streaming", 10, anew=True, segments=8),
         ),
     ),
     Item(
@@ -173,8 +164,8 @@ ITEMS = [
         "scores after a new frame, 8-bit pair",
         "frame",
         (
-            _side("this project, INT8 pair", "onnx_stream", int8=True),
-            _side("the clip anew in MindSpore", "streaming", 20, anew=True, segments=8),
+            side("this project, INT8 pair", "deploy:onnx_stream", int8=True),
+            side("the clip anew in MindSpore", "network:streaming", 20, anew=True, segments=8),
         ),
     ),
     Item(
@@ -182,8 +173,8 @@ ITEMS = [
         "infer.py from its start to its answer, one clip",
         "start",
         (
-            Side("ONNX", "benchmarks.deploy:infer", {"checkpoint": False}, at_most=1.5),
-            Side("checkpoint", "benchmarks.deploy:infer", {"checkpoint": True}),
+            Side("ONNX", "deploy:infer", {"checkpoint": False}, at_most=1.5),
+            Side("checkpoint", "deploy:infer", {"checkpoint": True}),
         ),
     ),
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from src.data.video import Span
 from src.evaluation.events import measure
-from src.inference.stream_tuning import ScoredVideo, replayed
+from src.inference.stream_tuning import ScoredVideo, candidates_of, replayed
 from src.inference.streaming import EventDetector, EventRules
 from src.utils import softmax
 
@@ -56,19 +56,10 @@ def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
 
 def vary(folder: Path) -> dict[str, list[tuple[float, dict[str, Any]]]]:
     """For each threshold its values and the measures with each; ``least`` is never more than ``early``."""
-    rows = {}
-    for key, values in VALUES.items():
-        rules = [replace(EventRules(), **{key: value}) for value in values if _fits(key, value)]
-        rows[key] = [(asdict(rule)[key], replay(folder, rule)) for rule in rules]
-    return rows
-
-
-def _fits(key: str, value: float) -> bool:
-    try:
-        replace(EventRules(), **{key: value})
-    except ValueError:
-        return False
-    return True
+    return {
+        key: [(asdict(rules)[key], replay(folder, rules)) for rules in candidates_of(EventRules(), key, values)]
+        for key, values in VALUES.items()
+    }
 
 
 def table(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:

@@ -11,23 +11,14 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[1]
+from benchmarks.data import NEW_GESTURES, REPO, make_dataset, run
+
 CONFIG = REPO / "configs/synthetic_config.yaml"
 KNOWN = 8  # gestures of the quickstart
-NEW_GESTURES = (
-    "Rolling Hand Forward",
-    "Rolling Hand Backward",
-    "Turning Hand Clockwise",
-    "Turning Hand Counterclockwise",
-    "Stop Sign",
-)
 CLIPS_A_GESTURE, TEST_CLIPS = 10, 120
 FASTER = {"frozen, ten times the epochs": 10}
 
@@ -45,30 +36,13 @@ def ways(trained: Path) -> dict[str, list[str]]:
     }
 
 
-def run(*command: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
-    subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL, env=environment)
-
-
-def make_dataset(folder: Path, labels: list[str], train: int, val: int, seed: int) -> Path:
-    """Draws, unpacks and lists clips in ``folder``, unless they are there."""
-    from src.synthetic.jester import make_archives
-
-    dataset = folder / "dataset"
-    if not (dataset / "val_videofolder.txt").is_file():
-        make_archives(folder / "archives", labels, {"train": train, "validation": val, "test": 0}, seed, 3)
-        run("-m", "src.data.unpack_jester_dataset", str(folder / "archives"), str(dataset))
-        run("-m", "src.preprocess_jester_dataset", str(dataset))
-    return dataset
-
-
 def train(dataset: Path, output: Path, *options: str) -> tuple[float, float]:
     """Trains, unless it is done; returns top-1 of the last validation and seconds."""
     done = output / "seconds.txt"
     if not done.is_file():
         paths = ["--dataset_root", str(dataset), "--train_output_dir", str(output), "--resume", "auto"]
         began = time.monotonic()
-        run(str(REPO / "train.py"), "--config_path", str(CONFIG), *paths, *options)
+        run("train.py", "--config_path", str(CONFIG), *paths, *options)
         done.write_text(f"{time.monotonic() - began:.1f}")
     with open(output / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -80,14 +54,16 @@ def measure(work: Path, seeds: int, epochs: int) -> None:
 
     known = list(GESTURES)[:KNOWN]
     assert not set(known) & set(NEW_GESTURES)
-    dataset = make_dataset(work / "known", known, 480, 120, seed=1)
+    dataset = work / "known/dataset"
+    make_dataset(dataset, known, 480, 120, seed=1)
     top1, seconds = train(dataset, work / "known/train")
     print(f"network to start from: {100 * top1:.1f} % of its own {KNOWN} gestures, {seconds:.0f} s", flush=True)
     trained = max((work / "known/train").glob("checkpoint_trn-*.ckpt"), key=lambda path: path.stat().st_mtime)
     found: dict[str, list[tuple[float, float]]] = {}
     for seed in range(seeds):
         clips = CLIPS_A_GESTURE * len(NEW_GESTURES)
-        dataset = make_dataset(work / f"new{seed}", list(NEW_GESTURES), clips, TEST_CLIPS, seed=100 + seed)
+        dataset = work / f"new{seed}/dataset"
+        make_dataset(dataset, list(NEW_GESTURES), clips, TEST_CLIPS, seed=100 + seed)
         for way, options in ways(trained).items():
             length = epochs * FASTER.get(way, 1)
             plan = {"epochs_num": length, "update_lr_epochs": length * 4 // 5, "eval_interval": length, "seed": seed}

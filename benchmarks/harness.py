@@ -18,8 +18,8 @@ of a module that `benchmarks/run.py` names in `MODULES`:
         Item(
             name="forward", title="Forward pass of 2 clips", unit="clip",
             sides=(
-                Side("this project", "benchmarks.network:prepare_ours", {"clips": 8}),
-                Side("PyTorch eager", "benchmarks.network:prepare_torch", {"clips": 8}, at_least=1.2),
+                side("this project", "network:prepare_ours", clips=8),
+                side("PyTorch eager", "network:prepare_torch", 1.2, clips=8),
             ),
             growth={"clips": "clips"},     # option -> what it is: measured again with it 2 and 4 times as large
                                            # (`factors`); options are whole numbers then
@@ -53,13 +53,19 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Side:
-    """`prepare` is "module:function"; `at_least` the ratio that the item is to show, `at_most` the seconds a unit."""
+    """`prepare` is "module:function", the module one of this folder; `at_least` the ratio that the item is to show,
+    `at_most` the seconds a unit.
+    """
 
     label: str
     prepare: str
     options: dict[str, Any] = field(default_factory=dict)
     at_least: float | None = None
     at_most: float | None = None
+
+
+def side(label: str, prepare: str, at_least: float | None = None, **options: Any) -> Side:
+    return Side(label, prepare, options, at_least)
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,7 @@ def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -
     # Stopped, it would outlive a harness that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     module, function = prepare.split(":")
-    one_round = getattr(importlib.import_module(module), function)(data, **options)
+    one_round = getattr(importlib.import_module(f"benchmarks.{module}"), function)(data, **options)
     connection.send({})
     while connection.recv():
         getattr(one_round, "before", bool)()  # what is not timed

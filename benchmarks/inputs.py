@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING, Callable
 
 from benchmarks.data import JESTER_CLIPS, TRAIN_CLIPS, drop_cache, make_folders, make_packed
-from benchmarks.harness import Item, Side
+from benchmarks.harness import Item, Side, side
 
 if TYPE_CHECKING:
     from src.data.frame_files import FrameFolders, VideoRecord
@@ -197,19 +197,15 @@ def show_help(data: Path, program: str) -> Callable[[], int]:
     return one_round
 
 
-def _side(label: str, function: str, at_least: float | None = None, **options: int) -> Side:
-    return Side(label, f"benchmarks.inputs:{function}", options, at_least)
-
-
 ITEMS = [
     Item(
         "train_input",
         "training input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            _side("this project, 1 worker", "train_input", clips=1920, workers=1, segments=8),
-            _side("PyTorch + Pillow, 1 worker", "torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
-            _side("bare OpenCV, 1 thread", "bare_opencv", 0.5, clips=480, threads=1, segments=8),
+            side("this project, 1 worker", "inputs:train_input", clips=1920, workers=1, segments=8),
+            side("PyTorch + Pillow, 1 worker", "inputs:torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
+            side("bare OpenCV, 1 thread", "inputs:bare_opencv", 0.5, clips=480, threads=1, segments=8),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)", "workers": "workers"},
     ),
@@ -218,8 +214,8 @@ ITEMS = [
         "10-crop test input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            _side("this project, 1 worker", "eval_input", clips=864, workers=1, segments=8),
-            _side("PyTorch + Pillow, 1 worker", "torch_input", 20, clips=8, workers=1, segments=8, test_crops=10),
+            side("this project, 1 worker", "inputs:eval_input", clips=864, workers=1, segments=8),
+            side("PyTorch + Pillow, 1 worker", "inputs:torch_input", 20, clips=8, workers=1, segments=8, test_crops=10),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
     ),
@@ -228,11 +224,11 @@ ITEMS = [
         "training input with 2 workers",
         "clip",
         (
-            _side("this project, 2 workers", "train_input", clips=3840, workers=2, segments=8),
-            _side("this project, 1 worker", "train_input", 1.7, clips=1920, workers=1, segments=8),
-            _side("PyTorch + Pillow, 2 workers", "torch_input", clips=144, workers=2, segments=8, test_crops=0),
-            _side("bare OpenCV, 2 threads", "bare_opencv", clips=960, threads=2, segments=8),
-            _side("bare OpenCV, 1 thread", "bare_opencv", clips=480, threads=1, segments=8),
+            side("this project, 2 workers", "inputs:train_input", clips=3840, workers=2, segments=8),
+            side("this project, 1 worker", "inputs:train_input", 1.7, clips=1920, workers=1, segments=8),
+            side("PyTorch + Pillow, 2 workers", "inputs:torch_input", clips=144, workers=2, segments=8, test_crops=0),
+            side("bare OpenCV, 2 threads", "inputs:bare_opencv", clips=960, threads=2, segments=8),
+            side("bare OpenCV, 1 thread", "inputs:bare_opencv", clips=480, threads=1, segments=8),
         ),
     ),
     Item(
@@ -240,8 +236,8 @@ ITEMS = [
         "training input from the tar, 224 px, T = 8, 1 worker",
         "clip",
         (
-            _side("tar", "train_input", clips=1920, workers=1, segments=8, packed=True),
-            _side("folders", "train_input", 0.95, clips=1920, workers=1, segments=8),
+            side("tar", "inputs:train_input", clips=1920, workers=1, segments=8, packed=True),
+            side("folders", "inputs:train_input", 0.95, clips=1920, workers=1, segments=8),
         ),
     ),
     Item(
@@ -249,8 +245,8 @@ ITEMS = [
         "the same, nothing in the system's cache",
         "clip",
         (
-            _side("tar", "train_input", clips=TRAIN_CLIPS, workers=1, segments=8, packed=True, cold=True),
-            _side("folders", "train_input", clips=TRAIN_CLIPS, workers=1, segments=8, cold=True),
+            side("tar", "inputs:train_input", clips=TRAIN_CLIPS, workers=1, segments=8, packed=True, cold=True),
+            side("folders", "inputs:train_input", clips=TRAIN_CLIPS, workers=1, segments=8, cold=True),
         ),
     ),
     Item(
@@ -258,8 +254,8 @@ ITEMS = [
         f"list files from {JESTER_CLIPS} folders of 37 frames",
         "clip",
         (
-            _side("this project", "preprocess", clips=JESTER_CLIPS),
-            _side("glob for each folder", "glob_preprocess", 3, clips=JESTER_CLIPS),
+            side("this project", "inputs:preprocess", clips=JESTER_CLIPS),
+            side("glob for each folder", "inputs:glob_preprocess", 3, clips=JESTER_CLIPS),
         ),
         {"clips": "clips"},
         factors=(0.25, 0.5, 1),
@@ -268,6 +264,6 @@ ITEMS = [
         "help",
         "start of a program up to its help text",
         "start",
-        tuple(Side(p, "benchmarks.inputs:show_help", {"program": p}, at_most=2) for p in PROGRAMS),
+        tuple(Side(p, "inputs:show_help", {"program": p}, at_most=2) for p in PROGRAMS),
     ),
 ]

@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
 
-from benchmarks.harness import Item, Side
+from benchmarks.harness import Item, side
 
 CLASSES, SEGMENTS, SIDE, FEATURES = 27, 8, 224, 256
 SETTINGS = {
@@ -23,27 +22,27 @@ RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
 STEPS, FORWARDS, HEAD_CALLS, NEW_FRAMES = 2, 4, 50, 16  # a round
 
 
-def our_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
+def our_network(segments: int = SEGMENTS, classes: int = CLASSES, width_mult: float = 1.0) -> Any:
     import mindspore as ms
 
     from src.tsn import build_network
 
     ms.set_context(mode=ms.GRAPH_MODE, device_target="CPU")
-    return build_network(SimpleNamespace(**{**SETTINGS, "num_segments": segments}), classes)
+    return build_network(SimpleNamespace(**{**SETTINGS, "num_segments": segments, "width_mult": width_mult}), classes)
 
 
-def trained_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
+def trained_network(segments: int = SEGMENTS, classes: int = CLASSES, width_mult: float = 1.0) -> Any:
     from src.tsn import prepare_for_inference
 
-    network = our_network(segments, classes)
+    network = our_network(segments, classes, width_mult)
     prepare_for_inference(network)
     return network
 
 
-def torch_network(segments: int = SEGMENTS, classes: int = CLASSES) -> Any:
+def torch_network(classes: int = CLASSES) -> Any:
     from benchmarks.torch_reference import TSN
 
-    return TSN(classes, segments, img_feature_dim=FEATURES)
+    return TSN(classes, SEGMENTS, img_feature_dim=FEATURES)
 
 
 def random_video(clips: int, segments: int = SEGMENTS) -> np.ndarray:
@@ -153,29 +152,6 @@ def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], A
         return network.consensus.all_relations(features)
 
     return score
-
-
-def onnx_forward(data: Path, clips: int) -> Callable[[], int]:
-    """The exported file under onnxruntime."""
-    import onnxruntime
-
-    from src.shipping.export import export_network
-
-    config = SimpleNamespace(
-        **SETTINGS, file_format="ONNX", export_batch_size=clips, relations="all", image_size=SIDE, flip="plain"
-    )
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "trn.onnx"
-        export_network(trained_network(), config, [str(label) for label in range(CLASSES)], path)
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    video = random_video(clips)
-
-    def one_round() -> int:
-        for _ in range(FORWARDS):
-            session.run(["logits"], {"video": video})
-        return FORWARDS * clips
-
-    return one_round
 
 
 def evaluate(data: Path, clips: int) -> Callable[[], int]:
@@ -289,19 +265,15 @@ def first_step(data: Path) -> Callable[[], int]:
     return one_round
 
 
-def _side(label: str, function: str, at_least: float | None = None, **options: Any) -> Side:
-    return Side(label, f"benchmarks.network:{function}", options, at_least)
-
-
 ITEMS = [
     Item(
         "train_step",
         "training step of 2 clips, batch normalisation frozen",
         "clip",
         (
-            _side("this project", "train_step", clips=2),
-            _side("PyTorch eager", "torch_train_step", 1.0, clips=2),
-            _side("PyTorch eager, AVX2 only", "torch_train_step", clips=2, avx2=True),
+            side("this project", "network:train_step", clips=2),
+            side("PyTorch eager", "network:torch_train_step", 1.0, clips=2),
+            side("PyTorch eager, AVX2 only", "network:torch_train_step", clips=2, avx2=True),
         ),
         {"clips": "clips"},
     ),
@@ -310,10 +282,10 @@ ITEMS = [
         "scores of 2 clips",
         "clip",
         (
-            _side("this project", "forward", clips=2, segments=8),
-            _side("PyTorch eager", "torch_forward", 1.2, clips=2),
-            _side("PyTorch eager, AVX2 only", "torch_forward", clips=2, avx2=True),
-            _side("PyTorch eager, channels last", "torch_forward", clips=2, channels_last=True),
+            side("this project", "network:forward", clips=2, segments=8),
+            side("PyTorch eager", "network:torch_forward", 1.2, clips=2),
+            side("PyTorch eager, AVX2 only", "network:torch_forward", clips=2, avx2=True),
+            side("PyTorch eager, channels last", "network:torch_forward", clips=2, channels_last=True),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
         factors=(0.5, 1, 2),
@@ -323,8 +295,8 @@ ITEMS = [
         "scores of 2 clips from the exported ONNX under onnxruntime",
         "clip",
         (
-            _side("this project, ONNX", "onnx_forward", clips=2),
-            _side("PyTorch eager, channels last", "torch_forward", 1.1, clips=2, channels_last=True),
+            side("this project, ONNX", "deploy:onnx_forward", clips=2, int8=False),
+            side("PyTorch eager, channels last", "network:torch_forward", 1.1, clips=2, channels_last=True),
         ),
         {"clips": "clips"},
     ),
@@ -333,9 +305,9 @@ ITEMS = [
         "10-crop evaluation, from the disk to scores",
         "clip",
         (
-            _side("this project", "evaluate", clips=1),
-            _side("PyTorch + Pillow", "torch_evaluate", 1.2, clips=1),
-            _side("PyTorch + Pillow, channels last", "torch_evaluate", clips=1, channels_last=True),
+            side("this project", "network:evaluate", clips=1),
+            side("PyTorch + Pillow", "network:torch_evaluate", 1.2, clips=1),
+            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
         ),
         {"clips": "clips"},
     ),
@@ -344,9 +316,9 @@ ITEMS = [
         "relation head alone, all 247 tuples of 2 clips",
         "clip",
         (
-            _side("this project", "head", clips=2, segments=8, classes=27),
-            _side("brute force", "brute_force_head", 10, clips=2, classes=27),
-            _side("this project, 3 tuples a scale", "head", 0.5, clips=2, segments=8, classes=27, sampled=True),
+            side("this project", "network:head", clips=2, segments=8, classes=27),
+            side("brute force", "network:brute_force_head", 10, clips=2, classes=27),
+            side("this project, 3 tuples a scale", "network:head", 0.5, clips=2, segments=8, classes=27, sampled=True),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)", "classes": "classes"},
         factors=(0.5, 1, 2),
@@ -356,8 +328,8 @@ ITEMS = [
         "scores after a new frame",
         "frame",
         (
-            _side("this project", "streaming", anew=False, segments=8),
-            _side("the clip anew", "streaming", 6, anew=True, segments=8),
+            side("this project", "network:streaming", anew=False, segments=8),
+            side("the clip anew", "network:streaming", 6, anew=True, segments=8),
         ),
         {"segments": "frames of a clip (T)"},
         factors=(0.5, 1, 2),
@@ -366,6 +338,6 @@ ITEMS = [
         "first_step",
         "program start to the end of the first training step",
         "start",
-        (_side("this project", "first_step"),),
+        (side("this project", "network:first_step"),),
     ),
 ]

@@ -17,9 +17,6 @@ import argparse
 import csv
 import importlib.util
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,9 +24,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from benchmarks.data import NEW_GESTURES, REPO, run
 from src.data.video_writer import VideoWriter
 
-REPO = Path(__file__).resolve().parents[1]
 RATE, HEIGHT, WIDTH = 12, 100, 140
 CLIPS, TEST_CLIPS, STREAMS = 10, 12, 6  # of a class, of a class, in all
 GESTURES_A_STREAM = 5
@@ -51,13 +48,7 @@ class Performance(NamedTuple):
 class Drawn:
     """The drawn performer of ``src.synthetic``."""
 
-    classes = (
-        "Rolling Hand Forward",
-        "Rolling Hand Backward",
-        "Turning Hand Clockwise",
-        "Turning Hand Counterclockwise",
-        "Stop Sign",
-    )
+    classes = NEW_GESTURES
 
     def clip(self, label: str, number: int, seed: int, test: bool) -> Frames:
         from src.synthetic.clips import draw_clip
@@ -248,14 +239,6 @@ def write_video(path: Path, frames: Frames) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ the ways
-
-
-def run(*command: str) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
-    program = [sys.executable, str(REPO / command[0]), *command[1:]]
-    done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}")
 
 
 def by_one_command(material: Path, work: Path, start: Path | None, minutes: float, seed: int) -> tuple[Path, list[str]]:

@@ -95,11 +95,8 @@ def in_mindrecord(folder: Path, clips: int) -> Read:
         dataset = ds.MindDataset(path, num_parallel_workers=1, sampler=ds.SubsetSampler(rows))
         return sum(row[0].nbytes for row in dataset.create_tuple_iterator(num_epochs=1, output_numpy=True))
 
-    def read_many(wanted: list[tuple[int, int]]) -> int:
-        return read(wanted)
-
-    read_many.at_once = True  # type: ignore[attr-defined]  # opening costs more than reading: all clips in one pass
-    return read_many
+    read.at_once = True  # type: ignore[attr-defined]  # opening costs more than reading: all clips in one pass
+    return read
 
 
 def seconds(read: Read, clips: int, seed: int) -> float:
@@ -121,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where to write (default: the system's folder for such files)")
     args = parser.parse_args()
-    forms = {"folders": in_folders, "tar, index": in_tar, "LMDB": in_lmdb, "MindRecord": in_mindrecord}
+    forms = {"folders": in_folders, "tar": in_tar, "LMDB": in_lmdb, "MindRecord": in_mindrecord}
     print(
         f"{args.clips} clips of {FRAMES} frames, {READ} read of each; clips/s, median of {args.rounds} (min to max)\n"
     )
@@ -133,7 +130,7 @@ def main() -> None:
         for name, make in forms.items():
             begin = time.perf_counter()
             try:
-                readers[name] = make(Path(work) / name.split(",")[0], args.clips)
+                readers[name] = make(Path(work) / name, args.clips)
             except ImportError as error:
                 print(f"| {name} | {error} | | | | |")
             writing[name] = time.perf_counter() - begin
@@ -142,10 +139,10 @@ def main() -> None:
             for name, read in readers.items():
                 for warm in (False, True):
                     if not warm:
-                        drop_cache(Path(work) / name.split(",")[0])
+                        drop_cache(Path(work) / name)
                     rates.setdefault((name, warm), []).append(args.clips / seconds(read, args.clips, turn))
         for name in readers:
-            files = [path for path in (Path(work) / name.split(",")[0]).rglob("*") if path.is_file()]
+            files = [path for path in (Path(work) / name).rglob("*") if path.is_file()]
             size = sum(path.stat().st_blocks * 512 for path in files) / 1e6
             cells = [
                 f"{statistics.median(found):,.0f} ({min(found):,.0f} to {max(found):,.0f})"

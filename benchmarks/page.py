@@ -22,12 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.deploy import NAMES
+from benchmarks.deploy import NAMES, exported, load
 from make_page import size_of
 from src.data.video import Span, open_source
 from src.data.video_writer import VideoWriter
 from src.evaluation.events import match_events
-from src.inference.model import load_model
 from src.inference.streaming import EventDetector, EventRules, Recognizer, stream
 from src.inference.timeline import WINDOW
 from src.shipping.page import write_page
@@ -37,12 +36,6 @@ from tests.helpers.browser import chromium, element, heard, listen, served_folde
 ROOT = Path(__file__).resolve().parents[1]
 SEED, VIDEOS = 909, 10  # not a seed of docs/streams.md
 FPS, SECONDS, HEIGHT, WIDTH = 30, 20, 480, 640
-
-
-def model_of(path: Path) -> Any:
-    from model_utils.config import load_config
-
-    return load_model(load_config(["--ckpt_file", str(path)]))
 
 
 def make(pair: Path, folder: Path, names: list[str]) -> Path:
@@ -55,7 +48,7 @@ def make(pair: Path, folder: Path, names: list[str]) -> Path:
 
 
 def events_of_infer(pair: Path, video: Path) -> list[Span]:
-    model = model_of(pair)
+    model = load(pair)
     recognizer = Recognizer(model.parts("a stream"), model.image_size)
     detector = EventDetector(model.categories)
     changes = [
@@ -90,7 +83,7 @@ def right(truth: list[dict[str, Any]], events: list[Span]) -> int:
 
 
 def streams(pair: Path) -> None:
-    names = model_of(pair).categories
+    names = load(pair).categories
     gestures = [name for name in names if name != "No gesture"]
     numbers = [number for number in range(1, 2 * VIDEOS) if stream_labels(gestures, SEED, number)][:VIDEOS]
     print(
@@ -127,25 +120,6 @@ def streams(pair: Path) -> None:
 # --------------------------------------------------------------------------------------------------------------- speed
 
 
-def random_pair(folder: Path, width: float, side: int) -> Path:
-    """The 8-bit pair of a network with random weights."""
-    from benchmarks.deploy import export_settings
-    from benchmarks.network import SEGMENTS
-    from src.shipping import export
-    from src.shipping.exported import pair_paths
-    from src.shipping.samples import Samples
-    from src.tsn import build_network, prepare_for_inference
-
-    given = export_settings(batch=1)
-    given.width_mult, given.image_size = width, side
-    network = build_network(given, len(NAMES)).set_train(False)
-    prepare_for_inference(network)
-    clips = np.random.default_rng(0).integers(0, 256, (4, SEGMENTS, side, side, 3), dtype=np.uint8)
-    path = folder / f"width_{100 * width:.0f}.onnx"
-    export.export_pair(network, given, NAMES, path, Samples(clips, clips[:1], {}, ""))
-    return pair_paths(path)[0]
-
-
 # Runs in the page: frames of 640 x 480, through the page's own worker.
 IN_PAGE = """
 const [frames, threads, done] = arguments;
@@ -166,13 +140,12 @@ const [frames, threads, done] = arguments;
 
 def native(pair: Path, frames: int, threads: int) -> list[float]:
     """The same work in Python: resize, features, scores; ms a frame."""
-    from src.shipping import exported
-    from src.shipping.exported import described_pixels, other_path, read_usage
+    from src.shipping.exported import described_pixels, load_exported, other_path, read_usage
     from src.transforms import cut_crops
 
     usage = read_usage(pair)
-    frame_features = exported.load_exported(pair, threads)
-    head = exported.load_exported(other_path(pair, usage), threads=1)
+    frame_features = load_exported(pair, threads)
+    head = load_exported(other_path(pair, usage), threads=1)
     picture = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     features, times = [], []
     for _ in range(frames):
@@ -206,7 +179,7 @@ def speed(frames: int) -> None:
         camera = write_y4m(work / "camera.y4m", noise, FPS)
         print("width side threads   Chromium ms (95 %)   onnxruntime ms (95 %)")
         for width, side in ((0.25, 64), (1.0, 224)):
-            pair = random_pair(work, width, side)
+            pair = exported(work, True, True, 1, side, width)
             page = make(pair, work / f"page {width}", NAMES)
             print(f"folder of width {width}: {size_of(page):.1f} MB")
             with served_folder(page) as address:

@@ -369,24 +369,21 @@ class VideoDataset(torch.utils.data.Dataset):
         list_file: `<folder> <num_frames> <class index>` a line.
         images_dir: the folder that holds the clips' folders.
         test_crops: 1, 5 or 10; 0 is for training: random frames, multi-scale crop, random flip.
-        seed, epoch: together with the clip's position they decide every random draw.
     """
 
-    def __init__(self, list_file, images_dir, num_segments=8, image_size=224, test_crops=0, seed=0, epoch=0):
+    def __init__(self, list_file, images_dir, num_segments=8, image_size=224, test_crops=0):
         rows = [line.split() for line in Path(list_file).read_text(encoding="utf-8").splitlines()]
         self.records = [(Path(images_dir) / folder, int(num_frames), int(label)) for folder, num_frames, label in rows]
         self.num_segments = num_segments
         self.image_size = image_size
         self.test_crops = test_crops
-        self.seed = seed
-        self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         folder, num_frames, label = self.records[index]
-        rng = np.random.default_rng((self.seed, self.epoch, index))
+        rng = np.random.default_rng(index)
         if self.test_crops:
             segments = test_segments(num_frames, self.num_segments)
         else:

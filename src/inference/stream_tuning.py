@@ -73,7 +73,7 @@ def choose_rules(recordings: list[ScoredVideo], detector: EventDetector) -> tupl
     for _ in range(ROUNDS):
         before = rules
         for key, values in CHOICES.items():
-            candidates = list(_candidates(rules, key, values))
+            candidates = list(candidates_of(rules, key, values))
             counts = [edits(watched(recordings, detector, candidate)) for candidate in candidates]
             fewest = min(counts)
             best = [candidate for candidate, count in zip(candidates, counts) if count == fewest]
@@ -83,7 +83,8 @@ def choose_rules(recordings: list[ScoredVideo], detector: EventDetector) -> tupl
     return rules, fewest
 
 
-def _candidates(rules: EventRules, key: str, values: Iterable[float]) -> Iterator[EventRules]:
+def candidates_of(rules: EventRules, key: str, values: Iterable[float]) -> Iterator[EventRules]:
+    """The rules with each of these values and its own, but for those that do not go together with the others."""
     for value in sorted({asdict(rules)[key], *values}):
         try:
             yield replace(rules, **{key: value})
