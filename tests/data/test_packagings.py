@@ -15,6 +15,9 @@ import pytest
 
 from model_utils.errors import InputError
 from src.data import tar_stream
+from src.data.label_lists import find_list
+from src.data.names import JESTER
+from src.data.packagings import folder_lists
 from src.data.unpack_jester_dataset import main
 from src.preprocess_jester_dataset import main as preprocess
 from src.synthetic.jester import main as make_synthetic
@@ -232,6 +235,8 @@ def test_unzipped_frames_are_linked_or_copied(original, tmp_path, monkeypatch):
 def test_target_inside_the_folder_of_unzipped_frames(original, tmp_path):
     archives, files = original
     folders(tmp_path / "data", files, archives)
+    left = (f"{IMAGES}.partial/9/00001.jpg", ".Trash/9/00001.jpg")  # by a run that was killed, and by a desktop
+    write_files(tmp_path / "data", dict.fromkeys(left, b"x"))
     main([str(tmp_path / "data"), str(tmp_path / "data" / "target")])
     assert frames_of(contents(tmp_path / "data" / "target")) == frames_of(files)
 
@@ -248,10 +253,19 @@ def test_something_in_the_other_packagings(tmp_path, capsys):
     videos = {f"20bn-something-something-v2/{number}.webm": bytes([number]) * 99 for number in (1, 2)}
     lists = {f"labels/something-something-v2-{name}.json": b"[]" for name in ("labels", "train", "validation")}
     for data, target in (("zipped", "out2"), ("unzipped", "out3")):
-        write_zip(tmp_path / data / "v2.zip", videos) if data == "zipped" else write_files(tmp_path / data, videos)
+        if data == "zipped":
+            write_zip(tmp_path / data / "v2.zip", {"__MACOSX/v2/._1.webm": b"junk", **videos})
+        else:
+            write_files(tmp_path / data, videos)
         write_files(tmp_path / data, lists)
         main([str(tmp_path / data), str(tmp_path / target)])
         assert contents(tmp_path / target) == {**videos, **lists}
+
+
+def test_a_list_of_the_plain_name_goes_before_others(tmp_path):
+    write_files(tmp_path, {"jester-v1-train.csv": b"1;a\n", "train.csv": b"2;b\n"})
+    assert {name: file.data for name, file in folder_lists(tmp_path, JESTER).items()} == {"train": b"2;b\n"}
+    assert find_list(tmp_path, "train").name == "train.csv"
 
 
 def refused(tmp_path, message):

@@ -71,6 +71,15 @@ def test_back_to_the_same_folders(root):
     assert names_in(root) == [f"{NAME}.tar", f"{NAME}.tar.index"]
 
 
+def test_a_tar_that_was_replaced_is_opened_anew(root):
+    convert([str(root)])
+    assert open_packed(root / NAME).num_frames == 10
+    convert([str(root), "--unpack", "true"])
+    write_clip(root / NAME / "8", 4, 20, 24, seed=9)
+    convert([str(root)])
+    assert open_packed(root / NAME).num_frames == 14
+
+
 def test_every_frame_is_read_as_it_was(root):
     before = contents(root / NAME)
     pictures = FrameFolders(root / NAME, "{:05d}.jpg").read(VideoRecord("12", 5, 0), np.array([4, 0, 2]))
@@ -109,6 +118,13 @@ def test_find_clip(root):
         find_clip(root / NAME / "99")
 
 
+def empty_first_clip(tar):
+    """The index begins with the first frame of each clip, int64: the second clip begins where the first does."""
+    with index_of(tar).open("r+b") as file:
+        file.seek(HEADER_SIZE + 8)
+        file.write(bytes(8))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -127,8 +143,9 @@ def test_find_clip(root):
         (lambda tar: os.truncate(index_of(tar), HEADER_SIZE), r"\.tar\.index: cut off, or no index"),
         (lambda tar: os.truncate(index_of(tar), index_of(tar).stat().st_size - 1), r"\.tar\.index: cut off, or no"),
         (lambda tar: (index_of(tar).unlink(), index_of(tar).mkdir()), r"\.tar\.index: cannot be read: Is a directory"),
+        (empty_first_clip, r"\.tar\.index: cut off, or no index"),
     ],
-    ids=["cut off", "cut short", "longer", "no index", "empty index", "no index at all", "header", "a byte", "folder"],
+    ids="cut off|cut short|longer|no index|empty index|no index at all|header|a byte|folder|empty clip".split("|"),
 )
 def test_damage_is_told_when_the_tar_is_opened(root, damage, message):
     convert([str(root)])

@@ -51,6 +51,7 @@ def write(tmp_path, name, text):
     [
         ("truth.json", json.dumps(document())),
         ("truth.csv", ROWS),
+        ("truth.csv", ROWS.replace("video,start", "Video , START")),
         ("truth.CSV", "\ufeff" + ROWS.replace("\n", "\r\n")),
         ("truth.csv", CLOCK_ROWS),
         ("truth.csv", CLOCK_ROWS.replace(";", "\t")),

@@ -93,16 +93,18 @@ def test_a_config_is_written_that_finds_the_gestures(tmp_path, monkeypatch, caps
             "--truth",
             str(tmp_path / "truth.json"),
         ]
-        arguments = [*paths, "--windows", "6,1.5", "--output", str(output), *more]
+        arguments = [*paths, "--windows", "6,1.4,1.5", "--output", str(output), *more]
         tune_stream.tune(load_config(arguments, add_arguments=tune_stream.add_arguments))
 
     tune()
     said = capsys.readouterr().out
+    assert "window 1.4 s: 0 edits" in said
     assert "window 1.5 s: 0 edits" in said
     assert "window 6 s: 4 edits" in said
     assert "each video with what the others choose: precision 1.00, recall 1.00, levenshtein_accuracy 1.00" in said
     config = load_config(["--config_path", str(output)])
-    assert config.stream_window == 1.5
+    assert config.stream_window == 1.5  # of two that are as good the one nearer to the middle
+    assert json.loads(output.with_suffix(".json").read_text())["minutes"] == pytest.approx(0.5, abs=0.01)
     tune()  # its own file may be replaced
     output.write_text("lr: 0.1\n")
     with pytest.raises(InputError, match="would be written over"):

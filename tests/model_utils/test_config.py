@@ -141,6 +141,7 @@ def test_values_and_their_types(key, text, value, config_file):
         ("lr", "inf", "float in (0, inf)"),
         ("weight_decay", "-0.1", "float in [0, inf)"),
         ("dropout", "1", "float in [0, 1)"),
+        ("momentum", "1", "float in [0, 1)"),
         ("event_on", "0", "float in (0, 1)"),
         ("event_off", "1", "float in (0, 1)"),
         ("event_share", "1", "float in [0, 1)"),

@@ -17,6 +17,7 @@ from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data.annotations import VideoClip, read_annotations
 from src.data.stream_truth import read_truth
+from src.data.video import VideoFile
 from src.own_gestures import join_streams, main, material, network, outcome, programs
 from src.own_gestures.programs import Programs
 from src.training.checkpoint import describe, save_checkpoint
@@ -78,14 +79,17 @@ def test_names_of_rest(name, is_rest):
 def test_what_no_annotation_covers(tmp_path):
     """A video of 15 s: 0 to 3, 5 to 5.5 and 7 to 15 s are free; half a second is too short."""
     write_video(tmp_path / "a.mp4", coloured("Red", 180), 12)
-    clips = [VideoClip("", "a.mp4", "wave", 3.0, 5.0), VideoClip("", "a.mp4", "clap", 5.5, 7.0)]
+    rows = [("wave", 3.0, 5.0), ("clap", 5.5, 7.0)]
+    clips = [VideoClip("", "a.mp4", *row, "validation") for row in rows]
     found = material.with_stretches_between(clips, tmp_path, "No gesture")
     between = [(clip.start, clip.end) for clip in found[2:]]
     assert between == [(0.0, 2.75), (7.25, 11.0), (11.0, 14.75)]
-    assert {clip.label for clip in found[2:]} == {"No gesture"}
+    assert {(clip.label, clip.split) for clip in found[2:]} == {("No gesture", "validation")}
     material.write_annotations(tmp_path / "a.csv", found)
     again = read_annotations(tmp_path / "a.csv", tmp_path)
-    assert [(clip.label, clip.start, clip.end) for clip in again] == [(c.label, c.start, c.end) for c in found]
+    assert [(clip.label, clip.start, clip.end, clip.split) for clip in again] == [
+        (clip.label, clip.start, clip.end, clip.split) for clip in found
+    ]
     whole = [VideoClip("", "a.mp4", "wave")]
     assert material.with_stretches_between(whole, tmp_path, "No gesture") == whole
 
@@ -115,6 +119,16 @@ def test_joined_streams(dataset, tmp_path):
             assert levels[round(12 * span.start)] == pytest.approx(3, abs=0.7)
             assert levels[round(12 * span.start) - 4] == pytest.approx(0, abs=0.7)  # the first frame, held
             assert levels[round(12 * span.ended_at) + 4] == pytest.approx(24, abs=0.7)
+
+
+def test_clips_of_the_background_are_shown_whole(dataset, tmp_path):
+    material.write_own_lists(dataset, "wave", "wave")
+    join_streams.main([str(dataset), str(tmp_path / "out"), "--background", "wave"])
+    names = sorted(path.name for path in (tmp_path / "out/videos").iterdir())
+    truth = read_truth(tmp_path / "out/truth.json", ["clap"], names)
+    still = [VideoFile(tmp_path / "out/videos" / name) for name in names if not truth[name]]
+    highest = [max(frame.mean() for _, frame in video.frames()) / 10 for video in still]
+    assert highest == pytest.approx([24, 7, 7], abs=0.7)  # the whole clip, and the first 30 % of two gestures
 
 
 def test_longer_videos_that_are_held_out_are_streams_themselves(dataset, tmp_path):
@@ -258,6 +272,17 @@ def test_a_config_that_the_user_edited_stays(tmp_path):
 @pytest.mark.parametrize(("seconds", "an_epoch", "expected"), [(600, 6, 100), (1, 6, 20), (-5, 6, 20), (600, 0.1, 400)])
 def test_epochs_in_the_time(seconds, an_epoch, expected):
     assert network.epochs_in(seconds, an_epoch) == expected
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"), [([12, 36, 24], [1.5, 2.0, 2.5]), ([48], [3.0, 4.0, 5.0]), ([6, 6], [0.5, 0.62])]
+)
+def test_windows_are_about_as_long_as_the_usual_clip(tmp_path, lengths, expected):
+    """In seconds, of clips of 12 frames a second."""
+    run = main.Run(SimpleNamespace(out_dir=tmp_path, minutes=10.0, start=None))
+    run.dataset.mkdir()
+    (run.dataset / "own_val.txt").write_text("".join(f"{number} {n} 0\n" for number, n in enumerate(lengths)))
+    assert run.windows() == expected
 
 
 # ---------------------------------------------------------------------------------------------------------- outcome
