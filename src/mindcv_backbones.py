@@ -117,8 +117,8 @@ def _mindcv_models(name: str, others: tuple[str, ...]) -> Any:
     """The module ``mindcv.models``."""
     if importlib.util.find_spec("mindcv") is None:
         raise InputError(
-            f"backbone {name}: none of {', '.join(others)} nor, because the package mindcv is not installed, of its"
-            " models; requirements-backbones.txt installs it"
+            f"backbone {name}: expected {' or '.join(others)}, or a model of the package mindcv, which is not"
+            " installed; requirements-backbones.txt installs it"
         )
     try:
         import mindcv.models

@@ -283,7 +283,7 @@ def test_sides_that_a_backbone_cannot_take():
 
 def test_without_mindcv(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"mindcv is not installed.*requirements-backbones\.txt"):
+    with pytest.raises(InputError, match=r"mindcv, which is not installed.*requirements-backbones\.txt"):
         network_of("resnet50")
 
 

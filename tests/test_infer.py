@@ -761,7 +761,7 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
     ("files", "message"),
     [
         ({}, "trn.onnx: no such exported network"),
-        ({"trn.onnx": "junk"}, "trn.onnx: trn.onnx.json is not beside it, which says its classes"),
+        ({"trn.onnx": "junk"}, "trn.onnx: expected trn.onnx.json beside it, which says its classes"),
         ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: damaged, edited by hand, or"),
         ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: damaged, edited by hand, or"),
         ({"trn.onnx.json": None}, "trn.onnx: no such exported network"),

@@ -200,7 +200,7 @@ def _check_splits(clips: list[VideoClip]) -> None:
             if other and split != clip.split and clip.overlaps(other):
                 raise InputError(
                     f"{clip.place}: {clip.video} in {clip.split} overlaps {other.place} in {other.split};"
-                    " expected moments that are in one split only"
+                    " expected each moment in one split only"
                 )
         other = latest.get((clip.video, clip.split))
         if other is None or clip.ends > other.ends:

@@ -179,7 +179,7 @@ class FrameMaker:
         )
         free = shutil.disk_usage(next(folder for folder in self.images.parents if folder.exists())).free
         if expected > free:
-            raise InputError(f"{self.images}: {free / 1e6:.0f} MB free, {expected / 1e6:.0f} MB expected")
+            raise InputError(f"{self.images}: {free / 1e6:.0f} MB are free, but {expected / 1e6:.0f} MB are needed")
 
     def _stop_at(self, problems: dict[str, str]) -> None:
         if problems and not self.skip:

@@ -108,7 +108,7 @@ def _publish_lists(partial: Path, labels: Path) -> None:
 def _check_space(packaging: Packaging, partial: Path) -> None:
     free = shutil.disk_usage(partial.parent).free
     if packaging.size > free:  # JPEG files do not shrink when packed: parts are as large as the frames
-        raise InputError(f"{partial}: {free / 1e6:.0f} MB free, {packaging.size / 1e6:.0f} MB expected")
+        raise InputError(f"{partial}: {free / 1e6:.0f} MB are free, but {packaging.size / 1e6:.0f} MB are needed")
 
 
 def _pack_files(packaging: Packaging, tar: Path) -> None:

@@ -232,7 +232,7 @@ class Validation:
         first, five, clips, *counts = self.evaluator.ranks.sum([*count_right(scored.scores, scored.labels), *counts])
         if not clips:
             root = self.evaluator.loader.frames.root
-            raise InputError(f"{root}: none of the clips to validate with can be read")
+            raise InputError(f"{root}: none of the validation clips can be read")
         self.one_answer = int(np.argmax(counts)) if np.count_nonzero(counts) == 1 else None
         accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))
         if self.best is None or (accuracy.top1, accuracy.top5) > (self.best.top1, self.best.top5):

@@ -145,7 +145,7 @@ def _load_exported(config: Settings, categories: list[str] | None, batch_size: i
     usage = read_usage(path)
     names = usage["categories"]
     if categories is not None and categories != names:
-        raise InputError(f"{path}: exported for the classes {', '.join(names)}; the list given is another")
+        raise InputError(f"{path}: exported for the classes {', '.join(names)}; the given list differs")
     config = _with_recorded(config, usage)
     mirrored = _mirrored(config, names)
     if "part" in usage:

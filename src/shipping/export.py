@@ -177,10 +177,10 @@ def _write(part: NetworkFile, config: Settings, path: Path, calibration: list[np
 
 def _check_possible(config: Settings) -> None:
     if config.export_batch_size == 0 and not compat.EXPORTS_ANY_BATCH:
-        raise InputError(f"export_batch_size 0: MindSpore {ms.__version__} exports no network for any batch, say which")
+        raise InputError(f"export_batch_size 0: MindSpore {ms.__version__} exports only fixed batches; give their size")
     for package in ("onnx", "onnxruntime"):
         if config.file_format == "ONNX" and importlib.util.find_spec(package) is None:
-            raise InputError(f"file_format ONNX: the package {package} is not installed, which writing ONNX needs")
+            raise InputError(f"file_format ONNX: writing ONNX needs the package {package}, which is not installed")
 
 
 def check_formats(config: Settings) -> None:
@@ -213,7 +213,7 @@ def settled(config: AnySettings) -> AnySettings:
         logger.info("export_interface zoo: one clip of %d crops, relations sampled", config.test_crops)
     elif not compat.EXPORTS_ANY_BATCH and "export_batch_size" not in config.given:
         config.export_batch_size = 1
-        logger.info("export_batch_size 1: MindSpore %s exports no network for any batch", ms.__version__)
+        logger.info("export_batch_size 1: MindSpore %s exports only fixed batches", ms.__version__)
     return config
 
 

@@ -114,7 +114,7 @@ def read_usage(path: Path) -> dict[str, Any]:
     about = next((candidate for candidate in usage_paths(path) if exists(candidate)), None)
     if about is None:
         name = usage_path(path).name
-        raise InputError(f"{path}: {name} is not beside it, which says its classes and how to feed it")
+        raise InputError(f"{path}: expected {name} beside it, which says its classes and how to feed it")
     try:
         says = json.loads(read_file(about))
         usable = _is_usable(says)
@@ -216,7 +216,7 @@ def _load_mindir(path: Path, threads: int) -> RunNetwork:  # noqa: ARG001
 
 def _load_onnx(path: Path, threads: int) -> RunNetwork:
     if importlib.util.find_spec("onnxruntime") is None:
-        raise InputError(f"{path}: the package onnxruntime is not installed, which running ONNX needs")
+        raise InputError(f"{path}: running ONNX needs the package onnxruntime, which is not installed")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

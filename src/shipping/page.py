@@ -208,7 +208,7 @@ def fetch_runtime(folder: Path) -> None:
     """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:
-        raise InputError("the package onnxruntime is not installed, whose licences go with the page")
+        raise InputError("the page needs the licences of the package onnxruntime, which is not installed")
     folder.mkdir()
     with TemporaryDirectory() as temporary:
         archive = _npm_pack(Path(temporary))
@@ -232,7 +232,7 @@ def _npm_pack(folder: Path) -> Path:
             ["npm", "pack", wanted, *options], cwd=folder, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        raise InputError(f"npm is not installed, which fetches {wanted} (Debian: apt-get install npm)") from None
+        raise InputError(f"{wanted} is fetched by npm, which is not installed (Debian: apt-get install npm)") from None
     archives = list(folder.glob("*.tgz"))
     if done.returncode or len(archives) != 1:
         why = " ".join(done.stderr.split())[:200] or "no network?"

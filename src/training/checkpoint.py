@@ -168,7 +168,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     except InputError:
         raise
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
-        raise InputError(f"{path}: its settings give no network: {first_line(error)}") from error
+        raise InputError(f"{path}: no network can be built from its settings: {first_line(error)}") from error
     load_parameters(network, parameters, path)
     check_image_size(config.backbone, network.base_model, config.image_size)
     network.set_train(False)

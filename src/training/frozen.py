@@ -37,7 +37,7 @@ def freeze_backbone(network: TSN, trained: bool) -> None:
     """
     if not trained:
         raise InputError(
-            "freeze_backbone true: random weights would stay; expected pre_trained_backbone or pre_trained with it"
+            "freeze_backbone true: its random weights would never learn; give pre_trained_backbone or pre_trained"
         )
     for parameter in network.base_model.get_parameters():
         parameter.requires_grad = False

@@ -372,7 +372,7 @@ def test_frames_that_would_fill_the_disk_are_refused_before_they_are_decoded(vid
     for height, size in ((24, 32 * 24), (100, 64 * 48)):
         command, free = [str(videos), str(tmp_path / "data"), "--height", str(height)], 6 * 12 * size // 2
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free - 1))
-        with pytest.raises(InputError, match=rf"{IMAGES}: 0 MB free, 0 MB expected$"):
+        with pytest.raises(InputError, match=rf"{IMAGES}: 0 MB are free, but 0 MB are needed$"):
             main(command)
         assert not (tmp_path / "data").exists()
         monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
@@ -585,7 +585,7 @@ def test_stretches_that_overlap_are_those_of_all_pairs(seed):
         if one.video == two.video and one.split != two.split and one.overlaps(two)
     ]
     if pairs:
-        with pytest.raises(InputError, match="expected moments that are in one split only"):
+        with pytest.raises(InputError, match="expected each moment in one split only"):
             annotations._check_splits(clips)
     else:
         annotations._check_splits(clips)

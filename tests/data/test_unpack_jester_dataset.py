@@ -296,7 +296,7 @@ def test_a_file_that_is_larger_than_the_limit_of_the_process_leaves_nothing(tmp_
 def test_too_little_space_is_said_beforehand(data, tmp_path, monkeypatch):
     usage = type(unpack_jester_dataset.shutil.disk_usage(tmp_path))(total=10, used=10, free=0)
     monkeypatch.setattr(unpack_jester_dataset.shutil, "disk_usage", lambda _: usage)
-    refused(data, tmp_path / "target", "partial: 0 MB free, 0 MB expected")
+    refused(data, tmp_path / "target", "partial: 0 MB are free, but 0 MB are needed")
 
 
 def test_target_that_is_a_file(data, tmp_path):

@@ -177,7 +177,7 @@ def test_a_package_that_cannot_leave_the_batch_open(tmp_path, monkeypatch):
 def test_onnx_that_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     message = refusal(tmp_path / "out" / "trn.onnx", file_format="ONNX", export_batch_size=2)
-    assert message == "file_format ONNX: the package onnx is not installed, which writing ONNX needs"
+    assert message == "file_format ONNX: writing ONNX needs the package onnx, which is not installed"
 
 
 @pytest.mark.parametrize(

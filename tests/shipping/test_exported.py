@@ -101,7 +101,7 @@ def test_the_json_of_an_export_of_before(tmp_path):
 def test_what_is_not_there(tmp_path):
     assert refusal(tmp_path / "trn.onnx") == f"{tmp_path}/trn.onnx: no such exported network"
     (tmp_path / "trn.onnx").touch()
-    assert "trn.onnx.json is not beside it" in refusal(tmp_path / "trn.onnx")
+    assert "expected trn.onnx.json beside it" in refusal(tmp_path / "trn.onnx")
 
 
 # --------------------------------------------------------------------------------------------------- edited by hand

@@ -156,7 +156,7 @@ def test_files_that_cannot_be_copied(tmp_path):
 
 def test_without_npm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(InputError, match=r"^npm is not installed, which fetches onnxruntime-web@"):
+    with pytest.raises(InputError, match=r"^onnxruntime-web@\S+ is fetched by npm, which is not installed"):
         page.fetch_runtime(tmp_path / "runtime")
 
 
