@@ -156,9 +156,10 @@ def test_longer_videos_that_are_held_out_are_streams_themselves(dataset, tmp_pat
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """Programs that append their arguments to a file; one fails."""
-    (tmp_path / "repo").mkdir()
-    note = "import sys\nopen(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')\n"
-    (tmp_path / "repo/note.py").write_text(note)
+    (tmp_path / "repo/src").mkdir(parents=True)
+    (tmp_path / "repo/shared.py").write_text("")  # programs in folders import from the repository, too
+    note = "import shared, sys\nopen(sys.argv[1], 'a').write(' '.join(sys.argv[2:]) + '\\n')\n"
+    (tmp_path / "repo/src/note.py").write_text(note)
     (tmp_path / "repo/fail.py").write_text("print('much more')\nraise SystemExit('error: no such thing')\n")
     monkeypatch.setattr(programs, "REPO", tmp_path / "repo")
     return tmp_path
@@ -169,8 +170,8 @@ def test_only_what_has_changed_is_done_anew(repository):
 
     def run(first, second, fact="x"):
         steps = Programs(repository)  # as in another process
-        steps.run("one", ["note.py", str(noted), first], [fact], output)
-        steps.run("two", ["note.py", str(noted), second], ["one"])
+        steps.run("one", ["src/note.py", str(noted), first], [fact], output)
+        steps.run("two", ["src/note.py", str(noted), second], ["one"])
         return noted.read_text().split()
 
     assert run("a", "b") == ["a", "b"]
@@ -252,6 +253,45 @@ def test_files_of_pytorch_are_converted_first(tmp_path, monkeypatch, name, conve
     else:
         assert taken == tmp_path / "out/start.ckpt"
         assert commands == [[converter, str(start), str(taken)]]
+
+
+@pytest.mark.parametrize(
+    ("start", "train", "seconds", "epochs", "top1", "trained", "taken"),
+    [
+        (True, "both", 60, 50, {"frozen": 0.8, "whole": 0.9}, ["frozen", "whole"], "whole"),
+        (True, "both", 60, 50, {"frozen": 0.9, "whole": 0.9}, ["frozen", "whole"], "frozen"),
+        (True, "both", 60, 50, {"frozen": 1.0}, ["frozen"], "frozen"),  # nothing is better
+        (True, "both", 600, 50, {"frozen": 0.8}, ["frozen"], "frozen"),  # no time is left
+        (True, "both", 60, 20, {"frozen": 0.8}, ["frozen"], "frozen"),  # for the fewest epochs only
+        (True, "frozen", 60, 50, {"frozen": 0.8}, ["frozen"], "frozen"),
+        (True, "whole", 60, 50, {"whole": 0.8}, ["whole"], "whole"),
+        (False, "both", 60, 20, {"whole": 0.8}, ["whole"], "whole"),
+    ],
+)
+def test_which_trainings_are_made_and_which_is_taken(
+    dataset, monkeypatch, start, train, seconds, epochs, top1, trained, taken
+):
+    made = {}
+
+    def epochs_that_fit(keys, left):
+        assert left == 600 - (seconds if made else 0)
+        return epochs
+
+    run = main.Run(SimpleNamespace(out_dir=dataset, minutes=10.0, start=None, train=train, seed=0))
+    run.dataset = dataset
+    material.write_own_lists(dataset, "", "No gesture")
+    monkeypatch.setattr(network, "start_of", lambda path: ({}, True))
+    monkeypatch.setattr(network, "last_checkpoint", lambda folder: folder)
+    monkeypatch.setattr(run.programs, "seconds", lambda step: seconds)
+    monkeypatch.setattr(run, "epochs_that_fit", epochs_that_fit)
+    monkeypatch.setattr(run, "train_one", lambda way, keys: made.update({way: keys}) or top1[way])
+    path = dataset / "start.ckpt" if start else None
+    assert run.train(path, "No gesture") == run.out / f"train-{taken}"
+    assert list(made) == trained
+    for way, keys in made.items():
+        given = {key: keys[key] for key in ("pre_trained", "pre_trained_backbone", "freeze_backbone") if key in keys}
+        kinds = {"frozen": {"pre_trained_backbone": str(path), "freeze_backbone": True}}
+        assert given == (kinds.get(way, {"pre_trained": str(path)}) if start else {})
 
 
 def test_a_config_that_the_user_edited_stays(tmp_path):
