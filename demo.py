@@ -7,7 +7,6 @@ the two ONNX files for streams.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from make_page import PageSettings, add_page_arguments, make
+from model_utils.command_line import number_in
 from model_utils.config import load_config
 from model_utils.stop_signals import ctrl_c_at_once, raise_on_sigterm
 from model_utils.util import run_main
@@ -32,14 +32,8 @@ class DemoSettings(PageSettings):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = add_page_arguments(parser)
-    options.add_argument("--port", type=_port, default=PORT, metavar="N", help=f"of the page (default {PORT})")
-
-
-def _port(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 1 <= int(text) <= 65535:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected a number from 1 to 65535")
+    port = number_in("int [1, 65535]")
+    options.add_argument("--port", type=port, default=PORT, metavar="N", help=f"of the page (default {PORT})")
 
 
 def show(config: DemoSettings) -> None:

@@ -47,7 +47,8 @@ def start_device(config: Settings) -> tuple[int, int]:
 def _start(config: Settings) -> tuple[int, int]:
     import mindspore as ms
 
-    device = {} if config.device_target == "CPU" else {"device_id": _device_id(config)}
+    device_id = local_adapter.get_device_id() if config.is_train_distributed else config.device_id
+    device = {} if config.device_target == "CPU" else {"device_id": device_id}
     ms.set_context(mode=ms.GRAPH_MODE, device_target=config.device_target, **device)
     ms.set_seed(config.seed)
     if not config.is_train_distributed:
@@ -75,10 +76,6 @@ def leave() -> None:
     if local_adapter.has_own_scheduler:  # msrun's scheduler waits for the orderly exit of every process
         sys.stdout.flush()
         os._exit(0)
-
-
-def _device_id(config: Settings) -> int:
-    return local_adapter.get_device_id() if config.is_train_distributed else config.device_id
 
 
 def _join(config: Settings) -> tuple[int, int]:

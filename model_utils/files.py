@@ -8,6 +8,7 @@ the path and a reason that can be printed into it. ``Path.is_file`` and its kin 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -74,6 +75,15 @@ def read_file(path: str | os.PathLike) -> bytes:
         raise
     finally:
         os.close(descriptor)
+
+
+def digest(path: str | os.PathLike) -> str:
+    """The SHA-256 of a regular file. Raises OSError as ``open_file`` does."""
+    value = hashlib.sha256()
+    with open(open_file(path), "rb") as file:
+        while block := file.read(1 << 20):
+            value.update(block)
+    return value.hexdigest()
 
 
 def require_file(path: str | os.PathLike, what: str) -> None:

@@ -75,8 +75,13 @@ def log_failure(error: BaseException, message: str = "") -> None:
     """
     if not getattr(error, "is_logged", False):
         vars(error)["is_logged"] = True
-        message = message or _known_end(error)[0]
-        _log_to_file(message or "unexpected error", exc_info=not message)
+        message, logger = message or _known_end(error)[0], logging.getLogger(LOGGER_NAME)
+        trace = None if message else sys.exc_info()
+        record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message or "unexpected error", (), trace)
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler):
+                with contextlib.suppress(InputError):  # of a full disk, which is not what ended the program
+                    handler.handle(record)
 
 
 @contextlib.contextmanager
@@ -334,15 +339,6 @@ def _end_at_once(error: BaseException, message: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     os._exit(status)
-
-
-def _log_to_file(message: str, exc_info: bool = False) -> None:
-    logger = logging.getLogger(LOGGER_NAME)
-    record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message, (), sys.exc_info() if exc_info else None)
-    for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
-            with contextlib.suppress(InputError):  # of a full disk, which is not what ended the program
-                handler.handle(record)
 
 
 def get_param_groups(trainable_params: Iterable[Any], other_kinds: bool = False) -> list[list[Any]]:

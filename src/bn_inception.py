@@ -56,13 +56,6 @@ def scale_channels(channels: int, width_mult: float) -> int:
     return max(4, int(channels * width_mult))
 
 
-def feature_channels(width_mult: float = 1.0) -> int:
-    """D, the length of the feature vector before the last layer: what the last block's branches give together."""
-    last = BLOCKS[-1]
-    outputs = (last.conv1x1, last.conv3x3[-1], last.double3x3[-1], last.projection)
-    return sum(scale_channels(channels, width_mult) for channels in outputs)
-
-
 def check_image_size(image_size: int) -> None:
     """Refuses a frame side for which the branches of a stride-2 block give feature maps of different sizes.
 

@@ -14,7 +14,6 @@ The model zoo's command writes the model zoo's file, with the classifier and wit
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -29,7 +28,7 @@ if __name__ == "__main__":  # run by its path, where Python looks for modules be
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
-from model_utils.files import open_file
+from model_utils.files import digest, open_file
 from model_utils.util import check_outputs, exclusive_files, run_main
 from src.utils import require_usable_weights
 
@@ -118,14 +117,10 @@ def check_download(path: str | Path) -> str:
     Raises:
         InputError: for a file whose name holds a hash that is not its own, and for one that cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(open_file(path), "rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+        found = digest(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, expected a file of PyTorch weights") from error
-    found = digest.hexdigest()
     # As PyTorch's own downloads are named. Eight digits that are a date are no hash.
     named = re.search(rf"-(?!{DATE}\b)([0-9a-f]{{8,64}})(?: \(\d+\))?\.[^-]*$", Path(path).name)
     if named and not found.startswith(named[1]):

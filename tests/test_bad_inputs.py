@@ -849,7 +849,7 @@ CASES = [
     Case("folder of others", nothing, PAGE, "data: would be replaced, but make_page.sh did not", "--output data"),
     Case("file as page", nothing, PAGE, "in.pth: is not a folder", "--output in.pth"),
     Case("page in a file", nothing, PAGE, "in.pth: cannot be written: ", "--output in.pth/page"),
-    Case("no port", nothing, DEMO, "'70000' is not allowed, expected a number from 1 to 65535", "--port 70000"),
+    Case("no port", nothing, DEMO, "'70000' is not allowed, expected int in [1, 65535]", "--port 70000"),
     # The rest.
     Case(
         "archives are there already",

@@ -9,7 +9,7 @@ from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src.backbones import BACKBONES
-from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, feature_channels, scale_channels
+from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, scale_channels
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -102,4 +102,4 @@ def test_sides_below_32_are_refused():
 
 @pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
 def test_feature_channels(width_mult, channels):
-    assert feature_channels(width_mult) == channels == BNInception(width_mult=width_mult).feature_channels
+    assert BNInception(width_mult=width_mult).feature_channels == channels

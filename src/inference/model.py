@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import digest
 from model_utils.settings import Settings, Use, keys_for, values_before, with_recorded
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer, crops_learnt
 from src.inference.scorers import ExportedScorer, PairScorer
-from src.shipping.exported import EXPORTED_SUFFIXES, digest, pair_paths, read_usage
+from src.shipping.exported import EXPORTED_SUFFIXES, pair_paths, read_usage
 from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
 from src.utils import softmax

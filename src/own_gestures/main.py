@@ -10,7 +10,7 @@ Each step is one of today's programs, printed as it can be typed. Its choices ar
 from __future__ import annotations
 
 import csv
-import hashlib
+import json
 from argparse import Namespace
 from collections import Counter
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from model_utils.command_line import Parser, number_in
 from model_utils.errors import InputError
+from model_utils.files import digest
 from model_utils.stop_signals import raise_on_sigterm
 from model_utils.util import locked, run_main, write_bytes, write_json
 from src.data.annotations import VideoClip, find_clips, read_annotations
@@ -111,10 +112,10 @@ class Run:
 
     def train_with(self, step: str, config: Path, output: Path) -> None:
         command = ["train.py", "--config_path", str(config), "--train_output_dir", str(output), "--resume", "auto"]
-        self.programs.run(step, command, ["prepare", _content(config), *self.lists()], output)
+        self.programs.run(step, command, ["prepare", digest(config), *self.lists()], output)
 
     def lists(self) -> list[str]:
-        return [_content(self.dataset / name) for name in OWN_LISTS.values()]
+        return [digest(self.dataset / name) for name in OWN_LISTS.values()]
 
     def tune(self, model: Path, background: str) -> Path:
         """Window and thresholds, chosen on held-out clips that are joined to streams; returns the config."""
@@ -143,7 +144,7 @@ class Run:
         given = ["--videos", str(self.out / "streams/videos"), "--truth", str(self.out / "streams/truth.json")]
         command = ["eval_streams.py", "--ckpt_file", str(model), *given, "--config_path", str(stream)]
         command += ["--eval_output_dir", str(self.out / "eval-streams")]
-        self.programs.run("eval-streams", command, [_state(model), _content(stream)])
+        self.programs.run("eval-streams", command, [_state(model), digest(stream)])
 
     def export(self, model: Path) -> Path:
         output = self.out / "export"
@@ -158,10 +159,6 @@ def _state(path: Path) -> str:
     """A file's size and time of change: other ones mean other content."""
     stat = path.stat()
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _content(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _check_numbers(clips: list[VideoClip]) -> None:
@@ -195,7 +192,8 @@ def run(args: Namespace) -> None:
             for row in csv.DictReader(file)
         ]
     print(f"Report: {out / 'eval/report.html'}, {out / 'eval-streams/stream_report.html'}; model: {model}")
-    metrics, streams = outcome.read_json(out / "eval/metrics.json"), outcome.read_json(stream.with_suffix(".json"))
+    numbers = out / "eval/metrics.json", stream.with_suffix(".json")
+    metrics, streams = (json.loads(path.read_text(encoding="utf-8")) for path in numbers)
     print(outcome.held_out_expectation(metrics, streams))
     print(outcome.weakest(rows, background))
     print(f"Try it: bash scripts/run_demo.sh {exported} --config_path {stream}")

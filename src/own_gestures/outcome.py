@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from pathlib import Path
 from typing import Any
 
 from src.evaluation.metrics import interval
@@ -27,19 +24,9 @@ def held_out_expectation(metrics: dict[str, Any], streams: dict[str, Any]) -> st
 def poisson_interval(count: int) -> tuple[float, float]:
     """The exact 95 % interval of the mean of a Poisson distribution after one count (Garwood's)."""
 
-    def below(mean: float, most: int) -> float:
-        """The probability of at most so many."""
-        terms = (most_ * math.log(mean) - mean - math.lgamma(most_ + 1) for most_ in range(most + 1))
-        return sum(math.exp(term) for term in terms)
+    from scipy.special import gammaincinv
 
-    def solve(most: int, probability: float) -> float:
-        low, high = 1e-9, 10.0 + 3 * count
-        for _ in range(80):
-            middle = (low + high) / 2
-            low, high = (middle, high) if below(middle, most) > probability else (low, middle)
-        return low
-
-    return (solve(count - 1, 0.975) if count else 0.0), solve(count, 0.025)
+    return float(gammaincinv(count, 0.025)) if count else 0.0, float(gammaincinv(count + 1, 0.975))
 
 
 def weakest(classes: list[dict[str, Any]], background: str) -> str:
@@ -61,7 +48,3 @@ def weakest(classes: list[dict[str, Any]], background: str) -> str:
         f"Weakest class: {worst['name']}, {share}; record ten more clips of {both}, with other people, distances and"
         " light, so that the two differ in nothing but the gesture"
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

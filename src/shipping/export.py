@@ -17,6 +17,7 @@ import numpy as np
 from mindspore import Tensor, nn
 
 from model_utils.errors import InputError
+from model_utils.files import digest
 from model_utils.settings import AnySettings, Settings
 from model_utils.util import LOGGER_NAME, write_json, write_whole
 from src import sampling
@@ -24,7 +25,7 @@ from src.data.names import LONGEST_NAME
 from src.evaluation.protocol import drawn_relations
 from src.mindcv_backbones import use_onnx_operators
 from src.ops import compat
-from src.shipping.exported import RunNetwork, digest, input_description, load_exported, pair_paths, sealed, usage_path
+from src.shipping.exported import RunNetwork, input_description, load_exported, pair_paths, sealed, usage_path
 from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
@@ -72,7 +73,8 @@ def export_network(
     _check_possible(config)
     network.set_train(False)
     pixels = network.backbone.pixels
-    part = NetworkFile(_cell(network, config, categories), _inputs(config, pixels), {}, "logits")
+    cell = with_zoo_interface(network, config, categories) if is_zoo(config) else network
+    part = NetworkFile(cell, _inputs(config, pixels), {}, "logits")
     with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
         written = _write(
             part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
@@ -217,13 +219,9 @@ def settled(config: AnySettings) -> AnySettings:
     return config
 
 
-def _cell(network: TSN, config: Settings, categories: list[str]) -> nn.Cell:
-    return with_zoo_interface(network, config, categories) if is_zoo(config) else network
-
-
-def _inputs(config: Settings, pixels: Pixels, seed: int = 0) -> list[np.ndarray]:
+def _inputs(config: Settings, pixels: Pixels) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
     frames = pixels.prepare(rng.integers(0, 256, (batch * config.num_segments, side, side, 3), np.uint8))
     inputs = [frames.reshape(batch, -1, side, side)]

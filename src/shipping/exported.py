@@ -23,7 +23,7 @@ from typing import Any, Callable
 import numpy as np
 
 from model_utils.errors import InputError, first_line
-from model_utils.files import exists, read_file, require_file
+from model_utils.files import digest, exists, read_file, require_file
 from model_utils.settings import Use, is_of_type, keys_for, values_before
 from src.backbones import backbone_named
 from src.data.names import check_classes
@@ -65,15 +65,6 @@ def other_path(path: Path, usage: dict[str, Any]) -> Path:
     if digest(other) != usage["other"]["sha256"]:
         raise InputError(f"{other}: of another export than {path.name} (another sha256); {EXPORT_AGAIN}")
     return other
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    value = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            value.update(block)
-    return value.hexdigest()
 
 
 def input_description(num_segments: int, image_size: int, batch: int, pixels: Pixels, part: str = "") -> dict[str, Any]:

@@ -27,11 +27,12 @@ from typing import Any
 import numpy as np
 
 from model_utils.errors import InputError, reason
+from model_utils.files import digest
 from model_utils.settings import Settings
 from model_utils.util import exclusive_files, write_json
 from model_utils.version import VERSION
 from src.data.video_writer import VideoWriter
-from src.shipping.exported import EXPORT_AGAIN, digest, other_path, pair_paths, read_usage
+from src.shipping.exported import EXPORT_AGAIN, other_path, pair_paths, read_usage
 from src.synthetic.gestures import GESTURES
 from src.synthetic.streams import RATE, draw_stream
 

@@ -60,19 +60,14 @@ def make_archives(target: Path, labels: list[str], split_sizes: dict[str, int], 
         held = sorted(target.glob("20bn-jester*"))
         if held:
             raise InputError(f"{held[0]}: the target folder already holds Jester archives; give another or remove them")
-        _make_archives(target, labels, plan_clips(labels, split_sizes, seed), seed, num_parts)
-
-
-def _make_archives(
-    target: Path, labels: list[str], splits: dict[str, list[tuple[int, str]]], seed: int, num_parts: int
-) -> None:
-    with tempfile.TemporaryDirectory(prefix=".synthetic-jester-", dir=target) as work:
-        packed = Path(work) / "frames.tar.gz"
-        _write_frames(packed, sorted(clip for clips in splits.values() for clip in clips), seed)
-        archives = _split_into_parts(packed, num_parts)
-        archives.append(_write_labels(Path(work) / LABELS_ARCHIVE, labels, splits))
-        for archive in archives:  # the labels come last: a target folder that has them is complete
-            os.replace(archive, target / archive.name)
+        splits = plan_clips(labels, split_sizes, seed)
+        with tempfile.TemporaryDirectory(prefix=".synthetic-jester-", dir=target) as work:
+            packed = Path(work) / "frames.tar.gz"
+            _write_frames(packed, sorted(clip for clips in splits.values() for clip in clips), seed)
+            archives = _split_into_parts(packed, num_parts)
+            archives.append(_write_labels(Path(work) / LABELS_ARCHIVE, labels, splits))
+            for archive in archives:  # the labels come last: a target folder that has them is complete
+                os.replace(archive, target / archive.name)
 
 
 def _write_frames(path: Path, clips: list[tuple[int, str]], seed: int) -> None:

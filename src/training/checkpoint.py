@@ -178,7 +178,9 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
     path = config.ckpt_file
-    known = {**({"backbone": values_before()["backbone"]} if about else {}), **_recorded_settings(about)}
+    # Some settings stand in the recipe, if an earlier version wrote it.
+    known = {"backbone": values_before()["backbone"], **about.get("recipe", {})}
+    known = {**known, **about.get("settings", {})} if about else {}
     recorded = {key: known[key] for key in keys_for(Use.NETWORK, Use.FOLLOWED) if key in known}
     config = with_recorded(config, recorded, keys_for(Use.NETWORK), f"{path}: trained")
     if not about and "flip" not in config.given and config.flip != "plain":
@@ -186,14 +188,6 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
         logging.getLogger(LOGGER_NAME).warning("%s: has no description, so flip is plain", path)
     config.test_crops = crops_learnt(config)
     return config
-
-
-def _recorded_settings(about: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings in a description; some stand in its recipe, if an earlier version wrote it."""
-    recipe = about.get("recipe")
-    recipe = recipe if isinstance(recipe, dict) else {}
-    followed = {key: recipe[key] for key in keys_for(Use.FOLLOWED) if key in recipe and is_of_type(key, recipe[key])}
-    return {**followed, **about.get("settings", {})}
 
 
 def _class_names(

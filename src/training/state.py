@@ -55,16 +55,6 @@ def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Param
     return {**network.parameters_dict(), **{OPTIMIZER_PREFIX + parameter.name: parameter for parameter in own}}
 
 
-def _resumed_settings(path: str | Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """What a description says of all settings: which of its two parts one stands in depends on the version."""
-    recorded = dict(values_before())
-    for part in ("settings", "recipe"):
-        if not isinstance(about.get(part), dict):
-            raise InputError(f"{path}: its description says {part} {about.get(part)!r}, expected a JSON object")
-        recorded.update(about[part])
-    return recorded
-
-
 def resume_training(
     path: str | Path, network: nn.Cell, optimizer: nn.Optimizer, expected: Mapping[str, Any], other_data: bool = False
 ) -> Progress:
@@ -104,7 +94,8 @@ def _changed_settings(
 ) -> list[str]:
     """What must not change on resume and is not as the checkpoint says, with ``other_data`` but for ``clips``."""
     changed = []
-    recorded = _resumed_settings(path, about)
+    # Which of its two parts a setting stands in depends on the version.
+    recorded = {**values_before(), **about.get("settings", {}), **about.get("recipe", {})}
     for part in ("settings", "recipe"):
         for key, value in expected[part].items():
             if key not in recorded:

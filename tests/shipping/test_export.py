@@ -17,10 +17,11 @@ from mindspore import Tensor
 import export as export_program
 from model_utils.config import load_config
 from model_utils.errors import InputError
+from model_utils.files import digest
 from model_utils.version import VERSION
 from src.ops import compat
 from src.shipping import export
-from src.shipping.exported import digest, read_usage
+from src.shipping.exported import read_usage
 from tests.helpers.networks import CLASSES, settings, tiny_network
 
 
