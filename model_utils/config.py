@@ -100,7 +100,6 @@ def load_config(
 
     Args:
         argv: the arguments, by default those of the process.
-        description: what the program does, for ``--help``.
         add_arguments: adds options of one program to the parser; they become attributes of the result as well.
 
     Raises:

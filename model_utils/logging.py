@@ -27,7 +27,6 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
     Args:
         output_dir: folder of the log file, made if it is not there; None for no file. Lines are appended.
         rank: only rank 0 writes to the terminal; rank r > 0 writes to a file of its own, ``train_rank<r>.log``.
-        file_name: name of the log file.
 
     Raises:
         InputError: if the file cannot be written, now or when a line is logged.

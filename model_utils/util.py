@@ -247,7 +247,6 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
 
     Args:
         outputs: the file to write for each option that names one; an empty path is none.
-        inputs: files and folders that are read.
 
     Raises InputError that names the option.
     """

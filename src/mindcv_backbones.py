@@ -39,9 +39,7 @@ class MindcvBackbone(nn.Cell):
     so that a resumed run would not be exact. Dropout before the last layer comes as a mask, as in ``BNInception``.
 
     Args:
-        name: the model's.
         model: what mindcv makes for MARKER classes.
-        out_channels: size of the last layer's output.
         freeze_bn: partial BN: all ``nn.BatchNorm2d`` but the first keep their stored statistics, gamma and beta.
     """
 

@@ -60,7 +60,6 @@ def count_clips(
     """Lines ``<folder> <num_frames> <class index>`` of each split, in the order of its rows.
 
     Args:
-        clips: of each split.
         counts: gives for each clip its number of frames or the error met in counting.
         images_path: folder of the clips' folders.
         class_index: of each class name.
@@ -131,8 +130,6 @@ def write_dataset_lists(
 
     Args:
         images_path: folder of the clips' folders.
-        labels_path: folder of the label lists.
-        save_path: folder for the list files.
         frame_name: names of the frames, see ``names.split_frame_name``.
         skip_missing: whether clips that a list names and that have no frames are left out; else they are an error.
         renumber: whether frames are renamed where their numbers have gaps.

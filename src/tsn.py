@@ -41,9 +41,7 @@ class TSN(nn.Cell):
     """Backbone and consensus.
 
     Args:
-        base_network, consensus_network: the cells.
         num_segments: T, frames of a clip; 0 for what a multi-scale TRN says.
-        backbone, head: what else is known of these cells.
 
     Inputs:
         video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on; or, as

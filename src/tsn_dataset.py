@@ -100,11 +100,8 @@ def training_dataset(
 
     Args:
         loader: how a clip is loaded; the order of the clips depends on its ``seed``.
-        records: the clips.
         batch_size: B, clips of one rank in one step.
-        workers: processes that load clips.
-        first_epoch: where the run starts.
-        first_step: where the run starts.
+        first_epoch, first_step: where the run starts.
         ranks: which share of the clips is loaded here.
 
     Returns:
@@ -165,10 +162,7 @@ def evaluation_dataset(
     """The clips of a list, in its order, each once; rank r of W loads clips r, r + W, r + 2W ...
 
     Args:
-        loader: how a clip is loaded.
-        records: the clips.
         batch_size: B, clips of a batch; the last batch may be short.
-        workers: processes that load clips.
         ranks: which share of the clips is loaded here.
         problems: gets what is wrong with the clips that cannot be read, by their positions in the list, before their
             batch comes, in which they are black. Without it such a clip raises InputError.

@@ -32,7 +32,6 @@ class VideoClip:
     Attributes:
         place: where it is named, for messages: ``file:line`` of a CSV, or the video.
         video: path below the folder of videos.
-        label: class name.
         start: seconds.
         end: seconds; None is the end of the video.
         split: a key of ``LIST_FILES``; None if it is still to be drawn.

@@ -38,8 +38,6 @@ def fill_batches(
             what is wrong with the row, or "". See ``work`` of ``Worker``.
         tasks: the arguments of ``load``.
         columns: names, dtypes and shapes of a row's columns.
-        batch_size: rows of a batch.
-        workers: processes.
 
     Yields:
         The columns, each with an axis of ``batch_size`` in front, and for each row what is wrong with it, or "". The

@@ -23,7 +23,6 @@ class TrainingLoader:
     """Loads clips for training.
 
     Attributes:
-        frames: where the frames are.
         num_segments: T, the frames of a clip that are used.
         image_size: S, the side of a crop.
         subsample_num: tuples of frames drawn at each scale.
@@ -71,7 +70,6 @@ class TrainingLoader:
 
         Args:
             clip: uint8 [T, S, S, 3], is filled.
-            record: the clip.
             index: its position in its list.
             epoch: from 0.
 
@@ -124,7 +122,6 @@ class EvaluationLoader:
     """Loads clips for evaluation, with the crops of ``transforms.cut_crops``.
 
     Attributes:
-        frames: where the frames are.
         num_segments: T, the frames of a clip that are used.
         image_size: S, the side of a crop.
         test_crops: 1, 5 or 10.
@@ -152,7 +149,6 @@ class EvaluationLoader:
 
         Args:
             clip: uint8 [crops, T, S, S, 3], is filled.
-            record: the clip.
             index: its position in its list.
 
         Returns:

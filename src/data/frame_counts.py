@@ -39,7 +39,6 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
     Thumbs.db.
 
     Args:
-        folder: of the clip.
         frame_name: names of the frames, see ``names.split_frame_name``.
 
     Raises:

@@ -27,7 +27,6 @@ class VideoRecord:
     Attributes:
         folder: the clip's folder below the images' root.
         num_frames: N.
-        label: class index.
         first: the number in the name of its first frame.
         is_stretch: whether the folder holds more than this clip: its row says where it begins.
     """
@@ -120,7 +119,6 @@ class FrameFolder:
     """The images of a folder, or of a clip in a dataset's tar, at 12 frames a second; a source as ``video`` describes.
 
     Args:
-        name: how messages call it.
         files: what ``decode`` makes the frames of, in their order.
         decode: gives uint8 [height, width, 3] BGR.
     """

@@ -68,7 +68,6 @@ class FrameMaker:
 
     Attributes:
         images: folder of the clips' folders; is made.
-        fps: frames a second.
         height: of the frames, in pixels.
         max_frames: a clip of more frames is a problem.
         skip: whether clips with problems are left out; otherwise the first problem is raised.

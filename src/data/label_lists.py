@@ -101,7 +101,6 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
     """The clips of a list, in the order of the file.
 
     Args:
-        file: the list.
         labelled: whether each row has a class name; None: all have one, or none has.
 
     Raises:

@@ -38,7 +38,6 @@ def split_lines(data: bytes, path: str | os.PathLike, expected: str) -> list[tup
     The text is UTF-8, with or without a byte order mark; lines end as on Linux, Windows or macOS.
 
     Args:
-        data: the content of the file.
         path: the file, for the messages.
         expected: what its lines are, for the messages.
 

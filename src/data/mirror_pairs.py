@@ -59,7 +59,6 @@ def mirrored_classes(categories: list[str], pairs: str = "") -> np.ndarray:
     mirroring.
 
     Args:
-        categories: the class names.
         pairs: those that the user gives, as ``given_pairs`` returns them; they win over the names.
 
     Raises:

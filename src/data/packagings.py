@@ -47,7 +47,6 @@ class Packaging:
 
     Attributes:
         found: a line that says what it is.
-        release: the dataset.
         size: of the files, in bytes, or of what they are packed into.
         unit: what the work is counted in, "B" or "file".
         total: of that unit.

@@ -134,7 +134,6 @@ def packing(tar: Path, frame_name: str = FRAME_NAME, renumber: bool = False) -> 
     The index is there before the tar, so that a tar is never without its own.
 
     Args:
-        tar: the file to write.
         frame_name: names of the frames, see ``names.split_frame_name``.
         renumber: whether gaps in the numbers of a clip's frames are closed; otherwise they are an error.
 

@@ -36,7 +36,6 @@ def read_truth(
     """The gestures of each video, in order of start.
 
     Args:
-        path: a ``.json`` or ``.csv`` file.
         categories: the classes that a label may be, those of ``background`` excepted.
         videos: names of the videos that there are; the file must list these and no others.
         background: the classes that are no gesture.

@@ -28,7 +28,6 @@ def read_video_list(
     """The clips of a list file: ``<folder> [<first frame>] <number of frames> <class index>`` a line.
 
     Args:
-        path: the list file.
         num_classes: the class index is below this.
         frames: where the frames are. The folders there tell a first frame from a folder's name that ends in a number,
             and frames that are counted from 0 from those that are counted from 1.

@@ -45,7 +45,6 @@ class Evaluator:
         scorer: how a clip is scored; a network is in evaluation mode during and after each call.
         loader: how a clip is loaded, with as many crops as the scorer expects.
         records: the clips; rank r of W in ``ranks`` scores clips r, r + W, r + 2W ...
-        workers: processes that load clips.
         on_error: "stop" or "skip" at a clip that cannot be read.
         ranks: which share of the clips is scored here.
     """
@@ -120,9 +119,7 @@ def score_fractions(
     """Scores the clips once for each fraction of them that the network may see, and logs how accurate it is.
 
     Args:
-        evaluator: scores the clips.
         fractions: in increasing order.
-        categories: the class names.
         logger: gets a line for each clip left out; at the end, in the model zoo's order, a line for every
             ``log_interval`` clips.
         log_interval: in clips.

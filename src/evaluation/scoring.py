@@ -16,7 +16,6 @@ class ClipScorer:
 
     Args:
         network: the TSN; each call puts it into evaluation mode.
-        test_crops: 1, 5 or 10 crops a clip.
         batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
         mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
             mirrored crops back; None if the network was trained to give a mirrored clip the same class.

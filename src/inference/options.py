@@ -67,8 +67,7 @@ def check_options(config: InferSettings) -> None:
 def check_files(config: InferSettings, sources: list[str]) -> None:
     """Raises InputError for files that cannot be written, or only over a file that is read or also written.
 
-    Args:
-        sources: the sources in ``config.source``, one by one.
+    ``sources``: those in ``config.source``, one by one.
     """
     if are_several(config, sources) and (config.output or config.explain):
         raise InputError("--output and --explain take one source")

@@ -136,8 +136,6 @@ class EventDetector:
     The network looks at the seconds that have passed, so a gesture is noticed when most of it has been seen.
 
     Args:
-        categories: the class names.
-        rules: the thresholds.
         background: classes that are no gesture.
     """
 

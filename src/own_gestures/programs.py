@@ -42,7 +42,6 @@ class Programs:
         """Runs a program of the repository, unless the step is done.
 
         Args:
-            step: its name.
             command: the program's path in the repository and its arguments.
             after: steps and facts that it depends on.
             output: its output folder, which is emptied before other work than what was begun there.

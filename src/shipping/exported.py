@@ -164,7 +164,6 @@ def load_exported(path: Path, threads: int = 0) -> RunNetwork:
     """A function from the inputs of an exported file (see ``export.export_network``) to its output, float32 [B, ...].
 
     Args:
-        path: the file.
         threads: of onnxruntime, 0 for as many as there are cores.
 
     Raises:

@@ -145,7 +145,6 @@ def write_page(pair: Path, folder: Path, window: float, rules: dict[str, float],
 
     Args:
         pair: see ``read_pair``.
-        folder: the folder.
         window: seconds that one recognition looks back on.
         rules: the thresholds of an ``EventDetector``.
         background: the classes that are no gesture.

@@ -15,7 +15,6 @@ class ZooInterface(nn.Cell):
     """A TRN with the inputs of the model zoo's.
 
     Args:
-        network: a ``TSN``.
         mirrored: with them, every second crop is the mirror image of the one before, and its classes are swapped back
             as ``average_crops`` does, so that the mean over rows is the clip's score.
 

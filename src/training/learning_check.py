@@ -15,8 +15,6 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
 
     Args:
         epoch: from 1.
-        loss: its mean.
-        categories: the class names.
         one_answer: the class that all clips of this epoch's validation got, if they got one.
         config: reads ``pre_trained_backbone pre_trained freeze_bn dropout lr epochs_num train_list_file_name
             categories_list_file_name``.

@@ -25,7 +25,6 @@ class Progress:
         step: steps of the next epoch that are done.
         loss_sum: the sum of their losses.
         best: the best validation: top-1, top-5, clips.
-        since_best: validations since then.
         rewinds: how often the run went back to a checkpoint that was not its newest.
     """
 
@@ -61,8 +60,6 @@ def resume_training(
     """Loads a ``training_state`` and returns how far it is.
 
     Args:
-        path: the checkpoint.
-        network, optimizer: get its state.
         expected: the description of the present run.
         other_data: whether the lists and their frames may be others.
 

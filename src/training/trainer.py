@@ -45,14 +45,11 @@ class Trainer:
     """One run of one rank.
 
     Args:
-        network, optimizer: what is trained, and how.
         validate: the validation after an epoch, None for none.
         config: reads the keys that are fixed on resume, ``freeze_backbone epochs_num max_steps train_batch_size
             train_output_dir log_interval eval_interval patience ckpt_save_interval ckpt_save_steps
             ckpt_save_on_master_only keep_checkpoint_max resume_other_data``, and what ``learning_check.complaint``
             reads.
-        clips: the training set.
-        ranks: which rank this is.
         logger: is asked with ``extra={"plain": True}`` for lines without a prefix, in the model zoo's form.
     """
 
