@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from model_utils.errors import InputError
-from model_utils.files import read_file
+from model_utils.files import exists, list_folder, read_file
 from src.data.lists import is_blank, require_disjoint, split_lines
 from src.data.names import JESTER, LONGEST_NAME, SOMETHING_V1, Release, check_classes
 
@@ -51,19 +51,18 @@ def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING
     return None
 
 
-def find_list(labels_path: Path, name: str) -> Path | None:
-    """The list ``name`` in a folder; ``train.csv`` goes before other names of the same list. None if it is not there.
+def lists_in(folder: Path, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> dict[str, File]:
+    """The label lists in a folder, by name; ``train.csv`` goes before other names of the same list.
 
     Raises:
-        InputError: if the folder cannot be read.
+        InputError: if the folder or a list cannot be read.
     """
-    try:
-        found = sorted(path for path in labels_path.iterdir() if list_called(path.name) == name)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{labels_path}: cannot be read ({error.strerror})") from None
-    return min(found, key=lambda path: path.name != f"{name}.csv", default=None)
+    found: dict[str, Path] = {}
+    for path in list_folder(folder) if exists(folder) else []:
+        name = list_called(path.name, releases)
+        if name and (name not in found or path.stem == name):
+            found[name] = path
+    return {name: read_list(path) for name, path in found.items()}
 
 
 def read_list(path: Path) -> File:
@@ -203,34 +202,23 @@ def _row(place: str, line: str, separator: str, columns: list[str], labelled: bo
     return LabelRow(place, clip, label)
 
 
-def _open_list(labels_path: Path, name: str) -> File | None:
-    path = find_list(labels_path, name)
-    return None if path is None else read_list(path)
-
-
-def _open_optional_list(labels_path: Path, name: str) -> File | None:
-    file = _open_list(labels_path, name)
-    if file is not None and is_blank(file.data):
-        print(f"{file.path}: empty, not used", flush=True)
-        return None
-    return file
-
-
-def read_test_clips(labels_path: Path) -> list[LabelRow]:
+def read_test_clips(files: dict[str, File]) -> list[LabelRow]:
     """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list.
 
     The labels may also stand in the test list itself.
     """
-    clips, answers_file = _open_optional_list(labels_path, "test"), _open_optional_list(labels_path, "test-answers")
-    if clips is None:
+    used = {name: files[name] for name in ("test", "test-answers") if name in files}
+    for name in [name for name, file in used.items() if is_blank(file.data)]:
+        print(f"{used.pop(name).path}: empty, not used", flush=True)
+    if "test" not in used:
         return []
-    rows = read_rows(clips, labelled=None)
-    if answers_file is None:
+    rows = read_rows(used["test"], labelled=None)
+    if "test-answers" not in used:
         return rows
-    answers = {row.clip: row for row in read_rows(answers_file, labelled=True)}
+    answers = {row.clip: row for row in read_rows(used["test-answers"], labelled=True)}
     for row in rows:
         if row.clip not in answers:
-            raise InputError(f"{answers_file.path}: no answer for clip {row.clip} of {row.place}")
+            raise InputError(f"{used['test-answers'].path}: no answer for clip {row.clip} of {row.place}")
         if row.label not in (None, answers[row.clip].label):
             raise InputError(
                 f"{row.place}: {row.label!r}, but {answers[row.clip].label!r} in {answers[row.clip].place}"
@@ -244,12 +232,12 @@ def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[LabelRow]]]
     Raises:
         InputError: if a list is missing or wrong, or a clip is in two of them.
     """
-    files = {name: file for name in ("labels", "train", "validation") if (file := _open_list(labels_path, name))}
+    files = lists_in(labels_path)
     require_lists(files, labels_path)
     clips = {
         "training": read_rows(files["train"], labelled=True),
         "validation": read_rows(files["validation"], labelled=True),
-        "test": read_test_clips(labels_path),
+        "test": read_test_clips(files),
     }
     require_disjoint([[(row.place, row.clip) for row in rows] for rows in clips.values()], "clip")
     if "labels" in files:

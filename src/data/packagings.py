@@ -23,7 +23,7 @@ from typing import Callable
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.archives import MAX_FILE_SIZE, check_md5, find_parts, open_zip, read_member, reading
-from src.data.label_lists import File, list_called, read_list
+from src.data.label_lists import File, list_called, lists_in
 from src.data.names import (
     ANNOTATIONS_DIR_NAME,
     JESTER,
@@ -241,22 +241,11 @@ def _lists_among(data_path: Path, release: Release) -> dict[str, File]:
         folders = [path for path in sorted(data_path.iterdir()) if path.is_dir() and path.name[0] != "."]
     for folder in folders:
         if not found:
-            found = folder_lists(folder, release)
+            found = lists_in(folder, (release,))
     return found
 
 
 # --- Label lists ------------------------------------------------------------------------------------------------------
-
-
-def folder_lists(folder: Path, release: Release) -> dict[str, File]:
-    """The label lists that lie in a folder, by name; ``train.csv`` goes before other names of the same list."""
-    found: dict[str, File] = {}
-    with reading(folder):
-        for path in sorted(folder.iterdir()):
-            name = list_called(path.name, (release,))
-            if name and (name not in found or path.stem == name):
-                found[name] = read_list(path)
-    return found
 
 
 def find_lists(data_path: Path, packaging: Packaging) -> tuple[Path, dict[str, File]]:
@@ -276,6 +265,6 @@ def find_lists(data_path: Path, packaging: Packaging) -> tuple[Path, dict[str, F
                 raise InputError(f"{archive_path}: no label lists (*{release.list_suffix}) in it")
             return archive_path, lists
     for folder in (data_path / LABELS_DIR_NAME, data_path / ANNOTATIONS_DIR_NAME, data_path):
-        if folder.is_dir() and (lists := folder_lists(folder, release)):
+        if folder.is_dir() and (lists := lists_in(folder, (release,))):
             return folder, lists
     return data_path, packaging.lists

@@ -122,6 +122,7 @@ function show(run, from, to) {
   find("to").textContent = clock(to);
   drawTable(find("gestures"), categories, run.live ? [...gestures].reverse() : gestures, run.live ? null : seekTo);
   showFacts(run);
+  if (run.stopped) headline("Stopped", foundSentence(gestures), true);
 }
 
 function average(values) {
@@ -216,7 +217,6 @@ async function startCamera() {
     video.hidden = true;
     note(watched, watched.detector.finish(watched.seconds));
     show(watched, Math.max(0, watched.seconds - SHOWN), watched.seconds);
-    headline("Stopped", foundSentence(watched.gestures), true);
     say("ready", "The camera is off.");
     enable(false);
   };
@@ -257,9 +257,8 @@ function foundSentence(gestures) {
 
 async function openVideo(url, name) {
   const watched = await begin(false);
-  const headStopped = () => headline("Stopped", foundSentence(watched.gestures), true);
   watched.stop = () => {
-    headStopped();
+    headline("Stopped", foundSentence(watched.gestures), true);
     say("ready", `${name}: stopped.`);
   };
   headline("Looking …", name, true);
@@ -271,7 +270,6 @@ async function openVideo(url, name) {
   try {
     reader = await VideoReader.open(url);
     await lookThrough(watched, reader, name);
-    if (run === watched && main.dataset.state === "ready") headStopped(); // with the gesture that was being made
   } catch (error) {
     stop();
     headline("No video", name, true);
