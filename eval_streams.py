@@ -22,12 +22,6 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import exclusive_folder, run_main, write_bytes, write_json
 from src.inference.options import seconds
 
-STREAM_METRICS_FILE, STREAM_SCORES_FILE, STREAM_PAGE_FILE = (
-    "stream_metrics.json",
-    "stream_scores.npz",
-    "stream_report.html",
-)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = parser.add_argument_group("Streams")
@@ -85,11 +79,10 @@ def evaluate_streams(config: StreamSettings) -> None:
     protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
     protocol.update(device_target=config.device_target, **model.measured(), background=background)
     document = {**metrics, "per_video": [stream_protocol(video) for video in watched], "protocol": protocol}
-    write_json(output_dir / STREAM_METRICS_FILE, document)
-    write_bytes(output_dir / STREAM_SCORES_FILE, scores_bytes(model.categories, scores))
-    write_bytes(
-        output_dir / STREAM_PAGE_FILE, render_stream_report(metrics, watched, scores, model.categories, protocol)
-    )
+    write_json(output_dir / "stream_metrics.json", document)
+    write_bytes(output_dir / "stream_scores.npz", scores_bytes(model.categories, scores))
+    report = render_stream_report(metrics, watched, scores, model.categories, protocol)
+    write_bytes(output_dir / "stream_report.html", report)
     logger.info("results are in %s", output_dir)
 
 

@@ -68,7 +68,8 @@ def tune(config: TuneSettings) -> None:
     from src.inference.streaming import build_detector
 
     output = Path(config.output)
-    _check_output(output)
+    if output.exists() and not output.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        raise InputError(f"--output: {output} would be written over, but tune_stream.py did not write it")
     paths = {str(Path(path).relative_to(config.videos)): path for path in find_sources([config.videos])}
     if paths.keys() == {"."}:
         raise InputError(f"{config.videos}: no videos in this folder")
@@ -93,11 +94,6 @@ def tune(config: TuneSettings) -> None:
     write_json(output.with_suffix(".json"), {**keys, "edits": fewest, "minutes": minutes, "on_other_videos": expected})
     print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), expectation(expected)]))
     print(f"written: {output}, {output.with_suffix('.json')}")
-
-
-def _check_output(path: Path) -> None:
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
-        raise InputError(f"--output: {path} would be written over, but tune_stream.py did not write it")
 
 
 def _watch(

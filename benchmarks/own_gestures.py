@@ -64,19 +64,13 @@ class Drawn:
 
 
 class Scenes:
-    """Kinds whose clips are a state that changes: half a second of rest, the gesture, half a second of rest."""
+    """Kinds whose clips are a state that changes: half a second of rest, the gesture, half a second of rest.
+
+    ``begin(rng, test)`` makes a scene, ``state(label, progress)`` says what a gesture has changed when it is so far,
+    ``draw(scene, state, rng)`` draws it.
+    """
 
     classes: tuple[str, ...] = ()
-
-    def begin(self, rng: np.random.Generator, test: bool) -> Any:
-        raise NotImplementedError
-
-    def state(self, label: str, progress: float) -> tuple[float, ...]:
-        """What a gesture has changed when it is so far."""
-        raise NotImplementedError
-
-    def draw(self, scene: Any, state: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
-        raise NotImplementedError
 
     def clip(self, label: str, number: int, seed: int, test: bool) -> Frames:
         rng = np.random.default_rng([seed, self.classes.index(label), number, test])

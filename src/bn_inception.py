@@ -77,11 +77,6 @@ def check_image_size(image_size: int) -> None:
         )
 
 
-def conv_bias_init(in_channels: int, kernel_size: int) -> Uniform:
-    """Uniform in ±1/√fan_in, as PyTorch starts the bias of a convolution."""
-    return Uniform(1.0 / math.sqrt(in_channels * kernel_size**2))
-
-
 class ConvBN(nn.Cell):
     """Convolution with bias, batch normalisation (BN), ReLU: [N, in, H, W] -> [N, out, H/stride, W/stride].
 
@@ -101,7 +96,7 @@ class ConvBN(nn.Cell):
             padding=kernel_size // 2,
             has_bias=True,
             weight_init=HeUniform(negative_slope=math.sqrt(5)),
-            bias_init=conv_bias_init(in_channels, kernel_size),
+            bias_init=Uniform(1.0 / math.sqrt(in_channels * kernel_size**2)),  # ±1/√fan_in, as PyTorch starts it
         )
         self.frozen = frozen
         self.bn = batch_norm(out_channels, frozen)

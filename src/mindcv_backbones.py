@@ -39,7 +39,7 @@ class MindcvBackbone(nn.Cell):
     so that a resumed run would not be exact. Dropout before the last layer comes as a mask, as in ``BNInception``.
 
     Args:
-        model: what mindcv makes for MARKER classes.
+        model: what mindcv makes for MARKED_CLASSES classes.
         freeze_bn: partial BN: all ``nn.BatchNorm2d`` but the first keep their stored statistics, gamma and beta.
     """
 
@@ -128,7 +128,7 @@ def _mindcv_models(name: str, others: tuple[str, ...]) -> Any:
 
 
 def _create(name: str, others: tuple[str, ...]) -> nn.Cell:
-    """The model ``name`` of mindcv, with MARKER classes and random weights."""
+    """The model ``name`` of mindcv, with MARKED_CLASSES classes and random weights."""
     models = _mindcv_models(name, others)
     if not models.is_model(name):
         near = difflib.get_close_matches(name, [*others, *models.list_models()], n=4, cutoff=0.3)
@@ -149,7 +149,7 @@ class _Same(nn.Cell):
 
 
 def _remove_last_layer(name: str, model: nn.Cell) -> tuple[str, int]:
-    """Removes the layer with MARKER outputs; returns its name in a checkpoint and the length of its input."""
+    """Removes the layer with MARKED_CLASSES outputs; returns its name in a checkpoint and the length of its input."""
     last = [found for found in _cells_of_kind(model, nn.Dense) if found[2].out_channels == MARKED_CLASSES]
     if len(last) != 1:
         raise InputError(f"backbone {name}: expected one dense layer that gives its class scores, found {len(last)}")

@@ -86,7 +86,7 @@ def unpack_tar(images: Path) -> None:
             place = 0
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]  # it remembers every member; there are millions
-                frames += _pack_member(tar, member, partial, packed)
+                frames += _unpack_member(tar, member, partial, packed)
                 update(tar.offset - place)
                 place = tar.offset
         if frames != packed.num_frames:
@@ -101,7 +101,7 @@ def unpack_tar(images: Path) -> None:
     print(f"{frames} frames in {images}", flush=True)
 
 
-def _pack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, packed: PackedFrames) -> bool:
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, packed: PackedFrames) -> bool:
     """Writes a file of the tar. Returns whether it is a frame of the index, with the content that was packed."""
     path = folder / path_inside("", member.name, packed.tar)
     source = tar.extractfile(member) if member.isfile() else None

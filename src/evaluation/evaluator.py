@@ -82,7 +82,7 @@ class Evaluator:
             ranks=self.ranks,
             problems=problems if self.on_error == "skip" else None,
         )
-        # Each list begins with an array of no rows, for lists in which no clip can be read.
+        # Each begins with an array of no rows: there may be no batch.
         scores, labels, indices = [np.zeros((0, 0), np.float32)], [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
         with closing(dataset.read(output_numpy=True)) as batches:
             for clips, batch_labels, batch_indices in batches:
@@ -94,7 +94,9 @@ class Evaluator:
                 scores.append(batch_scores)
                 if after_batch:
                     after_batch(batch_scores, labels[-1])
-        return EvaluatedClips(_joined(scores), _joined(labels), _joined(indices), problems)
+        return EvaluatedClips(
+            np.concatenate(scores[1:] or scores), np.concatenate(labels), np.concatenate(indices), problems
+        )
 
     def frames(self, index: int, observe: float) -> list[np.ndarray]:
         """The frames of the clip at position ``index`` that a call with ``observe`` shows the network."""
@@ -106,11 +108,6 @@ class Evaluator:
         if not finite.all():
             clip = self.records[indices[finite.argmin()]].name
             raise InputError(f"clip {clip}: the network's scores are NaN or infinite")
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    filled = [array for array in arrays if len(array)]
-    return np.concatenate(filled or arrays[:1])
 
 
 def score_fractions(

@@ -49,7 +49,7 @@ def render_stream_report(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
         metrics=metrics,
-        protocol=[(key.replace("_", " "), _shown_events(value)) for key, value in protocol.items()],
+        protocol=[(key.replace("_", " "), _shown(value)) for key, value in protocol.items()],
         warning="" if protocol["background"] else without_background(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
@@ -59,7 +59,7 @@ def render_stream_report(
     return html.encode("utf-8", "replace")
 
 
-def _shown_events(value: Any) -> str:
+def _shown(value: Any) -> str:
     return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 

@@ -54,9 +54,9 @@ def draw_overlay(
     if shown:
         label, probability = shown
         percent = f"{probability:.0%}"
-        _write_frames(picture, percent, size, width - pad - _write_text(percent, size).shape[1], pad)
+        _write(picture, percent, size, width - pad - _letters(percent, size).shape[1], pad)
         name = fonts.shorten(fonts.drawable(label), LONGEST_LINE)
-        _write_frames(picture, *_fitting(name, size, width - 3 * pad - _write_text("100%", size).shape[1]), pad, pad)
+        _write(picture, *_fitting(name, size, width - 3 * pad - _letters("100%", size).shape[1]), pad, pad)
         bar, full = band - pad - thin, width - 2 * pad
         picture[bar : bar + thin, pad : pad + full] = BACKGROUND_GREY
         picture[bar : bar + thin, pad : pad + round(full * probability)] = colours[label]
@@ -141,21 +141,21 @@ def _darken(area: np.ndarray) -> None:
 
 def _fitting(text: str, size: int, width: int) -> tuple[str, int]:
     """The text and a font size that fit into ``width`` pixels; at the smallest size the text loses its end."""
-    while size > SMALLEST_FONT and _write_text(text, size).shape[1] > width:
+    while size > SMALLEST_FONT and _letters(text, size).shape[1] > width:
         size -= 1
-    while len(text) > 1 and _write_text(text, size).shape[1] > width:
+    while len(text) > 1 and _letters(text, size).shape[1] > width:
         text = text[:-2] + "…"
     return text, size
 
 
-def _write_frames(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
-    mask = _write_text(text, size)[: picture.shape[0] - y, : picture.shape[1] - x, None] / 255
+def _write(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
+    mask = _letters(text, size)[: picture.shape[0] - y, : picture.shape[1] - x, None] / 255
     area = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
     area[:] = (area * (1 - mask) + np.array(WHITE) * mask).astype(np.uint8)
 
 
 @lru_cache(maxsize=512)
-def _write_text(text: str, size: int) -> np.ndarray:
+def _letters(text: str, size: int) -> np.ndarray:
     """How much of each pixel the letters cover, uint8 [height, width]."""
     baseline = fonts.pillow_font(fonts.BASE_FONT, size).getmetrics()[0]
     runs = [(fonts.pillow_font(file, size), part) for file, part in fonts.font_runs(text)]

@@ -57,7 +57,7 @@ def watch(
 
 
 def check_gestures(source: Recording, gestures: list[Span]) -> None:
-    """Raises InputError for a gesture that starts after the video's end, or ends more than LATE seconds after it."""
+    """Raises InputError for a gesture that starts after the video's end, or ends more than SOUND_LONGER after it."""
     for start, end, label, _ in gestures:
         if start >= source.duration or end is None or end > source.duration + SOUND_LONGER:
             gesture = f"{label} from {start:g} s to {end:g} s in the truth"

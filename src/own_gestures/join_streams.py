@@ -55,7 +55,7 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
     for number, group in enumerate([*groups, *([others] if others else []), *begun]):
         name = f"{number:02d}.mp4"
         halves = number >= len(groups) + bool(others)
-        spans = _joined(frames_of(dataset), group, folder / "videos" / name, rng, halves)
+        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng, halves)
         labels = [categories[clip.label] for clip in group]
         known = [dict(zip(("start", "end"), span), label=label) for span, label in zip(spans, labels)]
         truth[name] = known if number < len(groups) else []
@@ -94,7 +94,7 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
     return True
 
 
-def _joined(
+def _join(
     folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator, begun: bool
 ) -> list[tuple[float, float]]:
     """Writes one video, of the clips or of their beginnings to and fro.

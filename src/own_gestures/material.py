@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from model_utils.util import write_text
+from model_utils.util import write_bytes, write_text
 from src.data.annotations import SPLITS, VideoClip
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.names import BACKGROUND, CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile
+from src.evaluation.tables import csv_bytes
 from src.tsn_dataset import read_video_list
 
 OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
@@ -58,14 +57,11 @@ def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
 def write_annotations(path: Path, clips: list[VideoClip]) -> None:
     """The CSV that ``prepare_videos`` reads."""
     names = {side: name for name, side in SPLITS.items()}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    with_split = clips[0].split is not None
-    rows.writerow(["video", "label", "start", "end", *(["split"] if with_split else [])])
+    rows: list[list[object]] = [["video", "label", "start", "end", *([] if clips[0].split is None else ["split"])]]
     for clip in clips:
         split = [names[clip.split]] if clip.split is not None else []
-        rows.writerow([clip.video, clip.label, clip.start or "", "" if clip.end is None else clip.end, *split])
-    write_text(path, text.getvalue())
+        rows.append([clip.video, clip.label, clip.start or "", "" if clip.end is None else clip.end, *split])
+    write_bytes(path, csv_bytes(rows))
 
 
 def write_own_lists(dataset: Path, background: str, label: str) -> str:

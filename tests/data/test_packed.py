@@ -273,7 +273,7 @@ def test_a_kill_while_unpacking_leaves_a_whole_dataset(root, monkeypatch, moment
     before = contents(root / NAME)
     convert([str(root)])
     with monkeypatch.context() as patch:
-        killed_at(patch, pack_frames, "_pack_member", moment)
+        killed_at(patch, pack_frames, "_unpack_member", moment)
         with pytest.raises(Killed):
             convert([str(root), "--unpack", "true"])
     assert open_packed(root / NAME).num_frames == 10

@@ -25,11 +25,11 @@ def system_fonts(monkeypatch):
     def install(*files):
         fonts._font_file.cache_clear()
         fonts._log_missing_font.cache_clear()
-        drawing._write_text.cache_clear()
+        drawing._letters.cache_clear()
         monkeypatch.setattr(fonts, "_system_fonts", lambda: tuple(files))
 
     yield install
-    for cached in (fonts._font_file, fonts._log_missing_font, drawing._write_text):
+    for cached in (fonts._font_file, fonts._log_missing_font, drawing._letters):
         cached.cache_clear()
 
 
@@ -83,7 +83,7 @@ def test_a_figure_shows_the_character_of_the_other_font(system_fonts, another_fo
 def test_a_video_frame_shows_the_character_of_the_other_font(system_fonts, another_font):
     file, character = another_font
     system_fonts(file)
-    text = drawing._write_text(f"L{character}L", 40)
+    text = drawing._letters(f"L{character}L", 40)
     base, other = fonts.pillow_font(fonts.BASE_FONT, 40), fonts.pillow_font(file, 40)
     image = Image.new("L", text.shape[::-1])
     ascent, length = base.getmetrics()[0], base.getlength("L")

@@ -54,12 +54,12 @@ def test_label_and_percentage_are_those_given():
     dark = int(130 * 0.35)
 
     def shows(text, x, y):
-        mask = drawing._write_text(text, 18)  # 0.075 of the shorter side, 240
+        mask = drawing._letters(text, 18)  # 0.075 of the shorter side, 240
         area = picture[y : y + mask.shape[0], x : x + mask.shape[1], 0].astype(float)
         return np.abs(area - (dark + (255 - dark) * (mask / 255.0))).max() < 2
 
     assert shows("Swiping Left", 6, 6)
-    assert shows("43%", 320 - 6 - drawing._write_text("43%", 18).shape[1], 6)
+    assert shows("43%", 320 - 6 - drawing._letters("43%", 18).shape[1], 6)
     assert not shows("Swiping Lest", 6, 6)
 
 
@@ -97,7 +97,7 @@ def test_a_label_is_written_whole_and_does_not_run_into_the_percentage(size, lab
     assert np.diff(written)[gap] >= max(2, size[0] // 100)
     percentage = written[gap + 1 :]
     assert size[1] * 0.75 < percentage[0] < percentage[-1] < size[1]
-    alone = drawing._write_text(*drawing._fitting(label, round(0.075 * min(size)), size[1]))
+    alone = drawing._letters(*drawing._fitting(label, round(0.075 * min(size)), size[1]))
     assert (written[gap] - written[0]) / np.ptp(np.flatnonzero(alone.max(0))) > 0.4
     assert drawing._fitting(label, 20, 110)[0] == label
 
@@ -110,9 +110,9 @@ def test_on_a_small_frame_a_label_loses_its_end(size):
 
 
 def test_letters_beyond_ascii_are_letters():
-    masks = [drawing._write_text(letter, 40) for letter in "Рё中"]
+    masks = [drawing._letters(letter, 40) for letter in "Рё中"]
     assert not np.array_equal(masks[0][:, :10], masks[1][:, :10])
-    assert drawing._write_text("?", 40).tolist() != masks[0].tolist()
+    assert drawing._letters("?", 40).tolist() != masks[0].tolist()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (23, 200)])
