@@ -15,9 +15,7 @@ import pytest
 
 from model_utils.errors import InputError
 from src.data import tar_stream
-from src.data.label_lists import find_list
-from src.data.names import JESTER
-from src.data.packagings import folder_lists
+from src.data.label_lists import lists_in
 from src.data.unpack_jester_dataset import main
 from src.preprocess_jester_dataset import main as preprocess
 from src.synthetic.jester import main as make_synthetic
@@ -264,8 +262,7 @@ def test_something_in_the_other_packagings(tmp_path, capsys):
 
 def test_a_list_of_the_plain_name_goes_before_others(tmp_path):
     write_files(tmp_path, {"jester-v1-train.csv": b"1;a\n", "train.csv": b"2;b\n"})
-    assert {name: file.data for name, file in folder_lists(tmp_path, JESTER).items()} == {"train": b"2;b\n"}
-    assert find_list(tmp_path, "train").name == "train.csv"
+    assert {name: file.data for name, file in lists_in(tmp_path).items()} == {"train": b"2;b\n"}
 
 
 def refused(tmp_path, message):
