@@ -21,6 +21,15 @@ def compiled():
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
+@pytest.fixture
+def small_backbone():
+    """BNInception has one block of its ten, see `helpers.networks`."""
+    from tests.helpers.networks import one_block
+
+    with one_block():
+        yield
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """Folder with the numbers that PyTorch computes, see `helpers.exchange`; made here where torch is installed."""

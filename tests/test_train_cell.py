@@ -47,7 +47,7 @@ def batch(clips=2, segments=3, seed=0):
 
 
 @pytest.mark.slow
-def test_dropout_multiplies_the_features_of_the_backbone():
+def test_dropout_multiplies_the_features_of_the_backbone(small_backbone):
     network = seeing_network()
     clips, labels, relations, _ = batch()
     drop = np.random.default_rng(1).random((2, 3, network.base_model.feature_channels)) < 0.5
@@ -91,14 +91,14 @@ def test_unfrozen_batch_normalisation_trains_in_every_layer():
     assert len(parameter_groups(tiny_network(freeze_bn=False))["bn"]) == 2 * 69
 
 
-def test_a_parameter_of_no_group_is_an_error():
+def test_a_parameter_of_no_group_is_an_error(small_backbone):
     network = tiny_network()
     network.stray = Parameter(Tensor(np.zeros(3, np.float32)), name="stray.scale")
     with pytest.raises(ValueError, match="stray.scale.*no optimiser group"):
         parameter_groups(network)
 
 
-def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast():
+def test_learning_rate_falls_to_a_tenth_and_biases_learn_twice_as_fast(small_backbone):
     optimizer = build_optimizer(tiny_network(), 0.5, 2, 3, 0.9, 1e-4)
     rates = [
         [float(schedule(Tensor(step, ms.int32))) for step in range(14)] for schedule in optimizer.learning_rate[:1]
@@ -145,7 +145,7 @@ def test_which_batch_normalisation_follows_the_batches(freeze_bn):
 
 
 @pytest.mark.slow
-def test_training_mode_reaches_every_layer_of_the_network():
+def test_training_mode_reaches_every_layer_of_the_network(small_backbone):
     """In evaluation mode batch normalisation neither uses nor stores the statistics of a batch."""
     network = tiny_network()
     step = TrainStep(network, build_optimizer(network, 0.1, 10, 10, 0.0, 0.0), 20.0)

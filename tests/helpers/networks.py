@@ -89,9 +89,11 @@ def seeing_network(small: bool = False, **changes) -> TSN:
 
     With ``small`` it has a SmallBackbone.
     """
-    network = tiny_network(**changes)
     if small:
-        network = behind(SmallBackbone(network.base_model), **changes)
+        with one_block():
+            network = behind(SmallBackbone(tiny_network(**changes).base_model), **changes)
+    else:
+        network = tiny_network(**changes)
     network.set_train(False)
     rng = np.random.default_rng(1)
     for parameter in network.get_parameters():

@@ -78,7 +78,7 @@ def test_with_the_real_backbone():
 
 @pytest.mark.slow
 def test_a_network_prepared_for_inference_is_explained_alike():
-    network, features = seeing_network(), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
+    network, features = seeing_network(small=True), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)
     plain = network.head.scales(network.consensus, features, np.zeros(8))
     prepare_for_inference(network)
     prepared = network.head.scales(network.consensus, features, np.zeros(8))

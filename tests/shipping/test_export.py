@@ -24,6 +24,8 @@ from src.shipping import export
 from src.shipping.exported import read_usage
 from tests.helpers.networks import CLASSES, settings, tiny_network
 
+pytestmark = pytest.mark.usefixtures("small_backbone")
+
 
 @pytest.fixture
 def quick(monkeypatch):

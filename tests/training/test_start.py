@@ -19,10 +19,10 @@ from src.training.start import load_start
 from src.training.trainer import TrainingSet
 from src.tsn import build_network
 from tests.helpers.clips import write_clip
-from tests.helpers.networks import CLASSES, SIDE, one_block, settings, tiny_network
+from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
 from train import build_trainer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbone")]
 
 SMALL = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE}"
 FOUR_CLASSES = ["Stop Sign", "Thumb Down", "Thumb Up", "Drumming Fingers"]
@@ -32,12 +32,6 @@ LAST = {
     "TRN": ("consensus.classifier.3.",),
     "avg": ("base_model.fc.",),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_block():
-    with one_block():
-        yield
 
 
 def values(network):
