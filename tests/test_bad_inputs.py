@@ -31,8 +31,6 @@ from PIL import Image
 
 from model_utils.logging import get_logger
 from model_utils.util import run_main
-from src import bn_inception
-from src.bn_inception import BLOCKS
 from src.data.pack_frames import pack_folders
 from src.data.packed import index_of, tar_of
 from src.ops.compat import EXPORTS_ANY_BATCH, LEGACY
@@ -217,13 +215,6 @@ def rewrite_checkpoint(change: Callable[[dict, dict], object]) -> Damage:
         save_checkpoint(work / "trn.ckpt", parameters, about)
 
     return damage
-
-
-def whole_network(work: Path) -> None:
-    """For a process of its own, whose backbone has all its blocks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bn_inception, "BLOCKS", BLOCKS)
-        save_network(work)
 
 
 def rename_parameter(parameters: dict, about: dict) -> None:
@@ -413,7 +404,7 @@ CASES = [
     Case("other frame name", nothing, TRAIN, ": frame is missing", "--frame_name img_{}.jpg"),
     Case("other frame names", rename_frames, PREPROCESS, ("img_1.jpg: not the name", "--frame_name 'img_{:01d}.jpg'")),
     Case("missing training list", nothing, TRAIN, "data/none.txt: cannot be read", "--train_list_file_name none.txt"),
-    Case("missing list", nothing, LIST_READERS, "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
+    Case("missing list", nothing, (TRAIN, EVAL), "data/none.txt: cannot be read", "--eval_list_file_name none.txt"),
     Case("malformed row", write(TRAIN_LIST, "left 3\n"), TRAIN, "train_videofolder.txt:1: row 'left 3'"),
     Case("class too low", write(VAL_LIST, "left 3 -1\n"), LIST_READERS, f"{VAL_LIST}:1: class index -1; expected 0"),
     Case("escape codes in a class", rewrite_checkpoint(draw_on_terminal), NETWORK_USERS, r"class 'b\x1b[2J'; expected"),
@@ -660,11 +651,10 @@ SCRIPTS = [
     Case("no Python", nothing, "PATH={bin} HOME=data run_tests.sh", "no Python among 3.11 3.12 3.10 found"),
 ]
 
-# The same through processes of their own: that what is true above is true for a user, too.
+# The same through processes of their own: what is true above is true for a user, too.
 TRAIN_SCRIPT = f"run_standalone_train_gpu.sh 0 data '' {OUT} {SMALL} --train_batch_size 2"
 IN_A_PROCESS = [
     Case("truncated frame", cut_off(FRAME), TRAIN_SCRIPT, FRAME),
-    Case("truncated frame", both(whole_network, cut_off(FRAME)), "run_eval_gpu.sh data trn.ckpt", FRAME, OUT),
     Case("truncated checkpoint", cut_off("trn.ckpt"), "run_export_gpu.sh data trn.ckpt", "trn.ckpt: not a whole", OUT),
 ]
 if not LEGACY:  # which does not join a run of its own on a CPU

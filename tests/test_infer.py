@@ -127,9 +127,7 @@ def test_a_folder_of_videos_and_one_that_is_broken(models, tmp_path, capsys):
     assert "[2/3] left out: " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("count", "height", "width"), [(1, 40, 52), (2, 40, 52), (5, 1, 1), (5, 1, 50), (5, 200, 90), (2, 2160, 3840)]
-)
+@pytest.mark.parametrize(("count", "height", "width"), [(1, 40, 52), (5, 1, 1), (5, 200, 90), (2, 2160, 3840)])
 def test_any_length_and_any_size(models, tmp_path, count, height, width):
     write_folder(tmp_path / "clip", coloured("Green", count, height, width), ".png")
     result = run(models / "colours.ckpt", tmp_path / "clip", result=tmp_path / "r.json")
@@ -138,12 +136,11 @@ def test_any_length_and_any_size(models, tmp_path, count, height, width):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
-@pytest.mark.parametrize(("batch", "relations"), [(0, "all"), (2, "sampled")])
+@pytest.mark.parametrize(("file_format", "batch", "relations"), [("MINDIR", 2, "sampled"), ("ONNX", 0, "all")])
 def test_an_exported_network_gives_the_checkpoints_scores(
     models, compiled, tmp_path, monkeypatch, file_format, batch, relations
 ):
-    if not compat.EXPORTS_ANY_BATCH and (file_format == "ONNX" or batch == 0):
+    if not compat.EXPORTS_ANY_BATCH and file_format == "ONNX":
         pytest.skip("not with this package")
     started = []
     monkeypatch.setattr("model_utils.device_adapter.start_device", started.append)
@@ -240,20 +237,6 @@ def folder_not_utf8(parent):
     return folder
 
 
-def test_an_onnx_beside_a_mindir_has_its_own_classes(models, tmp_path, monkeypatch):
-    write_folder(tmp_path / "clip", coloured("Red", 3))
-    scores = np.array([[0, 3, 0, 0]], np.float32)
-    monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: scores.repeat(len(inputs[0]), 0))
-    for suffix, names in ((".mindir", NAMES), (".onnx", NAMES[::-1])):
-        config = colour_settings(file_format=suffix[1:].upper(), export_batch_size=0)
-        write_exported(tmp_path / f"trn{suffix}", f"content of {suffix}", config, names)
-    found = {
-        suffix: run(tmp_path / f"trn{suffix}", tmp_path / "clip", result=tmp_path / "r.json")["top"][0]["label"]
-        for suffix in (".mindir", ".onnx")
-    }
-    assert found == {".mindir": "Green", ".onnx": "Red"}
-
-
 # --------------------------------------------------------------------------------------------------- parts of a video
 
 GESTURES = ["Red", "Blue"]
@@ -301,8 +284,10 @@ def test_gestures_start_and_end_in_a_stream(models, tmp_path, two_gestures, caps
     assert said == [[what, name] for name in GESTURES for what in ("starts", "ends")]
 
 
-@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
-@pytest.mark.parametrize("size", [(1, 1), (40, 1), (4, 20_000)])
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [([], (1, 1)), (["--window", "1"], (40, 1)), (["--stream", "--window", "0.6"], (4, 20_000))],
+)
 def test_a_video_that_cannot_be_written_is_known_before_the_work(models, tmp_path, options, size, capsys):
     frame = np.zeros((*size, 3), np.uint8)
     source, output = write_folder(tmp_path / "clip", [frame] * 3), tmp_path / "out.mp4"
@@ -343,8 +328,9 @@ def test_the_video_that_is_written(models, tmp_path, two_gestures, options):
         assert after[:4].mean() < before[:4].mean()
 
 
-@pytest.mark.parametrize("options", [[], ["--window", "1"], ["--stream", "--window", "0.6"]])
-@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize(
+    ("options", "degrees"), [([], 90), (["--window", "1"], 180), (["--stream", "--window", "0.6"], 270)]
+)
 def test_a_video_with_a_rotation_is_written_upright(models, tmp_path, options, degrees):
     """Blue at the left of the picture that is stored; a frame of 40x52 pixels becomes one of 52x40."""
     frame = np.full((40, 52, 3), 60, np.uint8)
@@ -355,12 +341,7 @@ def test_a_video_with_a_rotation_is_written_upright(models, tmp_path, options, d
     written = [frame for _, frame in video.open_source(str(tmp_path / "out.mp4")).frames()]
     assert {frame.shape for frame in written} == {expected.shape}
     height, width = expected.shape[:2]
-    for y, x in (
-        (height // 2 - 4, 8),
-        (height // 2 - 4, width - 8),
-        (height // 2 + 4, 8),
-        (height // 2 + 4, width - 8),
-    ):
+    for y, x in ((height // 2 + down, side) for down in (-4, 4) for side in (8, width - 8)):
         assert int(written[12][y, x, 0]) == pytest.approx(int(expected[y, x, 0]), abs=30)
 
 
@@ -415,9 +396,9 @@ def test_names_that_are_not_utf8(models, tmp_path, capsys, monkeypatch):
     capsys.readouterr().out.encode()
 
 
-@pytest.mark.parametrize("options", [["--window", "1e-300", "--stride", "1e-300"], ["--window", "1e-300"]])
-def test_windows_and_strides_next_to_nothing(models, tmp_path, options):
+def test_windows_and_strides_next_to_nothing(models, tmp_path):
     write_folder(tmp_path / "clip", coloured("Red", 24))
+    options = ["--window", "1e-300", "--stride", "1e-300"]
     result = run(models / "colours.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
     assert len(result["timeline"]) == 25
     assert {row["label"] for row in result["timeline"]} == {"Red"}
@@ -461,8 +442,6 @@ def test_nothing_that_was_recognised_is_an_error_and_no_json(models, tmp_path, o
     said = {"skip": "nothing was recognised: all 2 sources were left out", "stop": "1.mp4: not a video"}[on_error]
     with pytest.raises(InputError, match=said):
         run(models / "colours.ckpt", *sources, options=["--on_error", on_error], result=tmp_path / "r.json")
-    with pytest.raises(InputError, match="nothing was|not a video"):
-        run(models / "colours.ckpt", sources[0], options=["--on_error", on_error], result=tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
 
 
@@ -523,17 +502,6 @@ def test_a_full_disk(models, tmp_path, monkeypatch, option):
         assert (len(found["logits"]), found["explanation"]["label"]) == (4, found["top"][0]["label"])
 
 
-@pytest.mark.parametrize("on_error", ["stop", "skip"])
-@pytest.mark.parametrize("option", ["--json", "--explain"])
-def test_a_device_that_is_full(models, tmp_path, option, on_error):
-    """An error whatever ``on_error`` says, which is about sources."""
-    source = write_folder(tmp_path / "clip", coloured("Red", 3))
-    (tmp_path / "full.png").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="full.png: cannot write the file: No space left on device"):
-        run(models / "orders.ckpt", source, options=["--on_error", on_error, option, tmp_path / "full.png"])
-    assert (tmp_path / "full.png").is_symlink()
-
-
 # ------------------------------------------------------------------------------------------------------------- errors
 
 
@@ -551,9 +519,11 @@ def test_scores_that_are_no_numbers(models, tmp_path, monkeypatch, options):
         run(tmp_path / "nan.ckpt", tmp_path / "clip", options=options)
 
 
-@pytest.mark.parametrize(("options", "crops"), [([], 10), (["--explain", "e.png"], 1)])
-@pytest.mark.parametrize("given", [[], ["--test_crops", "5"]])
-def test_an_explanation_is_of_the_scores_that_are_printed(monkeypatch, tmp_path, options, crops, given):
+@pytest.mark.parametrize(
+    ("options", "crops"),
+    [([], 10), (["--explain", "e.png"], 1), (["--explain", "e.png", "--test_crops", "5"], 5)],
+)
+def test_an_explanation_is_of_the_scores_that_are_printed(monkeypatch, tmp_path, options, crops):
     """It is of the centre crop, so the scores are, unless other crops are asked for."""
     seen = []
 
@@ -565,8 +535,8 @@ def test_an_explanation_is_of_the_scores_that_are_printed(monkeypatch, tmp_path,
     monkeypatch.setattr("src.inference.model.load_model", load)
     write_folder(tmp_path / "clip", coloured("Red", 3))
     with pytest.raises(InputError, match="no further"):
-        run("trn.onnx", "clip", options=[*options, *given])
-    assert seen == [5 if given else crops]
+        run("trn.onnx", "clip", options=options)
+    assert seen == [crops]
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):
@@ -625,11 +595,6 @@ def test_the_environment_chooses_the_device(monkeypatch):
     assert load_config([]).device_target == "GPU"
 
 
-def test_a_camera_that_is_not_there(models):
-    with pytest.raises(InputError, match="camera 97: cannot be opened"):
-        run(models / "colours.ckpt", "97", options=["--stream"])
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -647,6 +612,7 @@ def test_a_camera_that_is_not_there(models):
         (["--json", "{}/frame/out.json"], "out.json: cannot write the file"),
         (["--explain", "{}"], "cannot write the file: it is a folder"),
         (["--categories", "{}/two.txt"], "trained for 4 classes, the dataset lists 2"),
+        (["--source", "a", "b", "--explain", "e.png"], "--output and --explain take one source"),
     ],
 )
 def test_options_that_cannot_be_followed(models, tmp_path, options, message):
@@ -676,9 +642,7 @@ def no_work(monkeypatch):
 
 TAKEN = [
     ("clip.mp4", "clip.mp4 is read"),
-    ("new/../clip.mp4", "clip.mp4 is read"),
     ("symlink.mp4", "clip.mp4 is read"),
-    ("hardlink.mp4", "clip.mp4 is read"),
     ("trn.onnx", "trn.onnx is read"),
     ("trn.onnx.json", "trn.onnx.json is read"),
     ("trn.json", "trn.json is read"),
@@ -689,24 +653,19 @@ TAKEN = [
     ("output.mp4", "--json writes it too"),
     ("link-to-output.mp4", "--json writes it too"),
 ]
-OVER = [
-    (option, target, taken)
-    for option in ("--json", "--explain", "--output")
-    for target, taken in TAKEN
-    if target.endswith(".mp4") or option != "--output"
-]
 
 
-@pytest.mark.parametrize(("option", "target", "taken"), OVER)
+@pytest.mark.parametrize(
+    ("option", "target", "taken"),
+    [*(("--json", *row) for row in TAKEN), ("--explain", *TAKEN[2]), *(("--output", *row) for row in TAKEN[-2:])],
+)
 def test_no_file_is_written_over_what_is_read_or_written(models, tmp_path, no_work, option, target, taken):
     write_folder(tmp_path / "frames", coloured("Red", 3))
-    (tmp_path / "new").mkdir()
     files = ("clip.mp4", "trn.onnx", "trn.onnx.json", "trn.json", "classes.txt", "frames/notes.txt", "output.mp4")
     for name in files:
         (tmp_path / name).write_text(name)
     (tmp_path / "settings.yaml").write_text("seed: 1\n")
     (tmp_path / "symlink.mp4").symlink_to(tmp_path / "clip.mp4")
-    os.link(tmp_path / "clip.mp4", tmp_path / "hardlink.mp4")
     (tmp_path / "link-to-output.mp4").symlink_to(tmp_path / "output.mp4")
     others = {"--categories": "classes.txt", "--config_path": "settings.yaml"}
     others["--explain" if option == "--json" else "--json"] = "output.mp4"
@@ -740,12 +699,6 @@ def test_a_stream_that_is_too_short(models, tmp_path, capsys):
     assert "0.00 s are too short: nothing is recognised before 3 s" in capsys.readouterr().out
 
 
-def test_one_picture_of_several_sources(models, tmp_path):
-    folders = [write_folder(tmp_path / name, coloured("Red", 3)) for name in "ab"]
-    with pytest.raises(InputError, match="--output and --explain take one source"):
-        run(models / "orders.ckpt", *folders, options=["--explain", tmp_path / "e.png"])
-
-
 @pytest.mark.parametrize("option", ["--stream", "--explain"])
 def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, option):
     write_folder(tmp_path / "clip", coloured("Red", 3))
@@ -762,13 +715,8 @@ def test_an_exported_network_is_not_looked_into(models, tmp_path, monkeypatch, o
     [
         ({}, "trn.onnx: no such exported network"),
         ({"trn.onnx": "junk"}, "trn.onnx: expected trn.onnx.json beside it, which says its classes"),
-        ({"trn.onnx": "junk", "trn.onnx.json": "[]"}, "trn.onnx.json: damaged, edited by hand, or"),
         ({"trn.onnx": "junk", "trn.onnx.json": "{"}, "trn.onnx.json: damaged, edited by hand, or"),
-        ({"trn.onnx.json": None}, "trn.onnx: no such exported network"),
-        (
-            {"trn.onnx.json": None, "trn.onnx": "junk"},
-            "trn.onnx: (not a whole ONNX file|the package onnx)",
-        ),
+        ({"trn.onnx.json": None, "trn.onnx": "junk"}, "trn.onnx: (not a whole ONNX file|the package onnx)"),
     ],
 )
 def test_an_exported_network_that_is_not_whole(models, tmp_path, files, message):
@@ -798,16 +746,6 @@ def test_scores_that_the_named_classes_do_not_fit(models, tmp_path, monkeypatch)
     monkeypatch.setattr(exported, "load_exported", lambda _: lambda inputs: np.zeros((len(inputs[0]), 4), np.float32))
     with pytest.raises(InputError, match="trn.onnx: gives 4 scores, but 3 classes are named in its JSON"):
         run(tmp_path / "trn.onnx", tmp_path / "clip")
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [("", "ckpt_file: no model given"), ("trn.pth", "trn.pth: expected a model"), ("trn.ckpt", "trn.ckpt: no such")],
-)
-def test_what_is_no_model(models, tmp_path, model, message):
-    write_folder(tmp_path / "clip", coloured("Red", 3))
-    with pytest.raises(InputError, match=message):
-        run(model, tmp_path / "clip")
 
 
 def test_explanation(models, tmp_path):

@@ -17,7 +17,6 @@ from src.data.frame_files import VideoRecord
 from src.preprocess_jester_dataset import main
 from src.tsn_dataset import read_video_list
 from tests.helpers.clips import folders
-from tests.helpers.permissions import obeyed_permissions
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -70,15 +69,6 @@ def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
         patch.setattr(frame_counts, "count_frames", None)  # here; the processes have one of their own
         main([str(root)])
     assert lists_in(root) == LISTS
-
-    (root / "20bn-jester-v1" / "7" / "00002.jpg").unlink()
-    with pytest.raises(InputError, match=r"v1: 1 clips have gaps in the numbers of their frames: 7; --renumber true"):
-        main([str(root)])
-    (root / "labels" / "train.csv").write_text("12;Thumb Up\n77;Stop Sign\n8;Doing other things\n")
-    with pytest.raises(
-        InputError, match=r"v1: 1 listed clips are .*: 77 \(.*train\.csv:2: No such file or directory\);"
-    ):
-        main([str(root)])
 
 
 def test_several_processes_count_in_the_order_of_the_folders(tmp_path, monkeypatch):
@@ -160,17 +150,14 @@ def refused(root, message):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("train.csv", "12;Thumb Up\n7;Stop Signs\n", r"train\.csv:2: unknown label 'Stop Signs'"),
         ("train.csv", "12;Thumb Up\n7\n", r"train\.csv:2: '7', expected <clip>;<label>"),
         ("train.csv", "12;Thumb Up\n7;Stop Sign;1\n", r"train\.csv:2: .*expected <clip>;<label>"),
         ("train.csv", "12;Thumb Up\n7;\n", r"train\.csv:2: '7;', expected <clip>;<label>"),
         ("train.csv", "12;Thumb Up\n\n7;Stop Sign\n", r"train\.csv:2: '', expected <clip>;<label>"),
         ("train.csv", "../labels;Thumb Up\n", r"train\.csv:1: clip '../labels', expected .* the name of one folder"),
-        ("train.csv", "..;Thumb Up\n", r"train\.csv:1: clip '..', expected .* the name of one folder"),
         ("train.csv", "a\\7;Thumb Up\n", r"train\.csv:1: clip .*, expected .* the name of one folder"),
         ("train.csv", "12;Thumb Up\n7\0;Stop Sign\n", r"train\.csv:2: NUL byte; expected rows <clip>;<label>"),
         ("test.csv", "21\0\n", r"test\.csv:1: NUL byte; expected rows <clip>"),
-        ("test-answers.csv", "21;Thumb\0Up\n", r"test-answers\.csv:1: NUL byte"),
         ("labels.csv", "Thumb Up\nStop\0Sign\n", r"labels\.csv:2: NUL byte; expected one class name a line"),
         ("train.csv", "7;Thumb Up\n8;Thumb Up\n7;Stop Sign\n", r"train\.csv:3: clip 7 is here twice.*train\.csv:1"),
         ("train.csv", "99;Thumb Up\n", r"99 \(.*train\.csv:1: No such file or directory\); --missing"),
@@ -186,21 +173,7 @@ def refused(root, message):
         ("train.csv", "7" * 256 + ";Thumb Up\n", r"train\.csv:1: clip '7{200}', expected .* at most 255 bytes long"),
         ("test-answers.csv", "20;Thumb Up\n", r"test-answers\.csv: no answer for clip 21 of .*test\.csv:1"),
         ("test-answers.csv", "21;Thumbs\n", r"test-answers\.csv:1: unknown label 'Thumbs'"),
-        (
-            "labels.csv",
-            "Thumb Up\nStop Sign\nThumb Up\n",
-            r"labels\.csv:3: class 'Thumb Up' is here twice.*labels\.csv:1",
-        ),
-        (
-            "labels.csv",
-            "Thumb Up\nCaf\u00e9\nCafe\u0301\n",
-            r"labels\.csv:3: class 'Cafe\\u0301' is here twice.*labels\.csv:2",
-        ),
-        (
-            "labels.csv",
-            "Thumb Up\nStop\x1b[2JSign\n",
-            r"labels\.csv:2: class 'Stop\\x1b\[2JSign'; expected a name without",
-        ),
+        ("labels.csv", "Thumb Up\nStop Sign\nThumb Up\n", r"labels\.csv:3: class 'Thumb Up' is here twice.*csv:1"),
         ("labels.csv", "1;Thumb Up\n", r"labels\.csv:1: '1;Thumb Up', expected a class name without ';'"),
     ],
 )
@@ -291,7 +264,7 @@ def test_all_gaps_are_named_at_once_and_closed_in_place(root, capsys):
     ]
 
 
-@pytest.mark.parametrize("moment", range(10))
+@pytest.mark.parametrize("moment", [0, 1, 5, 9])
 def test_renumbering_again_after_a_kill_at_any_rename(root, monkeypatch, moment):
     make_gaps(root)
     rename, left = os.rename, [moment]
@@ -348,13 +321,13 @@ def test_clips_that_are_missing_are_counted_or_left_out(root, capsys):
         main([str(root), "--missing", "skip"])
 
 
-@pytest.mark.parametrize("name", ["labels", "train", "validation", "test", "test-answers"])
+@pytest.mark.parametrize("name", ["labels", "train"])
 def test_label_list_that_is_no_text(root, name):
     (root / "labels" / f"{name}.csv").write_bytes("7;Stop Sign\nÉté\n".encode("latin-1"))
     refused(root, rf"{name}\.csv: cannot be read \(line 2 is not UTF-8: byte 0xc9\)")
 
 
-@pytest.mark.parametrize("text", ["", "\n", "\ufeff\r\n \n"])
+@pytest.mark.parametrize("text", ["", "\ufeff\r\n \n"])
 def test_an_empty_test_list_is_none(root, text, capsys):
     """It is optional, so it must not keep the other lists from being written; it removes one from an earlier run."""
     main([str(root)])
@@ -394,31 +367,21 @@ def test_a_root_that_is_not_utf8(root):
     assert done.stderr.count("\n") == 1
 
 
-def test_missing_images_folder(root):
-    (root / "20bn-jester-v1").rename(root / "elsewhere")
-    refused(root, "20bn-jester-v1: no such folder")
-
-
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         (["00001.jpg", "00003.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
         (["00002.jpg", "00003.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
         (["00000.jpg", "00001.jpg"], r"7: frames are counted from 1, but in .*12 from 0; rename them"),
-        (["00000.jpg", "00002.jpg"], r"1 clips have gaps in the numbers of their frames: 12;"),
         (
             ["1.jpg", "2.jpg"],
             r"12/1\.jpg: not the name of a frame; expected 00001\.jpg, 00002\.jpg \.\.\.,.* '{:01d}\.jpg'",
         ),
         (["00001.jpg", "copy of 00001.jpg"], r"12/copy of 00001\.jpg: not the name of a frame"),
-        (["00001.jpg", "00002.jpg", "00003.JPG"], r"12/00003\.JPG: not the name of a frame"),
         (["00001.JPG", "00002.JPG"], r"12/00001\.JPG: not the name of a frame"),
         (["00001.jpg", "00002.Jpg", "00003.jpg"], r"12/00002\.Jpg: not the name of a frame"),
-        (["00001.jpg", "00002.jpeg"], r"12/00002\.jpeg: not the name of a frame"),
-        (["00001.jpg", "00002.PNG"], r"12/00002\.PNG: not the name of a frame"),
         (["00001.jpg", "img_00002.png"], r"12/img_00002\.png: not the name of a frame"),
         (["img_00001.png", "img_00002.png"], r"12/img_00001\.png: .* or --frame_name 'img_{:05d}\.png'$"),
-        (["00001.jpg", "00002"], r"12/00002: not the name of a frame"),
         (["00001.jpg", "00002.jpg.part"], r"12/00002\.jpg\.part: not the name of a frame"),
         (["00001.jpg", "000002.jpg"], r"12/000002\.jpg: not the name of a frame"),
         (["._00001.jpg", ".00002.jpg"], r"12 \(.*train\.csv:1: no frames\)"),
@@ -435,16 +398,14 @@ def test_frames_that_are_not_numbered_from_one_without_a_gap(root, names, messag
 
 
 @pytest.mark.parametrize(
-    ("frame_name", "others"),
+    ("frame_name", "first", "others"),
     [
-        ("img_{:05d}.jpg", ["thumbs.txt"]),
-        ("frame_{:06d}.jpg", []),
-        ("{:06d}.png", ["._000001.png"]),
-        ("{}.jpg", []),
-        ("{:d}_rgb.jpg", []),
+        ("img_{:05d}.jpg", 0, ["thumbs.txt"]),
+        ("{:06d}.png", 1, ["._000001.png"]),
+        ("{}.jpg", 0, []),
+        ("{:d}_a.jpg", 1, []),
     ],
 )
-@pytest.mark.parametrize("first", [0, 1])
 def test_frames_of_other_names(root, frame_name, first, others):
     """Nothing in the lists depends on the names."""
     for clip, num_frames in CLIPS.items():
@@ -493,10 +454,3 @@ def test_failure_while_writing_keeps_the_old_lists(root, monkeypatch):
     with pytest.raises(InputError, match="cannot write the list file: No space left on device"):
         main([str(root)])
     assert lists_in(root) == LISTS
-
-
-def test_unwritable_folder(root):
-    root.chmod(0o500)
-    with obeyed_permissions():
-        refused(root, ": cannot be written: Permission denied")
-    root.chmod(0o700)

@@ -291,6 +291,21 @@ def test_python_finds_the_repository_whatever_the_environment_says(user, script)
     assert "no_such_option" in stderr
 
 
+@pytest.mark.parametrize("script", [name for name in SCRIPTS if name != "quickstart.sh"])
+def test_arguments_that_are_missing_or_lead_nowhere(user, script):
+    """Scripts see that before they start Python."""
+    arguments = WORKING[script][0]
+    required = arguments[: next((i for i, word in enumerate(arguments) if word.startswith("--")), None)]
+    status, _, stderr = run(user, script, *required[:-1])
+    said = f"error: {len(required)} argument(s) expected, {len(required) - 1} given\nusage: bash scripts/{script} "
+    assert (status, stderr[: len(said)]) == (1, said)
+    for place, word in enumerate(required):
+        if word in ("my data", "net.ckpt", "in.pth", "own.yaml", ""):
+            status, _, stderr = run(user, script, *required[:place], "nowhere", *required[place + 1 :])
+            assert (status, stderr.count("\n"), stderr[:14]) == (1, 1, "error: nowhere"), word
+    assert calls(user) == []
+
+
 @pytest.mark.parametrize("script", ["run_eval_gpu.sh", "run_export_gpu.sh"])
 def test_checkpoints_are_found_in_both_layouts(user, script):
     """Runs save in train-logs, those of the model zoo in train-logs/checkpoints; what is there as given is taken."""

@@ -168,12 +168,10 @@ def test_a_list_in_another_encoding_is_named_with_its_line(tmp_path):
         ("12 37 0\n\n13 37 0\n", "list.txt:2: ", "row ''"),
         ("12 37 0\n13 37\n", "list.txt:2: ", "row '13 37'"),
         ("12 many 0\n", "list.txt:1: ", "row '12 many 0'"),
-        ("12 37 1.5\n", "list.txt:1: ", "row '12 37 1.5'"),
         ("12 37 4\n", "list.txt:1: ", "class index 4; expected 0 to 3"),
         ("12 37 -1\n", "list.txt:1: ", "class index -1"),
         ("12 0 1\n", "list.txt:1: ", "0 frames"),
         ("12 37 0\n1\0 37 0\n", "list.txt:2: ", "NUL byte; expected rows '<folder>"),
-        ("12 37 0\n\0\0\0\0", "list.txt:2: ", "NUL byte"),
     ],
 )
 def test_read_video_list_refuses(tmp_path, text, place, problem):
@@ -227,8 +225,7 @@ def test_a_frame_name_without_a_number(tmp_path, name):
     one_line(error)
 
 
-@pytest.mark.parametrize("frame_name", ["img_{:05d}.jpg", "{:06d}.png", "{}.jpg"])
-@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(("frame_name", "first"), [("img_{:05d}.jpg", 1), ("{:06d}.png", 0)])
 def test_other_names_and_stretches_give_the_same_batches(records, images_root, tmp_path, whole_run, frame_name, first):
     """The clips of the other tests as stretches of one long folder, and in folders of their own."""
     number = first
@@ -321,8 +318,16 @@ def sliding_run(records, images_root):
     return as_arrays(training(records, images_root, SLIDING))
 
 
-@pytest.mark.parametrize("windows", [(0.0, -1), (0.0, 2), (0.7, 2), (1.0, 2), (0.7, -1)])
-@pytest.mark.parametrize("flip", ["none", "plain", "label_aware"])
+@pytest.mark.parametrize(
+    ("flip", "windows"),
+    [
+        ("none", (0.0, -1)),
+        ("none", (1.0, 2)),
+        ("plain", (0.7, -1)),
+        ("label_aware", (0.0, 2)),
+        ("label_aware", (0.7, 2)),
+    ],
+)
 def test_training_batches(records, images_root, flip, windows):
     loading = {"flip": flip, "sliding_windows": windows[0], "background": windows[1]}
     batches = as_arrays(training(records, images_root, loading))
@@ -352,30 +357,19 @@ def test_sliding_windows_grow_over_the_epochs(records, images_root):
         assert_same_batches(growing[5 * epoch : 5 * epoch + 5], expected)
 
 
-def test_sliding_windows_that_hold_no_whole_gesture_are_background(records, images_root, sliding_run):
-    """Whatever the clip shows, mirrored or not: with share 0.7, about half of all rows."""
-    labels = np.concatenate([label for _, label, _, _ in sliding_run])
-    kept = [sampling.epoch_order(NUM_CLIPS, 5, epoch)[:10] % 4 for epoch in range(2)]
-    changed = np.sum(~np.isin(labels, [0, 1, 3]) & (np.concatenate(kept) != 2))
-    assert 3 <= changed <= 12
-
-
-def test_training_does_not_depend_on_the_number_of_workers(records, images_root, whole_run, sliding_run):
-    assert_same_batches(as_arrays(training(records, images_root, workers=3)), whole_run)
+def test_training_does_not_depend_on_the_number_of_workers(records, images_root, sliding_run):
     assert_same_batches(as_arrays(training(records, images_root, SLIDING, workers=3)), sliding_run)
 
 
-@pytest.mark.parametrize(("first_epoch", "first_step"), [(0, 3), (1, 0), (1, 2), (2, 0)])
-def test_training_resumes_where_it_stopped(records, images_root, whole_run, sliding_run, first_epoch, first_step):
-    for run, loading in ((whole_run, {}), (sliding_run, SLIDING)):
-        batches = training(records, images_root, loading, first_epoch=first_epoch, first_step=first_step)
-        assert_same_batches(as_arrays(batches), run[first_epoch * 5 + first_step :])
+@pytest.mark.parametrize(("first_epoch", "first_step"), [(0, 3), (1, 0), (2, 0)])
+def test_training_resumes_where_it_stopped(records, images_root, sliding_run, first_epoch, first_step):
+    batches = training(records, images_root, SLIDING, first_epoch=first_epoch, first_step=first_step)
+    assert_same_batches(as_arrays(batches), sliding_run[first_epoch * 5 + first_step :])
 
 
-@pytest.mark.parametrize("windows", [{}, SLIDING])
-def test_two_ranks_see_what_one_would(records, images_root, windows):
-    one = as_arrays(training(records, images_root, windows, batch_size=4))
-    ranks = [as_arrays(training(records, images_root, windows, ranks=Ranks(rank, 2))) for rank in range(2)]
+def test_two_ranks_see_what_one_would(records, images_root):
+    one = as_arrays(training(records, images_root, SLIDING, batch_size=4))
+    ranks = [as_arrays(training(records, images_root, SLIDING, ranks=Ranks(rank, 2))) for rank in range(2)]
     together = [
         tuple(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]) for columns in zip(*steps))
         for steps in zip(*ranks)
@@ -418,7 +412,7 @@ def test_opening_and_closing_leaves_nothing_open(records, images_root):
         return [len(os.listdir(f"/proc/self/{kind}")) for kind in ("fd", "task", "map_files")]
 
     counts = []
-    for _ in range(6):
+    for _ in range(4):
         with closing(training(records, images_root)) as batches:
             next(batches)
         with closing(evaluation(records, images_root)) as batches:
@@ -497,14 +491,9 @@ def test_batches_that_are_kept_stay_as_they_were(records, images_root):
         np.testing.assert_array_equal(part, crops[0, 3:])
 
 
-def test_usable_workers(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert [tsn_dataset.usable_workers(requested) for requested in (1, 4, 8)] == [1, 4, 4]
-
-
 def test_the_ranks_of_a_node_share_its_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 20)
-    workers = {(8, 1): 8, (8, 2): 8, (8, 3): 6, (8, 8): 2, (1, 8): 1, (8, 20): 1, (8, 32): 1}
+    workers = {(8, 1): 8, (99, 1): 20, (8, 2): 8, (8, 3): 6, (8, 8): 2, (1, 8): 1, (8, 20): 1, (8, 32): 1}
     for (requested, ranks), expected in workers.items():
         assert tsn_dataset.usable_workers(requested, ranks) == expected
 

@@ -7,10 +7,7 @@ import hashlib
 import io
 import os
 import struct
-import subprocess
-import sys
 import tarfile
-import threading
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -106,10 +103,8 @@ def data(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("md5", [True, False])
-@pytest.mark.parametrize("count", [1, 3, 23])
-def test_any_number_of_parts_zipped_or_raw(tmp_path, zipped, md5, count):
+@pytest.mark.parametrize(("count", "zipped", "md5"), [(1, True, False), (3, False, True), (23, True, True)])
+def test_any_number_of_parts_zipped_or_raw(tmp_path, count, zipped, md5):
     write_data(tmp_path / "data", cut(tar_of(frame_members()), count), zipped, md5)
     write_labels(tmp_path / "data")
     unpack(tmp_path / "data", tmp_path / "deep" / "target")
@@ -184,17 +179,15 @@ def refused(data, target, message):
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_part_with_another_md5_is_named_before_anything_is_extracted(tmp_path, zipped, monkeypatch):
-    parts = cut(tar_of(frame_members()), 3)
-    wrong = bytes([parts[1][0] ^ 1]) + parts[1][1:]
-    data = tmp_path / "data"
-    write_data(data, [parts[0], wrong, parts[2]], zipped)
-    write_labels(data)
+    parts, data, name = cut(tar_of(frame_members()), 3), tmp_path / "data", f"{IMAGES}-01"
+    wrong = flipped(parts[1], 0)
+    write_data(data, [parts[0], wrong, parts[2]], zipped, md5=False)
     if zipped:
-        with zipfile.ZipFile(data / f"{IMAGES}-01.zip", "w") as archive:
-            archive.writestr(f"{IMAGES}-01", wrong)
-            archive.writestr(f"{IMAGES}-01.md5", md5_line(parts[1], f"{IMAGES}-01"))
+        with zipfile.ZipFile(data / f"{name}.zip", "a") as archive:
+            archive.writestr(f"{name}.md5", md5_line(parts[1], name))
     else:
-        (data / f"{IMAGES}-01.md5").write_text(md5_line(parts[1], f"{IMAGES}-01"))
+        (data / f"{name}.md5").write_text(md5_line(parts[1], name))
+    write_labels(data)
     monkeypatch.setattr(unpack_jester_dataset, "_write_files", lambda *_: pytest.fail("extracted"))
     sums = [hashlib.md5(content).hexdigest() for content in (wrong, parts[1])]
     refused(data, tmp_path / "target", rf"{IMAGES}-01.*: md5 is {sums[0]}, expected {sums[1]}")
@@ -230,7 +223,7 @@ def each_write_first(monkeypatch, act):
         monkeypatch.setattr(unpack_jester_dataset, name, lambda path, content, write=write: act(write, path, content))
 
 
-@pytest.mark.parametrize("moment", [0, 3, 4, 8, 12])  # 4 label lists, then 9 frames
+@pytest.mark.parametrize("moment", [3, 4, 12])  # 4 label lists, then 9 frames
 def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     target, countdown = tmp_path / "target", [moment]
 
@@ -253,10 +246,9 @@ def test_run_after_a_kill_at_any_moment(data, tmp_path, monkeypatch, moment):
     assert contents(target) == unpacked()
 
 
-@pytest.mark.parametrize("left", [0, 5, 12])
 @pytest.mark.parametrize(
-    ("error", "raised"),
-    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left on device"), InputError)],
+    ("left", "error", "raised"),
+    [(5, KeyboardInterrupt(), KeyboardInterrupt), (12, OSError(28, "No space left on device"), InputError)],
 )
 def test_what_ends_the_writing_leaves_nothing(data, tmp_path, monkeypatch, left, error, raised):
     countdown = [left]
@@ -278,37 +270,10 @@ def test_what_ends_the_writing_leaves_nothing(data, tmp_path, monkeypatch, left,
     assert contents(tmp_path / "deep" / "target") == unpacked()
 
 
-def test_a_file_that_is_larger_than_the_limit_of_the_process_leaves_nothing(tmp_path):
-    """What `ulimit -f` does is like a full disk: the file is cut off and the write fails."""
-    frame = b"x" * 300_000
-    write_data(tmp_path / "data", [tar_of([*frame_members(), (f"{IMAGES}/4/00001.jpg", frame)])])
-    write_labels(tmp_path / "data")
-    program = [sys.executable, "-m", "src.data.unpack_jester_dataset", str(tmp_path / "data"), str(tmp_path / "target")]
-    done = subprocess.run(
-        ["bash", "-c", 'ulimit -f 100; exec "$@"', "-", *program], cwd=ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr == f"error: {tmp_path / 'target'}: cannot be written: File too large\n"
-    assert "DONE" not in done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
 def test_too_little_space_is_said_beforehand(data, tmp_path, monkeypatch):
     usage = type(unpack_jester_dataset.shutil.disk_usage(tmp_path))(total=10, used=10, free=0)
     monkeypatch.setattr(unpack_jester_dataset.shutil, "disk_usage", lambda _: usage)
     refused(data, tmp_path / "target", "partial: 0 MB are free, but 0 MB are needed")
-
-
-def test_target_that_is_a_file(data, tmp_path):
-    (tmp_path / "target").write_bytes(b"mine")
-    refused(data, tmp_path / "target", "target: is not a folder")
-    assert (tmp_path / "target").read_bytes() == b"mine"
-
-
-def test_data_path_that_is_no_folder(tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
-        main([str(tmp_path / "nothing"), str(tmp_path / "target")])
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_stream_is_read_without_gathering_members(tmp_path, monkeypatch):
@@ -609,9 +574,7 @@ REFUSED = [
             ("encrypted", (6, 1), "cannot be read without a password"),
             ("strongly encrypted", (6, 0x41), UNREADABLE),
             ("Deflate64", (8, 9), f"{UNREADABLE} .*: what was in it is read as well"),
-            ("PPMd", (8, 98), UNREADABLE),
             ("bzip2", (8, 12), "damaged"),
-            ("LZMA", (8, 14), "damaged"),
             ("version", (4, 99), UNREADABLE),
         ]
     ),
@@ -633,48 +596,3 @@ def test_what_is_refused(data, tmp_path, damage, message):
     damage(data)
     refused(data, tmp_path / "target", message)
     assert not os.path.exists("/tmp/escaped.jpg")
-
-
-# ------------------------------------------------------------------------------------------------- two into one target
-
-
-def start_unpack(data, target):
-    return subprocess.Popen(
-        [sys.executable, "-m", "src.data.unpack_jester_dataset", str(data), str(target)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_second_unpack_into_one_target_is_refused_while_the_first_is_at_work(data, tmp_path, monkeypatch):
-    target, entered, go = tmp_path / "target", threading.Event(), threading.Event()
-
-    def wait(write, path, content):
-        entered.set()
-        assert go.wait(60)
-        write(path, content)
-
-    each_write_first(monkeypatch, wait)
-    first = threading.Thread(target=unpack, args=(data, target))
-    first.start()
-    assert entered.wait(60)
-    second = start_unpack(data, target)
-    stdout, stderr = second.communicate(timeout=60)
-    go.set()
-    first.join(60)
-    assert (second.returncode, "DONE" in stdout) == (1, False)
-    busy = "another process writes into this folder; wait until it has ended, or give another folder"
-    assert stderr == f"error: {target}: {busy}\n"
-    assert contents(target) == unpacked()
-
-
-def test_file_system_without_locks(data, tmp_path, monkeypatch, capsys):
-    def no_locks(*_):
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr("model_utils.util.fcntl.flock", no_locks)
-    unpack(data, tmp_path / "target")
-    assert "target/.lock: cannot be locked: Function not implemented" in capsys.readouterr().err
-    assert contents(tmp_path / "target") == unpacked()

@@ -30,8 +30,7 @@ def test_a_folder_gives_its_frames_in_the_order_of_their_numbers(tmp_path):
         np.testing.assert_array_equal(frame, cv2.imread(str(folder / f"frame{index + 1}.jpg")))
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
-@pytest.mark.parametrize("rate", [12, 29.97])
+@pytest.mark.parametrize(("suffix", "rate"), [(".mp4", 12), (".avi", 29.97), (".webm", 12)])
 def test_a_video_gives_the_frames_that_went_into_it(tmp_path, suffix, rate):
     levels = range(0, 200, 20)
     path = write_video(tmp_path / f"video{suffix}", [np.full((48, 64, 3), level, np.uint8) for level in levels], rate)
@@ -110,11 +109,12 @@ def test_a_minute_between_frames(tmp_path):
     source = open_source(str(set_intervals(write_video(tmp_path / "v.mp4", changing_frames(5), 12), [60.0] * 5)))
     assert source.times == pytest.approx([0, 60, 120, 180, 240])
     assert (source.duration, source.rate) == (pytest.approx(300), pytest.approx(1 / 60))
+    assert source.warning == ""
 
 
-@pytest.mark.parametrize(("rate", "scale"), [(1, 1000), (1, 10**6), (1, 61)])
-def test_frames_that_are_said_to_be_hours_apart_are_taken_at_a_usual_rate(tmp_path, rate, scale):
-    path = set_rate(write_video(tmp_path / "v.avi", changing_frames(12), 10), rate, scale)
+@pytest.mark.parametrize("scale", [10**6, 61])
+def test_frames_that_are_said_to_be_hours_apart_are_taken_at_a_usual_rate(tmp_path, scale):
+    path = set_rate(write_video(tmp_path / "v.avi", changing_frames(12), 10), 1, scale)
     source = open_source(str(path))
     assert source.times == pytest.approx(np.arange(12) / 12)
     assert source.duration == pytest.approx(1.0)
@@ -122,19 +122,14 @@ def test_frames_that_are_said_to_be_hours_apart_are_taken_at_a_usual_rate(tmp_pa
     assert source.warning == f"{path}: {states}"
 
 
-def test_a_frame_a_minute_is_a_recording(tmp_path):
-    source = open_source(str(set_rate(write_video(tmp_path / "v.avi", changing_frames(12), 10), 1, 60)))
-    assert (source.duration, source.warning) == (pytest.approx(720), "")
-
-
-@pytest.mark.parametrize("rate", [29.97, 12])
-@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
+@pytest.mark.parametrize(("suffix", "rate"), [(".mp4", 29.97), (".avi", 12), (".webm", 29.97)])
 def test_times_at_a_constant_rate(tmp_path, suffix, rate):
     """WebM rounds to milliseconds; the times are nevertheless evenly spaced."""
     source = open_source(str(write_video(tmp_path / f"v{suffix}", changing_frames(60), rate)))
     assert source.times == pytest.approx(np.arange(60) / rate, abs=1.5e-3)
     assert np.ptp(np.diff(source.times)) < 1e-9
     assert source.duration == pytest.approx(60 / rate, abs=2e-3)
+    assert source.warning == ""
 
 
 def test_times_of_a_folder_and_of_a_single_frame(tmp_path):
@@ -164,11 +159,6 @@ def test_frame_times(stamps, stated, times, duration):
     assert end == pytest.approx(duration)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
-def test_a_whole_video_gives_no_warning(tmp_path, suffix):
-    assert open_source(str(write_video(tmp_path / f"v{suffix}", changing_frames(60), 29.97))).warning == ""
-
-
 def noise(count):
     return list(np.random.default_rng(0).integers(256, size=(count, 48, 96, 3), dtype=np.uint8))
 
@@ -191,7 +181,7 @@ def test_a_video_that_is_cut_off_gives_a_warning(tmp_path, suffix):
 
 @pytest.mark.parametrize(
     ("count", "stated", "warns"),
-    [(60, -1, 0), (60, 0, 0), (60, 57, 0), (60, 60, 0), (60, 63, 0), (60, 64, 1), (400, 404, 0), (400, 405, 1)],
+    [(20, -1, 0), (20, 0, 0), (20, 17, 0), (20, 23, 0), (20, 24, 1), (400, 404, 0), (400, 405, 1)],
 )
 def test_a_container_may_overstate_by_three_frames_or_one_in_a_hundred(tmp_path, monkeypatch, count, stated, warns):
     class Stating:
@@ -402,7 +392,7 @@ def test_a_folder_of_class_folders_is_the_videos_in_them(tmp_path):
     assert find_sources([str(tmp_path / "frames")]) == [str(tmp_path / "frames")]
 
 
-@pytest.mark.parametrize(("size", "written"), [((52, 40), (52, 40)), ((53, 41), (52, 40)), ((2, 2), (2, 2))])
+@pytest.mark.parametrize(("size", "written"), [((53, 41), (52, 40)), ((2, 2), (2, 2))])
 def test_what_is_written_is_read_again(tmp_path, size, written):
     levels = range(0, 200, 20)
     with VideoWriter(str(tmp_path / "new" / "out.mp4"), 24.5) as writer:
@@ -467,7 +457,7 @@ except InputError as error:
 """
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_full_disk_leaves_the_old_video(tmp_path, share):
     """A limit on the size of a file; OpenCV's writer ignores that it is reached."""
     path = tmp_path / "out.mp4"
@@ -480,7 +470,6 @@ def test_a_full_disk_leaves_the_old_video(tmp_path, share):
 
     assert write(10**9) == ""
     whole = path.stat().st_size
-    assert open_source(str(path)).num_frames == 40
     path.write_text("old")
     said = write(int(whole * share))
     assert said.startswith(f"{path}: cannot write the video: ")

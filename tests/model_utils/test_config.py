@@ -3,7 +3,6 @@
 import ast
 import importlib
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,21 +80,12 @@ def test_the_published_recipe():
     assert {key: getattr(config, key) for key in RECIPE} == RECIPE
 
 
-def test_default_file_is_given_only_what_the_command_line_adds():
-    config = load_config(["--config_path", os.path.relpath(DEFAULT_CONFIG), "--flip", "plain"])
-    assert config.given == {"flip"}
-
-
 def test_command_line_over_file_over_defaults(config_file):
     path = config_file("lr: 0.5\nnum_segments: 4\n")
-    config = load_config(["--config_path", path, "--lr", "0.25", "--seed=7"])
+    config = load_config(["--config_path", path, "--lr", "3", "--lr", "0.25", "--seed=7"])
     assert (config.lr, config.num_segments, config.seed) == (0.25, 4, 7)
     assert config.epochs_num == VALUES["epochs_num"]
     assert config.given == {"lr", "num_segments", "seed"}
-
-
-def test_last_of_two_equal_options_wins():
-    assert load_config(["--lr", "1", "--lr", "2"]).lr == 2.0
 
 
 @pytest.mark.parametrize(
@@ -103,25 +93,21 @@ def test_last_of_two_equal_options_wins():
     [
         ("lr", "1e-3", 0.001),
         ("lr", "2", 2.0),
-        ("lr", ".5", 0.5),
         ("num_segments", "16", 16),
         ("test_crops", "5", 5),
-        ("freeze_bn", "false", False),
         ("freeze_bn", "No", False),
         ("freeze_bn", "0", False),
         ("is_train_distributed", "TRUE", True),
-        ("is_train_distributed", "yes", True),
         ("is_train_distributed", "1", True),
         ("flip", "none", "none"),
         ("dataset_root", "2024", "2024"),
         ("images_dir_name", "no", "no"),
-        ("pre_trained_backbone", "", ""),
         ("dataset_root", "/with space/ünd: #", "/with space/ünd: #"),
     ],
 )
 def test_values_and_their_types(key, text, value, config_file):
     on_command_line = getattr(load_config([f"--{key}", text]), key)
-    quoted = "'" + text + "'" if not text or "#" in text else text
+    quoted = "'" + text + "'" if "#" in text else text
     in_file = getattr(load_config(["--config_path", config_file(f"{key}: {quoted}\n")]), key)
     for found in (on_command_line, in_file):
         assert found == value
@@ -132,12 +118,9 @@ def test_values_and_their_types(key, text, value, config_file):
     ("key", "text", "expected"),
     [
         ("num_segments", "1.5", "int in [2, inf)"),
-        ("num_segments", "8.0", "int in [2, inf)"),
         ("num_segments", "1", "int in [2, inf)"),
-        ("num_segments", "true", "int in [2, inf)"),
         ("lr", "fast", "float in (0, inf)"),
         ("lr", "0", "float in (0, inf)"),
-        ("lr", "nan", "float in (0, inf)"),
         ("lr", "inf", "float in (0, inf)"),
         ("weight_decay", "-0.1", "float in [0, inf)"),
         ("dropout", "1", "float in [0, 1)"),
@@ -148,10 +131,8 @@ def test_values_and_their_types(key, text, value, config_file):
         ("event_least", "0", "float in (0, inf)"),
         ("calibration_clips", "0", "int in [1, inf)"),
         ("image_size", "513", "int in [32, 512]"),
-        ("freeze_bn", "maybe", "true or false"),
         ("freeze_bn", "2", "true or false"),
         ("test_crops", "3", "one of 1, 5, 10"),
-        ("device_target", "gpu", "one of GPU, CPU, Ascend"),
         ("flip", "no", "one of label_aware, plain, none"),
     ],
 )
@@ -182,12 +163,9 @@ def test_unknown_key_on_the_command_line():
     assert refused("--qqq", "4") == "command line: unknown key 'qqq', see --help"
 
 
-def test_options_are_not_abbreviated():
-    assert "unknown key 'momen'" in refused("--momen", "0.5")
-
-
-def test_stray_argument_and_missing_value():
+def test_stray_argument_abbreviation_and_missing_value():
     assert "'stray'" in refused("stray")
+    assert "unknown key 'momen'" in refused("--momen", "0.5")
     assert refused("--lr") == "command line: argument --lr: expected one argument"
 
 
@@ -195,17 +173,13 @@ def test_stray_argument_and_missing_value():
     ("text", "line", "reason"),
     [
         ("lr: 0.1\nseed: [1\n", 3, "not valid YAML"),
-        ("lr: 0.1\n\tseed: 1\n", 2, "not valid YAML"),
         ("lr: 0.1\nseed: *other\n", 2, "not valid YAML"),
         (b"lr: 0.1\ndataset_root: \xff\n", 2, "not UTF-8 text"),
         ("lr: 0.1\ndataset_root: a\x00b\n", 2, "a character that YAML forbids"),
-        ("- lr\n- seed\n", 1, "expected lines of the form 'key: value'"),
         ("just text\n", 1, "expected lines of the form 'key: value'"),
         ("lr: 0.1\nseed: 1\nlr: 0.2\n", 3, "lr is already set in line 1"),
         ("lr: 0.1\nseed:\n", 2, "seed: not a single value, expected int in [0, 4294967295]"),
-        ("lr: 0.1\ndataset_root: null\n", 2, "dataset_root: not a single value, expected text"),
         ("seed: 1\nlr: [0.1]\n", 2, "lr: not a single value, expected float in (0, inf)"),
-        ("seed: 1\nlr: {a: 1}\n", 2, "lr: not a single value, expected float in (0, inf)"),
         ("seed: 1\n---\nOurs:\n  sede: help\n", 4, "unknown key 'sede', did you mean seed?"),
         ("seed: 1\n---\n---\nsede: int [0, 1]\n", 4, "unknown key 'sede', did you mean seed?"),
     ],
@@ -249,13 +223,6 @@ def test_save_and_load_again(tmp_path):
     assert {key: getattr(again, key) for key in again.keys} == {key: getattr(config, key) for key in config.keys}
     assert (again.lr, again.num_segments, again.images_dir_name) == (1e-5, 12, "null")
     assert os.listdir(path.parent) == ["config.yaml"]
-
-
-def test_save_into_an_impossible_folder(tmp_path):
-    (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / "config.yaml"
-    with pytest.raises(InputError, match=f"^{re.escape(str(path))}: cannot write the file: "):
-        load_config([]).save(path)
 
 
 OWN = "# mine\nlr: 0.1\n"
@@ -307,10 +274,7 @@ def test_a_file_of_the_model_zoo_is_read_as_it_is():
         f"{ZOO_FILE}: read as a file of the model zoo, because its help texts stand in no groups",
         "dropout 0.2 in it is the rate that is kept: 0.8 is dropped",
     )
-
-
-def test_the_command_line_over_a_file_of_the_model_zoo():
-    assert load_config(["--config_path", str(ZOO_FILE), "--dropout", "0.5", "--seed", "3"]).dropout == 0.5
+    assert load_config(["--config_path", str(ZOO_FILE), "--dropout", "0.5"]).dropout == 0.5
 
 
 def test_keys_of_the_model_zoo_that_are_not_known_are_named_once(config_file):
@@ -376,44 +340,47 @@ def test_options_of_one_program():
     assert "did you mean source?" in refused("--source", "a", "--sorce", "b", add_arguments=add_source)
 
 
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """Edits the default file, as its readers may."""
+
+    def replace(old, new):
+        text = DEFAULT_CONFIG.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        edited = tmp_path / "jester_config.yaml"
+        edited.write_text(text.replace(old, new), encoding="utf-8")
+        monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+        return edited
+
+    return replace
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
         ("\nlr: 0.001\n", "\n", "no value for lr"),
         ("\nlr: 0.001\n", "\nlr: 0\n", "lr: '0' is not allowed, expected float in (0, inf)"),
         ("\nlr: 0.001\n", "\nlr: 0.001\nlrr: 1\n", "unknown key 'lrr', did you mean lr?"),
-        ("\nlr: float (0, inf)\n", "\nlr: number\n", "lr: 'number' is not allowed, expected [choice, ...] or"),
         ("\nlr: float (0, inf)\n", "\nlr: []\n", "lr: [] is not allowed, expected [choice, ...] or"),
     ],
 )
-def test_mistakes_made_when_editing_the_default_file(old, new, reason, tmp_path, monkeypatch):
-    text = DEFAULT_CONFIG.read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    edited = tmp_path / "jester_config.yaml"
-    edited.write_text(text.replace(old, new), encoding="utf-8")
-    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+def test_mistakes_made_when_editing_the_default_file(edit, old, new, reason):
+    edited = edit(old, new)
     message = refused()
     assert message.startswith(f"{edited}:")
     assert reason in message
 
 
-def test_percent_sign_in_a_help_text(tmp_path, monkeypatch, capsys):
-    text = DEFAULT_CONFIG.read_text(encoding="utf-8").replace("initial learning rate", "100 %d of it", 1)
-    edited = tmp_path / "jester_config.yaml"
-    edited.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
+def test_a_default_may_be_edited_to_another_way_of_writing_it(edit):
+    edit("\nlr: 0.001\n", "\nlr: 1\n")
+    assert type(load_config([]).lr) is float
+
+
+def test_percent_sign_in_a_help_text(edit, capsys):
+    edit("initial learning rate", "100 %d of it")
     with pytest.raises(SystemExit, match="^0$"):
         load_config(["--help"])
     assert "100 %d of it" in capsys.readouterr().out
-
-
-def test_a_default_may_be_edited_to_another_way_of_writing_it(tmp_path, monkeypatch):
-    text = DEFAULT_CONFIG.read_text(encoding="utf-8").replace("\nlr: 0.001\n", "\nlr: 1\n")
-    edited = tmp_path / "jester_config.yaml"
-    edited.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(config_module, "DEFAULT_CONFIG", edited)
-    assert load_config(["--lr", "0.5"]).lr == 0.5
-    assert type(load_config([]).lr) is float
 
 
 def test_help_shows_every_key_and_imports_nothing_heavy():

@@ -1,11 +1,9 @@
 """ModelArts, with a stand-in for its `moxing` that copies between local folders; and the numbers of a process."""
 
-import multiprocessing
 import os
 import re
 import shutil
 import sys
-import time
 from types import ModuleType
 
 import pytest
@@ -91,6 +89,7 @@ def test_a_run(config, copies, remote, tmp_path):
             assert file.read() == "Swiping Left\n"
         with open(config.pre_trained_backbone) as file:
             assert file.read() == "weights"
+        assert config.train_output_dir.startswith(str(tmp_path / "cache" / "train"))
         assert config.ckpt_file == ""
         write_result(config)
         assert not (remote / "out").exists()
@@ -115,16 +114,6 @@ def test_the_decorator_of_the_model_zoo(passed, config, copies, remote, monkeypa
     assert copies == [("data", "data"), ("checkpoints", "load"), ("train", "out")]
 
 
-def test_the_decorator_elsewhere():
-    @moxing_wrapper(pre_process=pytest.fail, post_process=pytest.fail)
-    def run(first, settings):
-        """What it does."""
-        return first, settings.lr
-
-    assert run(1, settings=load_config(["--lr", "2"])) == (1, 2.0)
-    assert run.__doc__ == "What it does."
-
-
 def test_results_are_sent_after_a_failure_and_the_log_has_it(config, copies, remote):
     def run():
         with moxing_session(config):
@@ -137,45 +126,11 @@ def test_results_are_sent_after_a_failure_and_the_log_has_it(config, copies, rem
     assert (remote / "out" / "train-logs" / "train.log").read_text().endswith(":ERROR:error: the list is empty\n")
 
 
-def broken(source, target):
-    raise OSError("network")
-
-
-def test_results_that_cannot_be_sent_do_not_hide_what_failed(config, copies, monkeypatch, capsys):
-    config.data_url = config.checkpoint_url = ""
-    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
-
-    def run():
-        with moxing_session(config):
-            write_result(config)
-            raise InputError("the list is empty")
-
-    with pytest.raises(InputError, match="^the list is empty$"):
-        run()
-    assert capsys.readouterr().err.endswith(f"cannot be copied to {config.train_url}: network\n")
-
-
 def test_missing_remote_folder(config, copies):
     config.data_url += "-missing"
     with pytest.raises(InputError, match="data-missing: the remote folder does not exist"), moxing_session(config):
         pytest.fail("the run must not start")
     assert copies == []
-
-
-@pytest.mark.parametrize(
-    ("keys", "folder"),
-    [
-        (["dataset_root"], "data"),
-        (["pre_trained_backbone", "pre_trained", "ckpt_file", "resume"], "load"),
-        (["train_output_dir", "eval_output_dir", "export_output_dir"], "train"),
-    ],
-)
-def test_where_relative_paths_start(config, copies, tmp_path, keys, folder):
-    for key in keys:
-        setattr(config, key, f"my/{key}")
-    with moxing_session(config):
-        for key in keys:
-            assert getattr(config, key) == str(tmp_path / "cache" / folder / "my" / key)
 
 
 def test_output_that_would_be_lost(config, copies, tmp_path):
@@ -203,48 +158,6 @@ def test_data_are_fetched_once_for_a_job(config, copies, monkeypatch):
     assert copies == [("data", "data")] * 2
 
 
-def test_a_failed_fetch_is_tried_again(config, copies, monkeypatch):
-    config.checkpoint_url = config.train_url = ""
-    copy_parallel = sys.modules["moxing"].file.copy_parallel
-    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", broken)
-    message = f"^{re.escape(config.data_url)}: cannot be copied to {re.escape(config.data_path)}: network$"
-    with pytest.raises(InputError, match=message), moxing_session(config):
-        pytest.fail("the run must not start")
-    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", copy_parallel)
-    with moxing_session(config):
-        assert os.listdir(config.data_path) == ["categories.txt"]
-
-
-def test_the_other_processes_of_a_node_wait_for_the_data(config, copies, monkeypatch):
-    config.checkpoint_url = config.train_url = ""
-    context = multiprocessing.get_context("fork")  # so that the stand-in is there too
-    events, started = context.SimpleQueue(), context.Event()
-    copy_parallel = sys.modules["moxing"].file.copy_parallel
-
-    def slow(source, target):
-        events.put("copy begins")
-        started.set()
-        time.sleep(0.5)
-        copy_parallel(source, target)
-        events.put("copy ends")
-
-    monkeypatch.setattr(sys.modules["moxing"].file, "copy_parallel", slow)
-
-    def rank():
-        with moxing_session(config):
-            events.put("run")
-
-    ranks = [context.Process(target=rank) for _ in range(3)]
-    ranks[0].start()
-    assert started.wait(30)
-    for process in ranks[1:]:
-        process.start()
-    for process in ranks:
-        process.join(30)
-        assert process.exitcode == 0
-    assert [events.get() for _ in range(5)] == ["copy begins", "copy ends", "run", "run", "run"]
-
-
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -259,12 +172,6 @@ def test_numbers_of_a_process(environment, expected, monkeypatch):
         monkeypatch.setenv(name, value)
     numbers = [local_adapter.get_device_id, local_adapter.get_device_num, local_adapter.get_rank_id]
     assert tuple(number() for number in numbers) == expected
-
-
-def test_environment_that_is_no_number(monkeypatch):
-    monkeypatch.setenv("RANK_ID", "first")
-    with pytest.raises(InputError, match="^environment variable RANK_ID: 'first' is not allowed, expected a number$"):
-        local_adapter.get_rank_id()
 
 
 # ------------------------------------------------------------------------------------------------- several processes
@@ -320,18 +227,12 @@ def test_a_process_of_mpirun_joins_a_cluster(started, monkeypatch):
     assert not [name for name in environment if name.startswith(("OMPI_", "PMIX_"))]
 
 
-def test_the_processes_of_a_node_are_known_after_joining(started, monkeypatch):
-    """Joining removes mpirun's own variables."""
-    join(1, 7, monkeypatch, OMPI_COMM_WORLD_SIZE="16", OMPI_COMM_WORLD_LOCAL_SIZE="4", MS_SCHED_HOST="10.0.0.7")
-    assert local_adapter.local_rank_count() == 4
-
-
 def test_rank_0_starts_the_scheduler(started, monkeypatch):
-    environment = join(0, 7, monkeypatch)
+    environment = join(0, 7, monkeypatch, OMPI_COMM_WORLD_LOCAL_SIZE="1")
     [(_, options)] = started
-    assert options["env"]["MS_ROLE"] == "MS_SCHED"
-    assert options["env"]["MS_SCHED_PORT"] == environment["MS_SCHED_PORT"]
-    assert options["env"]["MS_WORKER_NUM"] == "2"
+    expected = {"MS_ROLE": "MS_SCHED", "MS_SCHED_PORT": environment["MS_SCHED_PORT"], "MS_WORKER_NUM": "2"}
+    assert {name: options["env"][name] for name in expected} == expected
+    assert local_adapter.local_rank_count() == 1  # known although mpirun's own variables are gone
 
 
 def test_two_runs_on_a_machine_do_not_meet(started, monkeypatch):

@@ -66,23 +66,6 @@ def test_input_error_is_one_line_and_goes_into_the_log_file(tmp_path):
     assert error.endswith("]:ERROR:error: list.txt:3: bad")
 
 
-def test_input_error_without_a_log():
-    done = run("raise InputError('bad')")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: bad\n")
-
-
-@pytest.mark.parametrize(
-    ("body", "error"),
-    [
-        ("open('n' * 256)", f"{'n' * 256}: File name too long"),
-        ("import os\nos.listdir('/proc/self/exe')", "/proc/self/exe: Not a directory"),
-    ],
-)
-def test_what_the_system_says_of_a_path_is_no_bug(body, error):
-    done = run(body)
-    assert (done.returncode, done.stderr) == (1, f"error: {error}\n")
-
-
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path):
     limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (99, 99))"
     done = run(f"{limit}\nwith open({str(tmp_path / 'f')!r}, 'wb') as file:\n    file.write(bytes(999))")
@@ -112,13 +95,8 @@ def test_bug_keeps_its_traceback_on_the_terminal_and_in_the_log_file(tmp_path):
     assert done.stdout == ""
 
 
-def test_exit_status_chosen_inside():
-    assert run("raise SystemExit(3)").returncode == 3
-
-
-@pytest.mark.parametrize("body", ["for i in range(100000): print(i)", "for i in range(100000): logger.info(i)"])
-def test_reader_of_the_output_goes_away(body, tmp_path):
-    done = run(body, log_dir=tmp_path, pipe="| head -n 1")
+def test_reader_of_the_output_goes_away(tmp_path):
+    done = run("for i in range(20000): logger.info(i)", log_dir=tmp_path, pipe="| head -n 1")
     assert done.returncode == 1
     assert done.stderr == "error: the reader of the output has closed it\n"
 
@@ -183,26 +161,6 @@ def test_the_content_is_on_the_disk_before_the_file_has_its_name(tmp_path, monke
     monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
     write_text(tmp_path / "result.json", "new")
     assert calls == ["fsync", "replace"]
-
-
-def test_an_exception_in_the_block_leaves_the_old_file(tmp_path):
-    path = tmp_path / "result.json"
-    write_text(path, "old")
-
-    def fail_half_way() -> None:
-        with write_whole(path) as partial:
-            partial.write_text("half")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        fail_half_way()
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["result.json"]
-
-
-def test_names_that_are_not_utf8_are_written_as_utf8(tmp_path):
-    write_text(tmp_path / "a.json", os.fsdecode(b"caf\xe9"))
-    assert (tmp_path / "a.json").read_text(encoding="utf-8") == "caf\\udce9"
 
 
 def test_a_json_gives_names_that_are_not_utf8_back(tmp_path):
@@ -285,14 +243,9 @@ def test_a_full_disk_does_not_hide_what_ended_the_program(tmp_path):
     assert (done.returncode, done.stderr) == (1, "error: lr 9: too large\n")
 
 
-@pytest.mark.parametrize("body", ["print('a result')", "logger.info('a line')", "print('x' * 100000, flush=True)"])
+@pytest.mark.parametrize("body", ["print('a result')", "print('x' * 100000, flush=True)"])
 def test_output_on_a_full_disk_is_one_line(tmp_path, body):
     done = run(body, log_dir=tmp_path, pipe="> /dev/full")
-    assert (done.returncode, done.stderr) == (1, f"error: output: {FULL}\n")
-
-
-def test_any_file_on_a_full_disk_is_one_line():
-    done = run("with open('/dev/full', 'w') as file:\n    file.write('x')")
     assert (done.returncode, done.stderr) == (1, f"error: output: {FULL}\n")
 
 
@@ -321,7 +274,7 @@ raise InputError(name)
     assert last.endswith("error: \u624b\u52bf " + r"\udcff")
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py", "export.py", "infer.py"])
+@pytest.mark.parametrize("program", ["train.py", "infer.py"])
 def test_programs_start_with_a_safe_path(program, tmp_path):
     """PYTHONSAFEPATH leaves a program's own folder out of the places where imports are looked for."""
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
@@ -368,7 +321,7 @@ def test_waiting_for_a_lock(tmp_path):
     thread = threading.Thread(target=second)
     with locked(path, "busy"):
         thread.start()
-        time.sleep(0.2)
+        time.sleep(0.1)
         assert came == []
     thread.join(10)
     assert came == [True]
@@ -438,7 +391,7 @@ def test_a_folder_for_one_process(tmp_path):
     assert os.listdir(folder) == ["result"]
 
 
-@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, KeyError])
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt])
 def test_a_folder_in_which_nothing_was_written_goes(tmp_path, error):
     with pytest.raises(error), exclusive_folder(tmp_path / "a" / "b", "x.lock"):
         raise error

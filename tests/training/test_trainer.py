@@ -1,7 +1,6 @@
 """The training loop: what it saves and when, and that a resumed run ends like one that was never stopped."""
 
 import itertools
-import json
 import logging
 import re
 import shutil
@@ -509,15 +508,11 @@ def test_a_resumed_run_must_not_change(start, tmp_path, key):
         np.testing.assert_array_equal(parameter.asnumpy(), values[parameter.name])
 
 
-def test_all_changes_are_named(start, tmp_path):
-    with pytest.raises(InputError, match=r"change: flip label_aware \(now none\), seed 0 \(now 3\)"):
-        make_trainer(tmp_path, seed=3, flip="none").resume(start)
-
-
 @pytest.mark.parametrize(
     ("changes", "clips", "message"),
     [
         ({"train_batch_size": 4}, 9, r"clips_per_step 2 \(now 4\)"),
+        ({"seed": 3, "flip": "none"}, 9, r"flip label_aware \(now none\), seed 0 \(now 3\)"),
         ({}, 10, r"clips 9 \(now 10\)"),
     ],
 )
@@ -580,13 +575,6 @@ def test_keys_that_may_change_on_resume(start, tmp_path):
     )
 
 
-def test_a_resumed_run_has_the_same_classes(start, tmp_path):
-    trainer = make_trainer(tmp_path)
-    trainer.clips = trainer.clips._replace(categories=CLASSES[::-1])
-    with pytest.raises(InputError, match="checkpoint_last.ckpt: a resumed training must not change: other classes"):
-        trainer.resume(start)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -595,7 +583,6 @@ def test_a_resumed_run_has_the_same_classes(start, tmp_path):
         ({"recipe": {}}, "does not say dropout"),
         ({"categories": None}, "other classes"),
         ({"progress": None}, "progress None"),
-        ({"progress": {}}, "progress {}"),
         ({"progress": {"colour": 1}}, "progress {.*'colour': 1"),
         ({"progress": {"step": 5}}, "has made 5 steps of an epoch of 4"),
     ],
@@ -625,7 +612,3 @@ def test_a_loss_that_is_nan_ends_the_run(tmp_path):
     with pytest.raises(InputError, match="lr 0.05: the loss became nan in epoch: 1 step: 1"):
         run(trainer)
     assert not list(tmp_path.glob("checkpoint*"))
-
-
-def test_the_description_is_json(tmp_path):
-    assert json.loads(json.dumps(make_trainer(tmp_path).description()))["progress"]["step"] == 0
