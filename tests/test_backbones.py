@@ -29,8 +29,8 @@ needs_mindcv = pytest.mark.skipif(
 )
 pytestmark = pytest.mark.slow
 
-NAMES = ("resnet50", "mobilenet_v3_large_100")
 SMALL = "mobilenet_v3_small_075"
+NAMES = ("resnet18", SMALL)
 
 
 def network_of(name, **changes):
@@ -263,7 +263,6 @@ def test_weights_that_mindcv_does_not_have(monkeypatch):
     ("name", "changes", "said"),
     [
         ("resnt50", {}, "'resnt50': no such backbone; nearest: resnet50, "),
-        ("bn_incepton", {}, "nearest: bn_inception"),
         ("resnet18", {"width_mult": 0.5}, "width_mult 0.5: backbone resnet18 comes in one width"),
         ("squeezenet1_0", {}, "backbone squeezenet1_0: expected one dense layer that gives its class scores"),
     ],
@@ -291,13 +290,12 @@ def test_without_mindcv(monkeypatch):
 
 
 @needs_mindcv
-@pytest.mark.parametrize("name", NAMES)
-def test_training_is_resumed_bit_by_bit(name, tmp_path, compiled):
+def test_training_is_resumed_bit_by_bit(tmp_path, compiled):
     """Four steps, and two, a file, two more: the same bytes of parameters and of the optimiser's state."""
 
     def steps(numbers, resume=None):
         ms.set_seed(3)
-        network = network_of(name)
+        network = network_of(SMALL)
         optimizer = build_optimizer(network, 0.01, 1, 2, 0.9, 0.01)
         if resume:
             entries, _ = checkpoint.read_all(resume)

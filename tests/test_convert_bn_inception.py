@@ -82,9 +82,8 @@ def test_every_tensor_arrives_under_its_name(state, convert):
     assert description["settings"] == {"width_mult": WIDTH}
 
 
-@pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_published_form_gives_the_same_checkpoint(state, convert, zipped, prefix):
+@pytest.mark.parametrize(("prefix", "zipped"), [("", False), ("module.", True)])
+def test_published_form_gives_the_same_checkpoint(state, convert, prefix, zipped):
     expected, _ = convert(state)
     published = {prefix + name: tensor for name, tensor in as_published(state).items()}
     arrays, _ = convert(published, _use_new_zipfile_serialization=zipped)
@@ -177,9 +176,8 @@ def test_pickle_that_calls_something_is_refused(state, convert, tmp_path, zipped
     assert folder.exists()  # the trap works where it is let
 
 
-@pytest.mark.parametrize("zipped", [False, True])
-@pytest.mark.parametrize("kept", [0.0, 0.0001, 0.1, 0.5, 0.999])
-def test_truncated_file(state, tmp_path, zipped, kept):
+@pytest.mark.parametrize(("kept", "zipped"), [(0.0, False), (0.0001, True), (0.5, False), (0.999, True)])
+def test_truncated_file(state, tmp_path, kept, zipped):
     path = tmp_path / "in.pth"
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
     data = path.read_bytes()
@@ -279,7 +277,7 @@ def test_table_of_public_copies():
     assert all(f"-{start}.pth" in text for start, text in converter.PUBLIC_COPIES.items())
 
 
-@pytest.mark.parametrize("name", ["a-20231105.pth", "a-b.pth", "a-deadbee.pth", "deadbeef.pth", "a-deadbeef-b.pth"])
+@pytest.mark.parametrize("name", ["a-20231105.pth", "a-deadbee.pth", "a-deadbeef-b.pth"])
 def test_names_without_a_hash_are_not_checked(state, tmp_path, capsys, name):
     torch.save(state, tmp_path / name)
     convert_bn_inception(tmp_path / name, tmp_path / "out.ckpt", WIDTH)

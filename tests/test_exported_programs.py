@@ -60,8 +60,10 @@ def run(command, folder, packages=None):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mindir", "onnx"])
-@pytest.mark.parametrize(("size", "degrees"), [((40, 52), 0), ((300, 200), 90), ((40, 52), 180), ((40, 52), 270)])
+@pytest.mark.parametrize(
+    ("name", "size", "degrees"),
+    [("mindir", (300, 200), 90), ("onnx", (40, 52), 0), ("onnx", (40, 52), 180), ("onnx", (300, 200), 270)],
+)
 def test_the_program_prints_the_scores_of_the_network(tmp_path, name, size, degrees):
     if name == "onnx":
         pytest.importorskip("onnxruntime")

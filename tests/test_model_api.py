@@ -38,7 +38,8 @@ def test_the_program_trains_and_evaluates(tmp_path):
     # The config's own default, a batch of 24, is more than there are clips.
     (tmp_path / "program.py").write_text(program.replace("batch_size=config.train_batch_size", "batch_size=4"))
     (tmp_path / "run.py").write_text(
-        "import mindspore, runpy\nmindspore.set_context(device_target='CPU')\nrunpy.run_path('program.py')\n"
+        "import mindspore, runpy\nfrom tests.helpers.networks import one_block\n"
+        "mindspore.set_context(device_target='CPU')\nwith one_block():\n    runpy.run_path('program.py')\n"
     )
     command, environment = [sys.executable, "run.py"], {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, env=environment)
