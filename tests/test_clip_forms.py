@@ -34,14 +34,9 @@ FIRST_OF_LONG = 7  # the number of the first frame of the long folder
 # The form's name: names of the frames, number of a folder's first frame, one long folder or a folder for each clip.
 FORMS = {
     "plain": (FRAME_NAME, 1, "clip{}"),
-    "from 0": (FRAME_NAME, 0, "clip{}"),
-    "other name": ("img_{:04d}.jpg", 1, "clip{}"),
     "other name from 0": ("img_{}.jpeg", 0, "clip{}"),
-    "png": ("{:05d}.png", 1, "clip{}"),
     "spaces in names": (FRAME_NAME, 1, "my clip {} 2"),
-    "stretch": (FRAME_NAME, FIRST_OF_LONG, "all together"),
     "stretch, other name": ("frame_{:06d}.png", 0, "all"),
-    "packed": (FRAME_NAME, 1, "clip{}"),
     "packed, other name from 0": ("img_{}.jpeg", 0, "clip{}"),
     "packed, stretch": (FRAME_NAME, FIRST_OF_LONG, "all together"),
 }
@@ -84,15 +79,8 @@ def dataset(request, tmp_path, monkeypatch):
     monkeypatch.setattr(tsn_dataset, "fill_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
-    keys = {
-        "num_segments": T,
-        "image_size": SIDE,
-        "seed": SEED,
-        "subsample_num": 2,
-        "flip": "plain",
-        "mirror_pairs": "",
-        "dropout": 0.0,
-    }
+    keys = {"num_segments": T, "image_size": SIDE, "seed": SEED, "subsample_num": 2, "flip": "plain"}
+    keys |= {"mirror_pairs": "", "dropout": 0.0}
     windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
     return SimpleNamespace(**names, **lists, **keys, **windows, background_class="")
 

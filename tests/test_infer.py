@@ -11,7 +11,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 import infer as program
 from model_utils.config import load_config
@@ -25,8 +25,7 @@ from src.inference import timeline
 from src.ops import compat
 from src.shipping import export, exported
 from src.training.checkpoint import describe, save_checkpoint
-from src.transforms import CAFFE_PIXELS, cut_crops
-from src.tsn import TSN
+from src.transforms import CAFFE_PIXELS
 from tests.helpers.clips import folders
 from tests.helpers.colours import (
     NAMES,
@@ -39,7 +38,7 @@ from tests.helpers.colours import (
     write_video,
 )
 from tests.helpers.containers import damage, rotate, set_intervals
-from tests.helpers.networks import SIDE, behind
+from tests.helpers.networks import SIDE
 
 
 @pytest.fixture
@@ -156,85 +155,6 @@ def test_an_exported_network_gives_the_checkpoints_scores(
     expected = run(models / "orders.ckpt", tmp_path / "clip", options=options, result=tmp_path / "r.json")
     assert found["top"][0]["label"] == expected["top"][0]["label"]
     np.testing.assert_allclose(found["logits"], expected["logits"], rtol=0, atol=1e-4)
-
-
-SIDES = ["Swiping Left", "Swiping Right", "Thumb Up"]
-
-
-class SidedBackbone(nn.Cell):
-    """Mean colours of the left half and of the right half of a frame, and one layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Dense(6, len(SIDES))
-
-    def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
-        halves = frames.reshape((-1, 3, SIDE, 2, SIDE // 2)).mean((2, 4))
-        return self.fc(halves.reshape((-1, 6)) / 64)
-
-
-def sided_network() -> TSN:
-    """Its scores depend on which side of a frame is which colour."""
-    network = behind(SidedBackbone(), "avg", len(SIDES))
-    rng = np.random.default_rng(6)
-    for parameter in network.get_parameters():
-        parameter.set_data(Tensor(rng.normal(size=parameter.shape).astype(np.float32)))
-    return network.set_train(False)
-
-
-def sided_scores(frames: list[np.ndarray], swap: bool) -> np.ndarray:
-    """What the network gives for ten crops, in NumPy; Left and Right change places in mirrored ones if asked to."""
-    dense = sided_network().base_model.fc
-    weight, bias = dense.weight.asnumpy(), dense.bias.asnumpy()
-    crops = cut_crops(frames, SIDE, 10) - np.array([104.0, 117.0, 128.0])  # [10, T, S, S, 3]
-    halves = [crops[:, :, :, half].mean((2, 3)) for half in (slice(None, SIDE // 2), slice(SIDE // 2, None))]
-    scores = (np.stack(halves, -1).reshape(10, 3, 6) / 64 @ weight.T + bias).mean(1)
-    if swap:
-        scores[1::2] = scores[1::2][:, [1, 0, 2]]
-    return scores.mean(0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".ckpt", ".mindir", ".onnx"])
-def test_the_classes_of_mirrored_crops(models, compiled, tmp_path, monkeypatch, suffix):
-    """Swapped back for a network that was trained label_aware, and for no other, whatever file it is in.
-
-    The files lie in a folder whose name is not UTF-8 where there can be one.
-    """
-    if suffix == ".onnx" and not compat.EXPORTS_ANY_BATCH:
-        pytest.skip("not with this package")
-    monkeypatch.setattr("src.training.checkpoint.build_network", lambda *_: sided_network())
-    frames = [np.hypot.outer(np.arange(40) + 9 * i, np.arange(52) * 4).astype(np.uint8) for i in range(3)]
-    frames = [np.stack([frame, 255 - frame, frame // 2], -1) for frame in frames]
-    source = write_folder(tmp_path / "clip", frames, ".png")
-    folder = folder_not_utf8(tmp_path)
-    path = folder / f"trn{suffix}"
-    batch = 0 if compat.EXPORTS_ANY_BATCH else 5
-    plain, swapped = sided_scores(frames, swap=False), sided_scores(frames, swap=True)
-    assert np.abs(plain - swapped).max() > 0.1
-    for flip in ("label_aware", "plain", "none"):
-        config = colour_settings(
-            consensus_type="avg", flip=flip, file_format=suffix[1:].upper(), export_batch_size=batch
-        )
-        if suffix == ".ckpt":
-            save_checkpoint(path, sided_network().parameters_dict(), describe(config, SIDES, epoch=1, step=1))
-        else:
-            export.export_network(sided_network(), config, SIDES, path)
-        result = run(path, source, options=["--test_crops", 10], result=folder / "r.json")
-        expected = swapped if flip == "label_aware" else plain
-        np.testing.assert_allclose(result["logits"], expected, rtol=0, atol=1e-4, err_msg=flip)
-    result = run(path, source, options=["--test_crops", 10, "--flip", "label_aware"], result=folder / "r.json")
-    np.testing.assert_allclose(result["logits"], swapped, rtol=0, atol=1e-4)
-
-
-def folder_not_utf8(parent):
-    """A folder with such a name, or ``parent`` on a file system that takes UTF-8 only."""
-    folder = parent / os.fsdecode(b"caf\xe9")
-    try:
-        folder.mkdir()
-    except OSError:
-        return parent
-    return folder
 
 
 # --------------------------------------------------------------------------------------------------- parts of a video

@@ -41,8 +41,7 @@ def secret(tmp_path):
     return write_video(tmp_path / "secret.mp4", changing_frames(10))
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".txt", ""])
-@pytest.mark.parametrize("kind", REFERENCES)
+@pytest.mark.parametrize(("kind", "suffix"), [*((kind, ".mp4") for kind in REFERENCES), ("hls", ""), ("dash", ".txt")])
 def test_what_names_other_files_is_no_video(secret, kind, suffix):
     path = secret.with_name(f"local{suffix}")
     path.write_text(REFERENCES[kind].format(secret, secret.name))

@@ -72,7 +72,7 @@ def diagonal(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 27, 40, 41, 174, 201])
+@pytest.mark.parametrize("count", [1, 27, 40, 41, 174, 201])
 def test_a_confusion_matrix_has_a_bounded_size(count):
     names = [f"{AWKWARD[label % len(AWKWARD)]} {label}" for label in range(count)]
     figure = plots.draw_confusion(names, diagonal(count))

@@ -87,7 +87,7 @@ def test_the_timeline_shows_spans_and_where_it_is():
 
 
 @pytest.mark.parametrize("label", CATEGORIES)
-@pytest.mark.parametrize("size", [(100, 120), (100, 176), (1920, 1080), (2160, 3840)])
+@pytest.mark.parametrize("size", [(100, 120), (1080, 1920)])
 def test_a_label_is_written_whole_and_does_not_run_into_the_percentage(size, label):
     """Letters are lighter than the darkened band behind them, and spaces are narrower than what is in between."""
     picture = draw_overlay(frame_of(*size), (label, 1.0), [], 0.0, (0.0, 1.0), COLOURS)

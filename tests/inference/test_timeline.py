@@ -19,8 +19,7 @@ def source_of(times, duration):
     return SimpleNamespace(times=np.array(times, float), duration=duration, num_frames=len(times))
 
 
-@pytest.mark.parametrize("rate", [12, 29.97, 1 / 60, 240])
-@pytest.mark.parametrize("num_segments", [1, 3, 8])
+@pytest.mark.parametrize(("rate", "num_segments"), [(12, 1), (29.97, 8), (1 / 60, 3), (240, 8)])
 def test_at_a_constant_rate_frames_are_those_of_the_test_segments(rate, num_segments):
     """Frame floor(N/T (i + 1/2)), in integers because N/T (i + 1/2) may be a whole number."""
     for num_frames in range(1, 120):

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from model_utils.errors import InputError
-from model_utils.util import locked
 from src.synthetic import jester as synthetic_jester
 from src.synthetic.clips import draw_clip, draw_frame, draw_scene
 from src.synthetic.gestures import GESTURES, POSE, clip_poses
@@ -63,10 +62,9 @@ def test_first_eight_gestures_are_three_pairs_and_two_that_are_not():
     assert sum(a in first and b in first for a, b in OPPOSITES) == 3
 
 
-@pytest.mark.parametrize("clip_id", [1, 2])  # one of each arm
 @pytest.mark.parametrize(("label", "opposite"), OPPOSITES)
-def test_opposite_gesture_is_the_same_clip_backwards(label, opposite, clip_id):
-    forwards, backwards = frames_of(label, clip_id), frames_of(opposite, clip_id)
+def test_opposite_gesture_is_the_same_clip_backwards(label, opposite):
+    forwards, backwards = frames_of(label), frames_of(opposite)
     np.testing.assert_array_equal(forwards, backwards[::-1])
     assert not np.array_equal(forwards, backwards)
 
@@ -102,8 +100,7 @@ def moved_pixels(label, clip_id, mirrored):
     return [np.nonzero(changed[i]) for i in middle]
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize("clip_id", [1, 2])
+@pytest.mark.parametrize(("clip_id", "mirrored"), [(1, False), (2, True)])
 def test_directions_are_those_of_the_picture(clip_id, mirrored):
     def drift(label, axis):
         means = [pixels[axis].mean() for pixels in moved_pixels(label, clip_id, mirrored)]
@@ -253,14 +250,6 @@ def test_same_seed_gives_the_same_bytes(archives, tmp_path):
         assert path.read_bytes() == (tmp_path / path.name).read_bytes()
 
 
-def test_target_with_archives_is_refused_and_kept(tmp_path):
-    old = tmp_path / "20bn-jester-v1-07.zip"
-    old.write_bytes(b"old")
-    with pytest.raises(InputError, match=r"20bn-jester-v1-07\.zip: .*already holds"):
-        make(tmp_path)
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
-
-
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_failure_leaves_no_archives_and_no_folders(tmp_path, monkeypatch, error):
     def fail(*_):
@@ -272,22 +261,8 @@ def test_failure_leaves_no_archives_and_no_folders(tmp_path, monkeypatch, error)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_at_once_into_one_target_do_not_mix_their_archives(tmp_path):
-    with locked(tmp_path / ".lock", "busy"), pytest.raises(InputError, match="another process writes into this folder"):
-        make(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_target_that_is_a_file(tmp_path):
-    (tmp_path / "mine").write_text("mine")
-    with pytest.raises(InputError, match="mine: is not a folder"):
-        make(tmp_path / "mine")
-    assert (tmp_path / "mine").read_text() == "mine"
-
-
 @pytest.mark.parametrize(
-    ("option", "value"),
-    [("--gestures", "0"), ("--gestures", "28"), ("--train", "0"), ("--val", "0"), ("--test", "-1"), ("--parts", "0")],
+    ("option", "value"), [("--gestures", "28"), ("--train", "0"), ("--val", "0"), ("--test", "-1"), ("--parts", "0")]
 )
 def test_value_out_of_range_is_named(tmp_path, option, value):
     with pytest.raises(InputError, match=f"argument {option}: '{value}' is not allowed, expected int in"):
