@@ -459,22 +459,6 @@ def test_an_explanation_is_of_the_scores_that_are_printed(monkeypatch, tmp_path,
     assert seen == [crops]
 
 
-def test_a_gpu_that_is_not_there(monkeypatch):
-    from model_utils.device_adapter import start_device
-
-    def missing(**settings):
-        raise RuntimeError("Unsupported device target GPU.\nAnd much more")
-
-    monkeypatch.setattr("mindspore.set_context", missing)
-    with pytest.raises(
-        InputError, match=r"GPU: cannot be used here \(--device_target CPU runs anywhere\): Unsupp"
-    ) as error:
-        start_device(load_config(["--device_target", "GPU"]))
-    assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="GPU: cannot be used here"):  # the CPU cannot either
-        start_device(load_config([]))
-
-
 @pytest.mark.parametrize("given", [[], ["--is_train_distributed", "true"], ["--device_target", "Ascend"]])
 def test_nobody_has_asked_for_a_gpu(monkeypatch, capsys, given):
     """The config's own default gives way to the CPU; what the user asks for does not."""
@@ -485,12 +469,13 @@ def test_nobody_has_asked_for_a_gpu(monkeypatch, capsys, given):
     def without_gpu(**settings):
         started.append(settings["device_target"])
         if settings["device_target"] != "CPU":
-            raise RuntimeError("Unsupported device target")
+            raise RuntimeError("Unsupported device target.\nAnd much more")
 
     monkeypatch.setattr("mindspore.set_context", without_gpu)
     config = load_config(given)
     if given:
-        with pytest.raises(InputError, match=r"cannot be used here \(--device_target CPU runs anywhere\)"):
+        said = r"cannot be used here \(--device_target CPU runs anywhere\): Unsupported device target\.[^\n]*$"
+        with pytest.raises(InputError, match=said):
             start_device(config)
         assert len(started) == 1
         return

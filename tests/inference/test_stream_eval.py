@@ -26,13 +26,14 @@ def write_stream(path, *stretches):
     return write_video(path, [frame for name, seconds in stretches for frame in coloured(name, 12 * seconds)])
 
 
-@pytest.fixture
-def model(tmp_path, monkeypatch):
-    path = tmp_path / "colours.ckpt"
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "colours.ckpt"
     save_checkpoint(path, colour_network().parameters_dict(), describe(colour_settings(consensus_type="avg"), NAMES))
-    monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
-    monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, _: colour_network())
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+        patch.setattr("src.training.checkpoint.build_network", lambda config, _: colour_network())
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,18 @@ def write_truth(path, one, two):
     return path
 
 
-@pytest.mark.slow
-def test_events_of_two_videos(tmp_path, model, videos):
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, model, videos):
+    """The folder of an evaluation."""
+    folder = tmp_path_factory.mktemp("evaluated")
     one = [(4, 8, "Red"), (12, 16, "Red"), (20, 24, "Green")]  # it looks blue
-    truth = write_truth(tmp_path / "truth.json", one, [])
-    output = tmp_path / "out"
-    run(videos, truth, model, output, "--window", "1.5")
-    metrics = json.loads((output / "stream_metrics.json").read_text())
+    run(videos, write_truth(folder / "truth.json", one, []), model, folder / "out", "--window", "1.5")
+    return folder / "out"
+
+
+@pytest.mark.slow
+def test_events_of_two_videos(evaluated, model):
+    metrics = json.loads((evaluated / "stream_metrics.json").read_text())
     counts = {key: metrics[key] for key in ("videos", "gestures", "events", "matched")}
     assert counts == {"videos": 2, "gestures": 3, "events": 4, "matched": 2}
     assert (metrics["precision"], metrics["recall"]) == (2 / 4, 2 / 3)
@@ -85,19 +91,18 @@ def test_events_of_two_videos(tmp_path, model, videos):
     assert second["events"][0]["label"] == "Blue"
     assert metrics["median_start_delay"] == pytest.approx(0.5, abs=0.1)
 
-    log = (output / "stream_eval.log").read_text()
+    log = (evaluated / "stream_eval.log").read_text()
     assert ":INFO:1.mp4: 3 gestures, 3 events, 2 right\n" in log
     assert ":INFO:precision: 0.5000\n" in log
     assert ":INFO:gestures: 3\n" in log
     assert ":INFO:Green: 0 of 1 found, 0 wrong events\n" in log
     assert ":INFO:Green taken for Blue: 1\n" in log
-    assert load_config(["--config_path", str(output / "config.yaml")]).ckpt_file == str(model)
+    assert load_config(["--config_path", str(evaluated / "config.yaml")]).ckpt_file == str(model)
 
 
 @pytest.mark.slow
-def test_scores_are_stored(tmp_path, model, videos):
-    run(videos, write_truth(tmp_path / "truth.json", [], []), model, tmp_path / "out", "--window", "1.5")
-    with np.load(tmp_path / "out" / "stream_scores.npz") as scores:
+def test_scores_are_stored(evaluated):
+    with np.load(evaluated / "stream_scores.npz") as scores:
         assert scores["categories"].tolist() == NAMES
         times, logits = scores["2.mp4/times"], scores["2.mp4/logits"]
     np.testing.assert_allclose(times[:3], [1.0, 1.5, 2.0])
@@ -107,14 +112,11 @@ def test_scores_are_stored(tmp_path, model, videos):
 
 
 @pytest.mark.slow
-def test_the_page_shows_every_video(tmp_path, model, videos):
-    pytest.importorskip("jinja2")
-    truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
-    run(videos, truth, model, tmp_path / "out", "--window", "1.5")
-    page = (tmp_path / "out" / "stream_report.html").read_text(encoding="utf-8")
+def test_the_page_shows_every_video(evaluated):
+    page = (evaluated / "stream_report.html").read_text(encoding="utf-8")
     assert page.count("<svg ") == 2
     assert "<title>Red, 4.00 to 8.00 s</title>" in page
-    assert page.count('class="wrong"') == 4  # the missed green, the second red, the blue in its place, a false alarm
+    assert page.count('class="wrong"') == 3  # the missed green, the blue in its place, a false alarm
     assert page.count("<polyline ") == 2 * 4
     assert "2.mp4 <span>0 gestures, 1 events, 0 right</span>" in page
 
@@ -158,19 +160,17 @@ def test_folders_without_videos(tmp_path, model):
 
 
 @pytest.mark.slow
-def test_the_stored_scores_give_the_same_events(tmp_path, model, videos):
-    truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red"), (20, 24, "Green")], [])
-    run(videos, truth, model, tmp_path / "out", "--window", "1.5")
-    metrics = json.loads((tmp_path / "out" / "stream_metrics.json").read_text())
-    replayed = event_rules.replay(tmp_path / "out", EventRules())
+def test_the_stored_scores_give_the_same_events(evaluated):
+    metrics = json.loads((evaluated / "stream_metrics.json").read_text())
+    replayed = event_rules.replay(evaluated, EventRules())
     assert {key: metrics[key] for key in replayed} == json.loads(json.dumps(replayed))
-    assert event_rules.replay(tmp_path / "out", EventRules(least=3.5, early=9.0))["events"] == 3
+    assert event_rules.replay(evaluated, EventRules(least=3.5, early=9.0))["events"] == 3
 
 
 @pytest.mark.slow
 def test_a_network_without_background(tmp_path, model, videos, capsys):
     """Its scores make no sense in a stream; evaluation, page and ``--stream`` say so and what to do."""
-    names = [*NAMES[:3], "Rest"]
+    names, model = [*NAMES[:3], "Rest"], tmp_path / "rest.ckpt"
     about = describe(colour_settings(consensus_type="avg"), names)
     save_checkpoint(model, colour_network().parameters_dict(), about)
     truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red")], [])
