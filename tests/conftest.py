@@ -30,6 +30,15 @@ def small_backbone():
         yield
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Files of pictures are there, and empty: Matplotlib takes longer than all else in most tests of programs."""
+    for name in ("draw_confusion", "draw_recognition", "draw_training"):
+        monkeypatch.setattr(f"src.evaluation.plots.{name}", lambda *_: None)
+    for module in ("plots", "page"):
+        monkeypatch.setattr(f"src.evaluation.{module}.png_bytes", lambda figure: b"")
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """Folder with the numbers that PyTorch computes, see `helpers.exchange`; made here where torch is installed."""

@@ -517,7 +517,7 @@ def test_the_environment_chooses_the_device(monkeypatch):
         (["--json", "{}/frame/out.json"], "out.json: cannot write the file"),
         (["--explain", "{}"], "cannot write the file: it is a folder"),
         (["--categories", "{}/two.txt"], "trained for 4 classes, the dataset lists 2"),
-        (["--source", "a", "b", "--explain", "e.png"], "--output and --explain take one source"),
+        (["--source", "{}/clip", "{}/clip", "--explain", "e.png"], "--output and --explain take one source"),
     ],
 )
 def test_options_that_cannot_be_followed(models, tmp_path, options, message):

@@ -20,7 +20,7 @@ from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, seeing_network, settings
 
 # MindSpore 1.10 runs MINDIR files in graph mode only.
-pytestmark = [pytest.mark.slow, *([pytest.mark.usefixtures("compiled")] if compat.LEGACY else [])]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures", *(["compiled"] if compat.LEGACY else []))]
 
 FORMATS = ["MINDIR", "ONNX"]
 CLIPS = 5

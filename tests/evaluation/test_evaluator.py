@@ -32,6 +32,8 @@ from src.transforms import CAFFE_PIXELS, cut_crops
 from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 NUM_CLIPS = 6
 
 
@@ -542,7 +544,7 @@ def test_validation_leaves_curves_and_the_best_checkpoint(train, dataset):
     by_hand = np.array([float(line.split("loss is ")[1]) for line in losses(log)]).reshape(5, 3).mean(1)
     assert [float(row["loss"]) for row in rows] == pytest.approx(by_hand, rel=1e-5)
     assert [row["top1"] != "" for row in rows] == [False, True, False, True, True]  # the end is always validated
-    assert (folder / "curves.png").read_bytes()[1:4] == b"PNG"
+    assert (folder / "curves.png").is_file()
     assert len(list(folder.glob("checkpoint_trn-*"))) == 1
 
     best = max((float(row["top1"]), float(row["top5"]), -int(row["epoch"])) for row in rows if row["top1"])

@@ -26,6 +26,8 @@ from src.training.trainer import Trainer, TrainingSet
 from src.trn import MultiScaleTRN
 from tests.helpers.networks import CLASSES, settings
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 EPOCHS, STEPS = 3, 4
 
 
