@@ -1,4 +1,4 @@
-"""The data scripts as a user runs them: paths relative to where the user stands, with spaces in them."""
+"""The data scripts in a folder whose name is not UTF-8, and what scripts share."""
 
 from __future__ import annotations
 
@@ -18,25 +18,6 @@ def run(name, *arguments, cwd, **environment):
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=120
     )
-
-
-def test_archives_to_list_files_with_spaces_in_relative_paths(tmp_path):
-    counts = ["--gestures", "3", "--train", "6", "--val", "3", "--test", "1", "--parts", "2"]
-    for name, arguments in [
-        ("make_synthetic_jester", ["my archives", *counts, "--contact_sheet", "my sheet.png"]),
-        ("unpack_jester_dataset", ["my archives", "my data/Jester"]),
-        ("preprocess_jester_dataset", ["my data/Jester", "--save_labels_path=my lists"]),
-    ]:
-        result = run(name, *arguments, cwd=tmp_path)
-        assert (result.returncode, result.stderr) == (0, ""), name
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my archives", "my data", "my lists", "my sheet.png"]
-    lists = {path.name: path.read_text().splitlines() for path in (tmp_path / "my lists").iterdir()}
-    assert lists["categories.txt"] == ["Swiping Left", "Swiping Right", "Swiping Up"]
-    assert [len(lists[f"{split}_videofolder.txt"]) for split in ("train", "val", "test")] == [6, 3, 1]
-    for row in lists["train_videofolder.txt"]:
-        clip, num_frames, _ = row.split()
-        frames = sorted(path.name for path in (tmp_path / "my data" / "Jester" / "20bn-jester-v1" / clip).iterdir())
-        assert frames == [f"{number:05d}.jpg" for number in range(1, int(num_frames) + 1)]
 
 
 def test_paths_that_are_not_utf_8(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
@@ -29,6 +28,7 @@ from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
 from src.transforms import CAFFE_PIXELS, cut_crops
+from tests.evaluation.test_results import read_csv
 from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import CLASSES, SIDE, settings
 
@@ -103,11 +103,6 @@ def evaluate(dataset, checkpoint, tmp_path, monkeypatch):
         return json.loads((folder / "metrics.json").read_text()), log, folder
 
     return run
-
-
-def read_csv(path):
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 # -------------------------------------------------------------------------------------------------- what is looked at

@@ -5,7 +5,6 @@ import fcntl
 import json
 import os
 import re
-import signal
 import stat
 import subprocess
 import sys
@@ -27,13 +26,9 @@ from model_utils.util import (
     write_text,
     write_whole,
 )
+from tests.model_utils.test_stop_signals import interruptible
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def interruptible():
-    """SIGINT as a terminal's shell gives it, even where the tests run under nohup."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(body, *, log_dir=None, pipe="", **variables):

@@ -16,6 +16,7 @@ from model_utils.errors import InputError
 from src.ops.ranks import ALONE
 from src.training import run_folder
 from src.training.checkpoint import save_checkpoint
+from tests.training.test_trainer import TwoRanks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -232,25 +233,13 @@ def test_a_folder_in_use_is_locked_until_its_process_ends(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-class TwoRanks:
-    """Rank ``rank`` of two, and what the other one says in the sum."""
-
-    size = 2
-
-    def __init__(self, rank, other=0):
-        self.rank, self.other = rank, other
-
-    def sum(self, values):
-        return np.array(values, np.float32) + self.other
-
-
 def test_the_ranks_of_a_job_share_the_folder(tmp_path):
     with run_folder.open_run(tmp_path, "auto", TwoRanks(0)), run_folder.open_run(tmp_path, "auto", TwoRanks(1)):
         assert os.listdir(tmp_path) == ["train.lock"]
 
 
 def test_no_rank_starts_where_rank_0_cannot(tmp_path):
-    ranks, refused = TwoRanks(1, other=1), "rank 0 cannot use this folder"
+    ranks, refused = TwoRanks(1, ahead=1), "rank 0 cannot use this folder"
     with pytest.raises(InputError, match=refused), run_folder.open_run(tmp_path / "new", "", ranks):
         pytest.fail("the run must not start")
     assert not (tmp_path / "new").exists()
