@@ -346,12 +346,19 @@ def labels(path):
     return [row["top"][0]["label"] if "top" in row else row.get("error", "") for row in json.loads(path.read_text())]
 
 
-def test_an_error_keeps_what_was_recognised_before(models, tmp_path, red_bad_blue):
-    with pytest.raises(InputError, match="2.mp4: not a video"):
+@pytest.mark.parametrize("error", [InputError("2.mp4: not a video"), KeyboardInterrupt()])
+def test_what_ends_the_run_keeps_what_was_recognised_before(models, tmp_path, red_bad_blue, monkeypatch, error):
+    opened = video.open_source
+
+    def ends(path):
+        if path.endswith("2.mp4"):
+            raise error
+        return opened(path)
+
+    monkeypatch.setattr("src.inference.recognise.open_source", ends)
+    with pytest.raises(type(error)):
         run(models / "colours.ckpt", *red_bad_blue, result=tmp_path / "r.json")
-    red, bad = labels(tmp_path / "r.json")
-    assert red == "Red"
-    assert bad.startswith(f"{tmp_path}/2.mp4: not a video")
+    assert labels(tmp_path / "r.json") == ["Red", str(error)]
 
 
 @pytest.mark.parametrize("on_error", ["skip", "stop"])
@@ -363,20 +370,6 @@ def test_nothing_that_was_recognised_is_an_error_and_no_json(models, tmp_path, o
     with pytest.raises(InputError, match=said):
         run(models / "colours.ckpt", *sources, options=["--on_error", on_error], result=tmp_path / "r.json")
     assert not (tmp_path / "r.json").exists()
-
-
-def test_ctrl_c_keeps_what_was_recognised_before(models, tmp_path, red_bad_blue, monkeypatch):
-    opened = video.open_source
-
-    def interrupted(path):
-        if path.endswith("2.mp4"):
-            raise KeyboardInterrupt
-        return opened(path)
-
-    monkeypatch.setattr("src.inference.recognise.open_source", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(models / "colours.ckpt", *red_bad_blue, result=tmp_path / "r.json")
-    assert labels(tmp_path / "r.json") == ["Red", ""]
 
 
 def test_ctrl_c_on_a_timeline_keeps_its_windows(models, tmp_path, monkeypatch):

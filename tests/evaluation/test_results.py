@@ -299,16 +299,6 @@ def test_order_ablation_table(ablation, monkeypatch, capsys):
         assert image.width > 300
 
 
-def test_an_order_experiment_is_a_table_even_if_it_cannot_be_drawn(ablation, monkeypatch, capsys, caplog_trn):
-    monkeypatch.setattr("sys.argv", ["order_ablation", str(ablation)])
-    monkeypatch.setattr(order_ablation, "draw_answers", no_memory)
-    order_ablation.main()
-    assert capsys.readouterr().out.strip() == (ablation / "order_ablation.md").read_text().strip()
-    path = ablation / "order_ablation.png"
-    assert caplog_trn == [f"{path}: left out, it could not be drawn: MemoryError: 12 GB"]
-    assert (ablation / "order_ablation.csv").exists()
-
-
 def test_order_ablation_names_what_is_missing(ablation):
     (ablation / "avg/reversed/metrics.json").write_text('{"top1": 1.0, "clips": 3}')
     with pytest.raises(InputError, match=r"avg.reversed.metrics\.json: expected .*'order'"):
