@@ -36,11 +36,14 @@ def dataset(tmp_path_factory):
     for name, count in (("train", CLIPS), ("val", 5)):
         rows = (f"{index} 9 {index % 3}\n" for index in range(count))
         (root / f"{name}_videofolder.txt").write_text("".join(rows))
+    (root / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.helpers.small_program "$@"\n')
+    (root / "python").chmod(0o755)
     return root
 
 
-def start(command, log):
-    environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "DEVICE_NUM": "2", "GLOG_v": "3"}
+def start(dataset, command, log):
+    python = str(dataset / "python")
+    environment = {**os.environ, "PYTHON": python, "DEVICE_TARGET": "CPU", "DEVICE_NUM": "2", "GLOG_v": "3"}
     with open(log, "a") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)
     STARTED.append(process)
@@ -60,13 +63,13 @@ def nothing_is_left_running():
 def standalone(dataset, out, *options, log=None):
     """train.py, whose lines go to `out`.log, or to another log."""
     fixed = ["--device_target", "CPU", "--dataset_root", dataset, "--train_output_dir", out, "--train_batch_size", "4"]
-    command = [sys.executable, "train.py", *fixed, *SMALL.split(), *options]
-    return start(list(map(str, command)), f"{log or out}.log")
+    command = [dataset / "python", "train.py", *fixed, *SMALL.split(), *options]
+    return start(dataset, list(map(str, command)), f"{log or out}.log")
 
 
 def distributed(dataset, out, *options):
     script = ["bash", "scripts/run_distributed_train_gpu.sh", dataset, "", "--train_output_dir", out]
-    return start(list(map(str, [*script, "--train_batch_size", "2", *SMALL.split(), *options])), f"{out}.log")
+    return start(dataset, list(map(str, [*script, "--train_batch_size", "2", *SMALL.split(), *options])), f"{out}.log")
 
 
 def wait_for(process, out, line, times=1):
