@@ -32,11 +32,11 @@ def small_backbone():
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    """Files of pictures are there, and empty: Matplotlib takes longer than all else in most tests of programs."""
+    """Files of pictures are there, and hold none: Matplotlib takes longer than all else in most tests of programs."""
     for name in ("draw_confusion", "draw_recognition", "draw_training"):
         monkeypatch.setattr(f"src.evaluation.plots.{name}", lambda *_: None)
     for module in ("plots", "page"):
-        monkeypatch.setattr(f"src.evaluation.{module}.png_bytes", lambda figure: b"")
+        monkeypatch.setattr(f"src.evaluation.{module}.png_bytes", lambda figure: b"a picture")
 
 
 @pytest.fixture(scope="session")
