@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from model_utils.config import DEFAULT_CONFIG, load_config
 from model_utils.version import VERSION
 from tests.helpers import documents
 from tests.helpers.documents import PAGES, ROOT
+from tests.helpers.small_program import write_python
 
 VALUES = next(iter(yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))))
 README = ROOT / "README.md"
@@ -83,15 +83,16 @@ def run(command: str, folder: Path) -> None:
     names = {"/path/to/JESTER": "archives", "/path/to/unpacked_JESTER": "data", "PRETRAINED": ""}
     _, words = documents.split(command)
     words = [names.get(word, word) for word in words]
+    python = write_python(folder)
     if words[0] == "python":
-        words = [sys.executable, str(ROOT / words[1]), *words[2:], "--device_target", "CPU"]
+        words = [python, str(ROOT / words[1]), *words[2:], "--device_target", "CPU"]
     else:
         words[1] = str(ROOT / words[1])
     how = RUN[command]
     done = subprocess.run(
         [*words, *shlex.split(how.options)],
         cwd=folder,
-        env={**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "GLOG_v": "3"},
+        env={**os.environ, "PYTHON": python, "PYTHONPATH": str(ROOT), "DEVICE_TARGET": "CPU", "GLOG_v": "3"},
         capture_output=True,
         text=True,
         timeout=300,

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from src.ops.compat import LEGACY
 from src.training import checkpoint
 from tests.helpers.clips import write_clip
+from tests.helpers.small_program import write_python
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIPS, STEPS = 12, 3
@@ -36,8 +36,7 @@ def dataset(tmp_path_factory):
     for name, count in (("train", CLIPS), ("val", 5)):
         rows = (f"{index} 9 {index % 3}\n" for index in range(count))
         (root / f"{name}_videofolder.txt").write_text("".join(rows))
-    (root / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.helpers.small_program "$@"\n')
-    (root / "python").chmod(0o755)
+    write_python(root)
     return root
 
 
