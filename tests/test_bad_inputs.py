@@ -415,7 +415,7 @@ CASES = [
     Case("no checkpoint given", nothing, EXPORT, "ckpt_file: no checkpoint given", "--ckpt_file="),
     Case("no model given", nothing, (EVAL, INFER), "ckpt_file: no model given", "--ckpt_file="),
     Case("missing model", nothing, (EVAL, INFER), "none.mindir: no such", "--ckpt_file none.mindir"),
-    Case("no JSON", write("a.mindir", "x"), (EVAL, INFER), "a.mindir: a.mindir.json is not", "--ckpt_file a.mindir"),
+    Case("no JSON", write("a.mindir", "x"), (EVAL, INFER), "expected a.mindir.json beside it", "--ckpt_file a.mindir"),
     Case("8 bits as MINDIR", nothing, EXPORT, "quantize int8: needs file_format ONNX", "--quantize int8"),
     Case("empty name", nothing, EXPORT, "model_name '': expected the name of a file", "--model_name ''"),
     Case("name of a folder", nothing, EXPORT, "model_name 'a/b': expected the name of a file", "--model_name a/b"),
