@@ -62,7 +62,7 @@ def relative_error(ours, theirs):
 
 # Sides of 63 to 70 meet odd numbers in the pools.
 @pytest.mark.slow
-@pytest.mark.parametrize("side", [63, 64, 65, 68, 70, 96, 160, 224, 256])
+@pytest.mark.parametrize("side", [63, 64, 65, 68, 70, 96, 224])
 def test_backbone_features(backbones, side):
     theirs, ours = backbones
     x = frames(2, side)
@@ -92,7 +92,7 @@ def test_sides_that_the_papers_network_cannot_take_are_refused():
 
 @pytest.mark.slow
 def test_features_of_the_whole_backbone_through_conversion(tmp_path):
-    """Full width, 16 frames of 224 x 224, from a file in the form in which the ImageNet weights are published."""
+    """Full width, four frames of 224 x 224, from a file in the form in which the ImageNet weights are published."""
     theirs = torch_reference.randomise(torch_reference.BNInception(), seed=5).eval()
     state = {name: value[None] if "_bn." in name else value for name, value in theirs.state_dict().items()}
     state = {name: value for name, value in state.items() if "num_batches_tracked" not in name}
@@ -104,7 +104,7 @@ def test_features_of_the_whole_backbone_through_conversion(tmp_path):
     config = SimpleNamespace(**settings, **start, width_mult=1.0, freeze_bn=True)
     ours = build_network(config, 2).set_train(False)
     load_start(ours, config, [])
-    x = frames(16, 224)
+    x = frames(4, 224)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x))
     assert expected.std(dim=0).max() > 1e-2 * expected.abs().max()

@@ -83,7 +83,8 @@ def test_how_layers_start():
 
 def test_widths():
     assert [scale_channels(*one) for one in ((64, 1.0), (64, 0.25), (65, 0.5), (64, 0.01))] == [64, 16, 32, 4]
-    assert BNInception(width_mult=0.25).feature_channels == 256
+    for width_mult, channels in ((0.25, 256), (0.0625, 64), (0.01, 4 * 4)):
+        assert BNInception(width_mult=width_mult).feature_channels == channels
 
 
 def test_the_published_network():
@@ -98,8 +99,3 @@ def test_sides_below_32_are_refused():
     check_image_size(32)
     with pytest.raises(InputError, match=r"image_size 31: .*: \[32, 33\]"):
         check_image_size(31)
-
-
-@pytest.mark.parametrize(("width_mult", "channels"), [(1.0, 1024), (0.5, 512), (0.0625, 64), (0.01, 4 * 4)])
-def test_feature_channels(width_mult, channels):
-    assert BNInception(width_mult=width_mult).feature_channels == channels

@@ -14,6 +14,7 @@ from tests.data.test_unpack_jester_dataset import cut, tar_of
 from tests.e2e.test_scripts import ROOT, script
 from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.networks import settings, tiny_network
+from tests.helpers.small_program import write_python
 
 CLASSES = ["Holding something", "Pushing something from left to right", "Pushing something from right to left"]
 TRAIN, VALIDATION, TEST = [101, 102, 103], [7, 8, 9], [55]
@@ -77,7 +78,7 @@ def write_archives(folder, version, loose, tmp_path):
 
 
 @pytest.mark.parametrize(("version", "loose"), [(1, False), (2, True)])
-def test_from_archives_to_an_evaluation(tmp_path, version, loose):
+def test_from_archives_to_an_evaluation(small_backbone, tmp_path, version, loose):
     write_archives(tmp_path / "my archives", version, loose, tmp_path)
     status, stdout, stderr = script("unpack_jester_dataset.sh", "my archives", "data", cwd=tmp_path)
     assert (status, stderr) == (0, "")
@@ -100,7 +101,8 @@ def test_from_archives_to_an_evaluation(tmp_path, version, loose):
         tmp_path / "trn.ckpt", tiny_network().parameters_dict(), describe(settings(), CLASSES, epoch=1, step=1)
     )
     config = ["--config_path", ROOT / f"configs/something_v{version}_config.yaml", "--eval_workers", 1]
-    status, stdout, stderr = script("run_eval_gpu.sh", "data", "trn.ckpt", *config, cwd=tmp_path)
+    small = write_python(tmp_path)
+    status, stdout, stderr = script("run_eval_gpu.sh", "data", "trn.ckpt", *config, cwd=tmp_path, PYTHON=small)
     assert status == 0, stderr
     assert "3 clips, 10 crops, relations: all, flip: label_aware" in stdout
     with open(tmp_path / "eval-logs/predictions.csv", encoding="utf-8") as file:
