@@ -1,4 +1,4 @@
-"""Training as a user runs it: stopped in three ways and resumed, started twice, and shared by two processes."""
+"""Training as a user runs it: stopped in three ways and resumed, and shared by two processes."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def nothing_is_left_running():
         process.wait()
 
 
-def standalone(dataset, out, *options, log=None):
-    """train.py, whose lines go to `out`.log, or to another log."""
+def standalone(dataset, out, *options):
+    """train.py, whose lines go to `out`.log."""
     fixed = ["--device_target", "CPU", "--dataset_root", dataset, "--train_output_dir", out, "--train_batch_size", "4"]
     command = [dataset / "python", "train.py", *fixed, *SMALL.split(), *options]
-    return start(dataset, list(map(str, command)), f"{log or out}.log")
+    return start(dataset, list(map(str, command)), f"{out}.log")
 
 
 def distributed(dataset, out, *options):
@@ -79,15 +79,8 @@ def wait_for(process, out, line, times=1):
         time.sleep(0.02)
 
 
-def refused(dataset, out, said):
-    second = standalone(dataset, out, log=f"{out}-second")
-    assert second.wait(DEADLINE) == 1
-    assert f"error: {out}: {said}" in Path(f"{out}-second.log").read_text()
-
-
 def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp_path):
-    """A second training in its folder is refused as long as it runs, and a new one when it has been killed."""
-    options = ["--epochs_num", "3", "--ckpt_save_steps", "1"]
+    options = ["--epochs_num", "6", "--ckpt_save_steps", "1"]
     whole, out = tmp_path / "whole", tmp_path / "stopped"
     reference = standalone(dataset, whole, *options)
     assert reference.wait(DEADLINE) == 0, Path(f"{whole}.log").read_text()
@@ -96,15 +89,12 @@ def test_a_run_that_is_stopped_and_killed_ends_like_one_that_is_not(dataset, tmp
         process = standalone(dataset, out, *options, "--resume", "auto", "--train_workers", count)
         wait_for(process, out, "compiling the training graph", count)
         wait_for(process, out, "loss is", Path(f"{out}.log").read_text().count("loss is") + 1)
-        if number == 9:
-            refused(dataset, out, "another training uses this folder; give another --train_output_dir")
         process.send_signal(signal.Signals(number))
         assert process.wait(DEADLINE) == status, Path(f"{out}.log").read_text()
-    refused(dataset, out, "holds a training run already (checkpoint_")
     assert Path(f"{out}.log").read_text().count("stopped; the same command with --resume auto resumes\n") == 2
     process = standalone(dataset, out, *options, "--resume", "auto")
     assert process.wait(DEADLINE) == 0, Path(f"{out}.log").read_text()
-    name = f"checkpoint_trn-3_{STEPS}.ckpt"
+    name = f"checkpoint_trn-6_{STEPS}.ckpt"
     assert (out / name).read_bytes() == (whole / name).read_bytes()
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in whole.iterdir())
 
