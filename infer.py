@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def infer(config: InferSettings) -> None:
     check_options(config)
     from model_utils.device_adapter import start_device
+    from src.data.lists import read_categories
     from src.data.video import find_sources
     from src.inference.model import load_model
     from src.inference.recognise import recognise_sources
@@ -79,15 +80,9 @@ def infer(config: InferSettings) -> None:
     if config.explain and "test_crops" not in config.given:
         config.test_crops = 1  # what is explained is the score of the centre crop
     with exclusive_files(outputs(config).values()):
-        model = load_model(config, read_names(config.categories))
+        names = read_categories(config.categories) if config.categories else None
+        model = load_model(config, names)
         recognise_sources(config, model, sources, are_several(config, sources))
-
-
-def read_names(path: str) -> list[str] | None:
-    """The class names in a file, None without one."""
-    from src.data.lists import read_categories
-
-    return read_categories(path) if path else None
 
 
 def main() -> None:

@@ -67,10 +67,9 @@ def make(config: PageSettings, folder: Path) -> None:
         config.ckpt_file = str(path)
         settings = load_model(config).settings  # with what the files record
         detector = build_detector(settings, usage["categories"])
-        background = [name for name, gesture in zip(detector.categories, detector.is_gesture) if not gesture]
-        if not background:
+        if not detector.background:
             print(f"warning: {without_background(settings.background_class)}", file=sys.stderr)
-        write_page(path, partial, config.window or settings.stream_window, asdict(detector.rules), background)
+        write_page(path, partial, config.window or settings.stream_window, asdict(detector.rules), detector.background)
 
 
 def size_of(folder: Path) -> float:

@@ -68,7 +68,8 @@ class Config(Settings):
         """
         mark = f"# written by {program}.py\n"
         for path in (Path(folder) / "config.yaml", Path(folder) / f"{program}_config.yaml"):
-            if not path.exists() or (_begins_with(path, mark) and not _are_one_file(path, self.config_path)):
+            is_read = path.exists() and Path(self.config_path).exists() and path.samefile(self.config_path)
+            if not path.exists() or (_begins_with(path, mark) and not is_read):
                 write_text(path, mark + self._text())
                 return path
         raise InputError(f"{path}: would be written over, but {program}.py did not write it; choose another folder")
@@ -84,10 +85,6 @@ def _begins_with(path: Path, mark: str) -> bool:
             return file.read(len(mark)) == mark.encode()
     except OSError:
         return False
-
-
-def _are_one_file(path: Path, other: str) -> bool:
-    return Path(other).exists() and path.samefile(other)
 
 
 def load_config(

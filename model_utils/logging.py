@@ -12,7 +12,6 @@ import logging
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -51,7 +50,7 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
     for handler in handlers or [logging.NullHandler()]:
         handler.setFormatter(_Formatter("[%(asctime)s]:%(levelname)s:%(message)s", "%Y-%m-%d %H:%M:%S"))
         logger.addHandler(handler)
-    vars(logger).update(save_args=partial(_save_args, logger), important_info=partial(_important_info, logger))
+    vars(logger).update(save_args=partial(_save_args, logger), important_info=logger.warning)
     return logger
 
 
@@ -66,11 +65,6 @@ def _save_args(logger: logging.Logger, config: object) -> None:
     """The model zoo's way to log settings, ``logger.save_args(config)``."""
     for key in getattr(config, "keys", vars(config)):
         logger.info("--> %s: %s", key, getattr(config, key))
-
-
-def _important_info(logger: logging.Logger, text: str, *args: Any) -> None:
-    """The model zoo's way to log a line that must not be missed, ``logger.important_info(text)``."""
-    logger.warning(text, *args)
 
 
 def log_plain(logger: logging.Logger, message: str) -> None:

@@ -130,7 +130,11 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
         clips[clip.folder] = clip
     if not clips:
         raise InputError(f"{path}: no rows; expected {EXPECTED}")
-    found = _with_videos(list(clips.values()), videos, left_out)
+    files = [(clip.place, videos / clip.video) for clip in clips.values()]
+    missing = missing_files(files, "video", left_out is not None)
+    if left_out is not None:
+        left_out += missing.values()
+    found = [clip for clip in clips.values() if clip.place not in missing]
     if found[0].split is not None:
         _check_splits(found)
     return found
@@ -147,14 +151,6 @@ def _row(place: str, line: str, separator: str, columns: list[str]) -> dict[str,
     if separator != ",":
         row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
     return row
-
-
-def _with_videos(clips: list[VideoClip], videos: Path, left_out: list[str] | None) -> list[VideoClip]:
-    """The clips whose videos are there; see ``read_annotations``."""
-    missing = missing_files([(clip.place, videos / clip.video) for clip in clips], "video", left_out is not None)
-    if left_out is not None:
-        left_out += missing.values()
-    return [clip for clip in clips if clip.place not in missing]
 
 
 def _cells(place: str, line: str, separator: str) -> list[str]:

@@ -50,7 +50,9 @@ def fill_batches(
     memory = Memory(np.dtype([(name, (columns[name], (batch_size,))) for name in names], align=True))
     with ExitStack() as stack:
         stack.callback(memory.close)
-        turns = cycle([stack.enter_context(_worker(load, memory)) for _ in range(workers)])
+        filler, hint = Filler(load, memory), "fewer workers or smaller batches need less"
+        started = (Worker(filler, "loads clips", hint, (memory.file,)) for _ in range(workers))
+        turns = cycle([stack.enter_context(worker) for worker in started])
         tasks = iter(tasks)
         ahead: deque[tuple[tuple[np.ndarray, ...], Iterable[Worker]]] = deque()
         while rows := list(islice(tasks, batch_size)):
@@ -65,11 +67,6 @@ def fill_batches(
                 yield _finished(*ahead.popleft())
         while ahead:
             yield _finished(*ahead.popleft())
-
-
-def _worker(load: Load, memory: Memory) -> Worker:
-    hint = "fewer workers or smaller batches need less"
-    return Worker(Filler(load, memory), "loads clips", hint, (memory.file,))
 
 
 def _finished(columns: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> Batch:

@@ -48,7 +48,7 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
     found = os.listdir(folder)
     if found and _frame_names(len(found), 1, frame_name).issuperset(found):
         return 1, len(found)
-    names = sorted(name for name in found if _is_numbered(name) or _is_picture(name))
+    names = sorted(name for name in found if name.split(".")[0].isdecimal() or _is_picture(name))
     expected = f"expected {frame_name.format(1)}, {frame_name.format(2)} ..."
     if not names:
         raise NoFramesError(f"{folder}: no frames in it; {expected}")
@@ -73,10 +73,6 @@ def _other_frame_name(name: str, frame_name: str) -> str:
         return ""
     other = f"{match[1]}{{:0{len(match[2])}d}}{match[3]}"
     return f", or --frame_name '{other}'" if other != frame_name else ""
-
-
-def _is_numbered(name: str) -> bool:
-    return name.split(".")[0].isdecimal()
 
 
 def _is_picture(name: str) -> bool:

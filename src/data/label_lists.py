@@ -108,8 +108,9 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
     lines = _lines_of(file, f"rows {ROW_FORMS[labelled]}")
     separator, columns = _form(lines[0][1])
     if columns:
-        _check_header(lines[0], columns, labelled)
-        del lines[0]
+        place, header = lines.pop(0)
+        if labelled and LABEL_COLUMN not in columns:
+            raise InputError(f"{place}: header {header!r}; expected a column {LABEL_COLUMN}")
     if labelled is None and not columns:
         labelled = bool(separator)
     rows: dict[str, LabelRow] = {}
@@ -166,12 +167,6 @@ def _form(first_line: str) -> tuple[str, list[str]]:
     fields = first_line.split(separator) if separator else [first_line]
     names = [name.strip().strip('"').lower() for name in fields]
     return separator, names if set(names) & set(CLIP_COLUMNS) else []
-
-
-def _check_header(line: tuple[str, str], columns: list[str], labelled: bool | None) -> None:
-    place, text = line
-    if labelled and LABEL_COLUMN not in columns:
-        raise InputError(f"{place}: header {text!r}; expected a column {LABEL_COLUMN}")
 
 
 def _row(place: str, line: str, separator: str, columns: list[str], labelled: bool | None) -> LabelRow:

@@ -93,7 +93,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
 
         recognizer = Recognizer(model.parts("--stream"), model.image_size, config.window or config.stream_window)
         detector = build_detector(model.settings, model.categories)
-        if detector.is_gesture.all():
+        if not detector.background:
             print(f"warning: {without_background(model.settings.background_class)}", file=sys.stderr)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 

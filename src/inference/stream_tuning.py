@@ -48,12 +48,8 @@ def replayed(recording: ScoredVideo, detector: EventDetector) -> WatchedVideo:
 
 def watched(recordings: Iterable[ScoredVideo], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:
     """What is found in each video with these thresholds."""
-    other = EventDetector(detector.categories, rules, _background(detector))
+    other = EventDetector(detector.categories, rules, detector.background)
     return [replayed(recording, other) for recording in recordings]
-
-
-def _background(detector: EventDetector) -> list[str]:
-    return [name for name, is_gesture in zip(detector.categories, detector.is_gesture) if not is_gesture]
 
 
 def edits(videos: Iterable[WatchedVideo]) -> int:

@@ -143,6 +143,7 @@ class EventDetector:
         self, categories: list[str], rules: EventRules = EventRules(), background: Collection[str] = BACKGROUND
     ) -> None:
         self.categories, self.rules = categories, rules
+        self.background = [name for name in categories if name in background]
         self.is_gesture = np.array([name not in background for name in categories])
         self.reset()
 

@@ -76,7 +76,8 @@ def _whole(
         raise InputError("keep_last_layer true, but its classes are others than those of the dataset")
     kept = named == categories or config.keep_last_layer
     wanted = parameters if kept else _without_last_layer(parameters, network.head)
-    parts = f"backbone {config.backbone}" + (", projection and relations" if _has_consensus(wanted) else "")
+    has_relations = any(name.startswith("consensus.") for name in wanted)
+    parts = f"backbone {config.backbone}" + (", projection and relations" if has_relations else "")
     if named == categories:
         last = "the last layer's too: the classes are the same"
     elif kept:
@@ -98,10 +99,6 @@ def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
 def _without_last_layer(parameters: Mapping[str, Any], head: Head) -> dict[str, Any]:
     """Without the layer, one for each scale, whose size is the number of classes."""
     return {name: parameter for name, parameter in parameters.items() if not head.is_of_last_layer(name)}
-
-
-def _has_consensus(parameters: Mapping[str, Any]) -> bool:
-    return any(name.startswith("consensus.") for name in parameters)
 
 
 def _network_of(about: Mapping[str, Any]) -> str:
