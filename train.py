@@ -100,7 +100,7 @@ def build_trainer(
 
 def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -> Any:
     """The batches of the run, from where it starts or was stopped."""
-    from model_utils.device_adapter import local_rank_count
+    from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.data.mirror_pairs import describe_mirroring
     from src.data.names import without_background
@@ -113,7 +113,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
         logger.info("%s", line)
     if loader.sliding_windows and loader.background < 0:
         logger.warning("%s; now all sliding windows are whole", without_background(config.background_class))
-    workers = tsn_dataset.usable_workers(config.train_workers, local_rank_count(config))
+    workers = tsn_dataset.usable_workers(config.train_workers, ranks_on_node(config))
     if workers < config.train_workers:
         logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
     first = {"first_epoch": done.epochs_done, "first_step": done.step}
@@ -130,12 +130,12 @@ def build_validation(
     config: Config, network: TSN, records: list[VideoRecord], num_classes: int, ranks: Ranks
 ) -> Validation:
     """The centre crops of the clips, in batches like those of training, shared among the ranks."""
-    from model_utils.device_adapter import local_rank_count
+    from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.evaluation.evaluator import Evaluator, Validation
     from src.evaluation.scoring import scorer_for
 
-    workers, size = tsn_dataset.usable_workers(config.eval_workers, local_rank_count(config)), config.train_batch_size
+    workers, size = tsn_dataset.usable_workers(config.eval_workers, ranks_on_node(config)), config.train_batch_size
     scorer, loader = scorer_for(config, network, 1, size), tsn_dataset.evaluation_loader(config, 1)
     evaluator = Evaluator(scorer, loader, records, workers=workers, on_error=config.on_error, ranks=ranks)
     return Validation(evaluator, num_classes)

@@ -140,7 +140,7 @@ const [frames, threads, done] = arguments;
 
 def native(pair: Path, frames: int, threads: int) -> list[float]:
     """The same work in Python: resize, features, scores; ms a frame."""
-    from src.shipping.exported import described_pixels, load_exported, other_path, read_usage
+    from src.shipping.exported import described_input, load_exported, other_path, read_usage
     from src.transforms import cut_crops
 
     usage = read_usage(pair)
@@ -151,7 +151,7 @@ def native(pair: Path, frames: int, threads: int) -> list[float]:
     for _ in range(frames):
         began = time.perf_counter()
         crop = cut_crops([picture], usage["image_size"], 1)[0]
-        features = (features + [frame_features([described_pixels(usage).prepare(crop)])[0]])[-8:]
+        features = (features + [frame_features([described_input(usage["input"]).prepare(crop)])[0]])[-8:]
         if len(features) == 8:
             head([np.stack(features)[None]])
         times.append(1000 * (time.perf_counter() - began))

@@ -10,7 +10,7 @@ from model_utils.errors import InputError
 from model_utils.settings import Settings
 
 
-def local_rank_count(config: Settings) -> int:
+def ranks_on_node(config: Settings) -> int:
     """Number of processes of the run on the node of this process; 1 if it trains alone."""
     return local_adapter.local_rank_count() if config.is_train_distributed else 1
 

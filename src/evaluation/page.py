@@ -36,7 +36,8 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
     """
     environment = page_environment()
     environment.filters["percent"] = _percent
-    metrics, categories = evaluation.metrics, evaluation.categories
+    metrics, categories, observed = evaluation.metrics, evaluation.categories, evaluation.metrics["observed"]
+    several = len(observed) > 1
     html = environment.get_template(TEMPLATE).render(
         title=f"{Path(metrics['protocol']['ckpt_file']).name} on {metrics['clips']} clips",
         tiles=tiles(metrics),
@@ -44,8 +45,8 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
         left_out_shown=LEFT_OUT_SHOWN,
         protocol=[(key.replace("_", " "), str(value)) for key, value in metrics["protocol"].items()],
         long_value=LONG_VALUE,
-        recognition=_recognition(metrics["observed"]),
-        several_observed=len(metrics["observed"]) > 1,
+        recognition=_picture("early recognition", lambda: plots.draw_recognition(observed)) if several else None,
+        several_observed=several,
         confusion=_data_uri(confusion_png, "png"),
         most_confused=_most_confused(evaluation),
         num_classes=len(categories),
@@ -123,22 +124,16 @@ def mistakes(evaluation: Evaluation, frames_of: FramesOf) -> Iterator[dict[str, 
         yield {**names, "times": count, "clips": clips, "examples": examples}
 
 
-def _recognition(points: list[dict[str, float]]) -> str | None:
-    if len(points) < 2:
-        return None
-    picture = picture_or_warning("early recognition", lambda: png_bytes(plots.draw_recognition(points)))
-    return _data_uri(picture, "png")
+def _picture(name: str, draw: Callable[[], Any]) -> str | None:
+    return _data_uri(picture_or_warning(name, lambda: png_bytes(draw())), "png")
 
 
 def _most_confused(evaluation: Evaluation) -> str | None:
     """The readable part of a confusion matrix of many classes; None where the whole is readable or all is right."""
-    if len(evaluation.categories) <= plots.NUMBERED_CLASSES or not plots.most_confused(evaluation.confusion):
+    categories, confusion = evaluation.categories, evaluation.confusion
+    if len(categories) <= plots.NUMBERED_CLASSES or not plots.most_confused(confusion):
         return None
-    picture = picture_or_warning(
-        "most confused classes",
-        lambda: png_bytes(plots.draw_most_confused(evaluation.categories, evaluation.confusion)),
-    )
-    return _data_uri(picture, "png")
+    return _picture("most confused classes", lambda: plots.draw_most_confused(categories, confusion))
 
 
 def _clip_strip(frames_of: FramesOf, row: int) -> bytes:

@@ -83,11 +83,6 @@ def input_description(num_segments: int, image_size: int, batch: int, pixels: Pi
     }
 
 
-def described_pixels(says: dict[str, Any]) -> Pixels:
-    """What an exported file expects of pixels, by the backbone that its JSON says; older ones say none."""
-    return backbone_named(says.get("backbone", values_before()["backbone"])).pixels
-
-
 def described_input(described: dict[str, Any]) -> Pixels:
     """The pixels that ``input_description`` describes."""
     scales = np.broadcast_to(np.float32(described["scale"]), 3).tolist()
@@ -135,7 +130,8 @@ def _is_usable(says: dict[str, Any]) -> bool:
         return says[SEAL] == sealed(says)[SEAL]
     batch, names = says["input"]["shape"][0], says["categories"]
     size = batch if type(batch) is int and batch > 0 else 0
-    fed = input_description(says["num_segments"], says["image_size"], size, described_pixels(says))
+    pixels = backbone_named(says.get("backbone", values_before()["backbone"])).pixels
+    fed = input_description(says["num_segments"], says["image_size"], size, pixels)
     return (
         {"file", "relations", "subsample_num", "flip"} <= says.keys()
         and all(is_of_type(key, says[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in says)

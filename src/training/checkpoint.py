@@ -18,7 +18,7 @@ from unicodedata import normalize
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor
 
 from model_utils.errors import InputError, first_line
 from model_utils.files import require_file
@@ -169,7 +169,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
         raise
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise InputError(f"{path}: no network can be built from its settings: {first_line(error)}") from error
-    load_parameters(network, parameters, path)
+    fill(network.parameters_dict(), parameters, path)
     check_image_size(config.backbone, network.base_model, config.image_size)
     network.set_train(False)
     return network, names, config
@@ -211,17 +211,12 @@ def _class_names(
     return categories or names or [str(i) for i in range(num_classes)]
 
 
-def load_parameters(network: nn.Cell, parameters: Mapping[str, Tensor], source: str | Path) -> None:
-    """Puts ``parameters`` into ``network``; names and shapes must agree exactly.
+def fill(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
+    """Puts ``given`` into the parameters ``wanted``, both by name; names and shapes must agree exactly.
 
     Raises:
-        InputError: listing missing, unexpected and misshapen parameters; the network is left as it was.
+        InputError: listing missing, unexpected and misshapen parameters; nothing is changed then.
     """
-    fill(network.parameters_dict(), parameters, source)
-
-
-def fill(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
-    """``load_parameters`` for parameters by name."""
     problems = _listed("missing", wanted.keys() - given.keys())
     problems += _listed("unexpected", given.keys() - wanted.keys())
     misshapen = [

@@ -359,7 +359,7 @@ def test_ten_crops_swap_the_classes_of_mirrored_crops_back_if_mirroring_changed_
     evaluate, dataset, flip, monkeypatch
 ):
     network = Sides()
-    monkeypatch.setattr("src.training.checkpoint.load_parameters", lambda *_: [])
+    monkeypatch.setattr("src.training.checkpoint.fill", lambda *_: [])
     monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, num_classes: network)
     _, _, folder = evaluate("--test_crops", "10", "--flip", flip)
     scores, others = [], []
@@ -491,7 +491,7 @@ def test_training_follows_the_batches_and_validation_does_not(train, monkeypatch
 def test_training_hands_its_settings_to_the_loaders(train, monkeypatch):
     """With 5 cores and 2 ranks on this node each rank starts 2 workers at most."""
     monkeypatch.setattr("os.cpu_count", lambda: 5)
-    monkeypatch.setattr("model_utils.device_adapter.local_rank_count", lambda config: 2)
+    monkeypatch.setattr("model_utils.device_adapter.ranks_on_node", lambda config: 2)
     seen = {}
 
     def watch(original):

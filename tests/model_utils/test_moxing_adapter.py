@@ -195,7 +195,7 @@ def test_processes_of_a_node(environment, expected, monkeypatch):
         monkeypatch.setenv(name, value)
     for distributed, count in (("true", expected), ("false", 1)):
         config = load_config(["--is_train_distributed", distributed])
-        assert device_adapter.local_rank_count(config) == count
+        assert device_adapter.ranks_on_node(config) == count
 
 
 @pytest.fixture
