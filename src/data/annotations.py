@@ -119,7 +119,7 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
         raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
     clips: dict[str, VideoClip] = {}
     for place, line in lines:
-        row = _row(place, line, separator, columns)
+        row = _cells_by_column(place, line, separator, columns)
         if not any(row.values()):
             continue
         if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
@@ -140,7 +140,7 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
     return found
 
 
-def _row(place: str, line: str, separator: str, columns: list[str]) -> dict[str, str]:
+def _cells_by_column(place: str, line: str, separator: str, columns: list[str]) -> dict[str, str]:
     """The cells of a line by their columns; all are empty in a line without cells."""
     cells = [cell.strip() for cell in _cells(place, line, separator)]
     if separator == "\t" or not any(cells):  # a line has lost the tabs at its end

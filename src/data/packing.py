@@ -19,8 +19,8 @@ from model_utils.util import write_whole
 from src.data.names import FRAME_NAME, frame_number
 from src.data.numbering import closing_renames
 from src.data.packed import COMMENT, DIGEST_PLACE, Arrays, index_of, write_index
+from src.data.tar_stream import BLOCK
 
-BLOCK = tarfile.BLOCKSIZE
 END = 2 * BLOCK  # zeros that end a tar
 
 

@@ -38,7 +38,7 @@ LONGEST_INTERVAL = 60.0  # seconds between two frames, the mean; a header of 1/1
 TIME_ROUNDING = 0.002  # seconds
 # Containers overstate their number of frames by a few, those that derive it from the duration by a little more.
 UNREAD_FRAMES, UNREAD_SHARE = 3, 0.01
-SIDES = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
+SIZE_PROPERTIES = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
 LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
 
 
@@ -70,7 +70,7 @@ class VideoFile:
             milliseconds.append(capture.get(cv2.CAP_PROP_POS_MSEC))
             stated_rate = capture.get(cv2.CAP_PROP_FPS)
             stated_frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            self.width, self.height = (int(capture.get(side)) for side in SIDES)
+            self.width, self.height = (int(capture.get(side)) for side in SIZE_PROPERTIES)
         if not milliseconds:
             raise InputError(f"{self.name}: not a video, no frame of it could be decoded")
         self.num_frames = len(milliseconds)

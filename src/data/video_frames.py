@@ -10,7 +10,7 @@ import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Callable, NamedTuple, TypeVar
+from typing import Callable, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,15 +18,12 @@ import numpy as np
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.names import FRAME_NAME
-from src.data.pool import in_processes
+from src.data.pool import Job, Result, in_processes
 from src.data.video import TIME_ROUNDING, VideoFile, frames_of_one_size
 
 JPEG_QUALITY = 95
 BYTES_PER_PIXEL = 0.5  # of such a file; measured: 0.33 for drawn frames of 100 pixels, 1.27 for noise
 BYTES_WORTH_A_PROCESS = 500_000  # of videos, about half a second of decoding: what a process takes to start
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 
 class Stretch(NamedTuple):

@@ -147,7 +147,7 @@ def _load_exported(config: Settings, categories: list[str] | None, batch_size: i
     names = usage["categories"]
     if categories is not None and categories != names:
         raise InputError(f"{path}: exported for the classes {', '.join(names)}; the given list differs")
-    config = _with_recorded(config, usage)
+    config = _with_usage(config, usage)
     mirrored = _mirrored(config, names)
     if "part" in usage:
         if usage["part"] == "head":
@@ -162,7 +162,7 @@ def _mirrored(config: Settings, categories: list[str]) -> np.ndarray | None:
     return mirrored_classes(categories, config.mirror_pairs) if config.flip == "label_aware" else None
 
 
-def _with_recorded(config: Settings, usage: dict[str, Any]) -> Settings:
+def _with_usage(config: Settings, usage: dict[str, Any]) -> Settings:
     """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ.
 
     A file with the model zoo's interface has a number of crops, and swaps the classes of mirrored crops itself.

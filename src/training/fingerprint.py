@@ -11,7 +11,7 @@ import numpy as np
 from model_utils.errors import InputError
 from src.data.frame_files import FrameFolders, VideoRecord
 
-FRAMES = 32  # of the clips, evenly spread over the list, one frame each is read
+CLIPS_SEEN = 32  # evenly spread over the list, of each one frame
 
 
 def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> dict[str, str]:
@@ -19,14 +19,14 @@ def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> 
 
     Returns:
         "the WHAT list": of folder, first frame, number of frames and class of every clip, in the order of the list.
-        "frames of the WHAT list": of the middle frames of FRAMES clips. A frame that cannot be read counts as empty;
-        the training names it. A list without clips has no digests.
+        "frames of the WHAT list": of the middle frames of CLIPS_SEEN clips. A frame that cannot be read counts as
+        empty; the training names it. A list without clips has no digests.
     """
     if not records:
         return {}
     rows = [[record.folder, record.first, record.num_frames, record.label] for record in records]
     seen = hashlib.sha256()
-    for index in sorted(set(np.linspace(0, len(records) - 1, FRAMES).astype(int).tolist())):
+    for index in sorted(set(np.linspace(0, len(records) - 1, CLIPS_SEEN).astype(int).tolist())):
         record = records[index]
         content = b""
         with suppress(OSError, InputError):

@@ -26,7 +26,7 @@ from src.ops.ranks import ALONE, Ranks
 from src.tsn import TSN, FrameFeatures
 from src.utils import pad_batch
 
-FRAMES = 32  # a batch of the backbone
+FRAMES_AT_ONCE = 32  # a batch of the backbone
 
 
 def freeze_backbone(network: TSN, trained: bool) -> None:
@@ -94,7 +94,7 @@ def keep_features(
     """
     backbone = FrameFeatures(network, last_layer=False).set_train(False)
     single = FrameLoader(loader.frames, loader.image_size)
-    dataset = tsn_dataset.frame_dataset(single, records, batch_size=FRAMES, workers=workers)
+    dataset = tsn_dataset.frame_dataset(single, records, batch_size=FRAMES_AT_ONCE, workers=workers)
     kept: list[np.ndarray] = []
     with closing(dataset.read(output_numpy=True)) as batches:
         mirror = loader.flip != "none"
@@ -115,7 +115,7 @@ def _features(
     """The features of each of these frames, float32 [2 or 1 (as filmed, mirrored), D], and its height and width."""
     ways = [frames, frames[:, :, ::-1]] if mirror else [frames]
     # Each batch has as many frames, so that one graph is compiled.
-    rows = [backbone(Tensor(pad_batch(way, FRAMES))).asnumpy() for way in ways]
+    rows = [backbone(Tensor(pad_batch(way, FRAMES_AT_ONCE))).asnumpy() for way in ways]
     return zip(np.stack(rows, axis=1), map(tuple, sizes.tolist()))
 
 
