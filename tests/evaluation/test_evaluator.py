@@ -257,7 +257,7 @@ def test_evaluation_leaves_log_and_results(evaluate):
 def test_mistakes_are_shown_as_the_network_saw_them_last(evaluate, dataset, monkeypatch, observe, last):
     """Frames of the largest part of the clip, played backwards."""
     shown = []
-    monkeypatch.setattr("src.evaluation.page._strip", lambda frames: shown.append(frames) or b"")
+    monkeypatch.setattr("src.evaluation.page._clip_strip", lambda frames_of, row: shown.append(frames_of(row)) or b"")
     _, _, folder = evaluate("--observe", observe, "--frame_order", "reversed")
     wrong = [row["clip"] for row in read_csv(folder / "predictions.csv") if row["true"] != row["predicted"]]
     expected = []
@@ -426,7 +426,7 @@ def test_best_validation_is_remembered():
         since_best.append(validation.since_best)
     assert since_best == [0, 1, 2, 0, 0]  # as good as the best is not better; then by top-5; then by top-1
     assert validation.best == Accuracy(pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
-    with pytest.raises(InputError, match="none of the clips"):
+    with pytest.raises(InputError, match="none of the validation clips can be read"):
         Validation(FakeEvaluator([]), 10)()
 
 
