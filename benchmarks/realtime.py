@@ -71,10 +71,7 @@ def main() -> None:
             delays = np.concatenate([seconds for _, seconds in played]) * 1000
             median, most = np.percentile(delays, (50, 95))
             late = frames - recognizer.pushed
-            print(
-                f"| {label} | {frames} | {late} | {len(delays)} | {median:.0f} | {most:.0f} |",
-                flush=True,
-            )
+            print(f"| {label} | {frames} | {late} | {len(delays)} | {median:.0f} | {most:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -78,9 +78,8 @@ def run_one(name: str, disk: Path, command: list[str]) -> None:
     seconds = time.perf_counter() - begin
     if process.returncode:
         sys.exit(f"{name}: {output}")
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = used.ru_utime + used.ru_stime
+    cpu, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
     print(f"| {name} | {seconds:,.1f} | {cpu:,.1f} | {memory:,.0f} | {count_files(disk) - before:,} |", flush=True)
 
 
