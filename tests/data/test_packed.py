@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -275,6 +277,33 @@ def test_a_kill_while_unpacking_leaves_a_whole_dataset(root, monkeypatch, moment
     assert open_packed(root / NAME).num_frames == 10
     convert([str(root), "--unpack", "true"])
     assert contents(root / NAME) == before
+
+
+@pytest.mark.slow
+def test_three_real_kills_while_packing(tmp_path):
+    images = tmp_path / NAME
+    frame = os.urandom(20_000)
+    for clip in range(300):
+        (images / str(clip)).mkdir(parents=True)
+        for number in range(1, 11):
+            (images / str(clip) / f"{number:05d}.jpg").write_bytes(frame + bytes([clip % 256, number]))
+    before = contents(images)
+    command = [sys.executable, "-m", "src.data.pack_frames", str(tmp_path)]
+    partial, removing = tmp_path / f"{NAME}.tar.partial", tmp_path / f"{NAME}.removing"
+    size = lambda least: lambda: partial.exists() and partial.stat().st_size > least  # noqa: E731
+    for wait in (size(1 << 20), size(30 << 20), removing.exists):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+        end = time.monotonic() + 60
+        while not wait() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(60) == -signal.SIGKILL
+        packed = open_packed(images)
+        assert packed.num_frames == 3000 if packed else contents(images) == before
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert names_in(tmp_path) == [f"{NAME}.tar", f"{NAME}.tar.index"]
+    convert([str(tmp_path), "--unpack", "true"])
+    assert contents(images) == before
 
 
 # --------------------------------------------------------------------------------------------- unpacking, preprocessing

@@ -309,6 +309,16 @@ def test_what_cannot_be_read_is_named_or_left_out(videos, tmp_path, capsys):
     assert {line for line in said if line.startswith("left out")} == {f"left out: {problem}" for problem in problems}
 
 
+def test_a_class_folder_that_may_not_be_entered_is_named(videos, tmp_path):
+    (videos / "down").chmod(0o600)
+    with pytest.raises(InputError, match=r"down/a\.mp4: cannot be read \(Permission denied\)$"), obeyed_permissions():
+        main([str(videos), str(tmp_path / "data")])
+    (videos / "down").chmod(0)
+    with pytest.raises(InputError, match=r"down: cannot be read \(Permission denied\)$"), obeyed_permissions():
+        main([str(videos), str(tmp_path / "data")])
+    (videos / "down").chmod(0o700)
+
+
 def test_frames_behind_a_link_to_another_disk(videos, tmp_path):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as disk:
         if os.stat(disk).st_dev == os.stat(tmp_path).st_dev:
