@@ -35,6 +35,7 @@ RunNetwork = Callable[[list[np.ndarray]], np.ndarray]
 EXPORTED_SUFFIXES = (".mindir", ".onnx")
 PARTS = ("frame", "head")  # of a pair
 SEAL = "json_sha256"
+KEYS = {"file", "categories", "num_segments", "image_size", "relations", "subsample_num", "flip", "input"}
 EXPORT_AGAIN = "export the checkpoint again"
 
 
@@ -126,6 +127,8 @@ def _is_usable(says: dict[str, Any]) -> bool:
 
     Raises an error of Python's for a value that is missing or of another kind.
     """
+    if KEYS - says.keys():
+        return False
     if SEAL in says:
         return says[SEAL] == sealed(says)[SEAL]
     batch, names = says["input"]["shape"][0], says["categories"]
@@ -133,8 +136,7 @@ def _is_usable(says: dict[str, Any]) -> bool:
     pixels = backbone_named(says.get("backbone", values_before()["backbone"])).pixels
     fed = input_description(says["num_segments"], says["image_size"], size, pixels)
     return (
-        {"file", "relations", "subsample_num", "flip"} <= says.keys()
-        and all(is_of_type(key, says[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in says)
+        all(is_of_type(key, says[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in says)
         and isinstance(names, list)
         and all(isinstance(name, str) for name in names)
         and fed.items() <= says["input"].items()

@@ -164,8 +164,10 @@ def test_an_input_that_is_wrong(tmp_path, key, value):
 def test_a_sealed_json_that_was_edited(tmp_path, key):
     about = sealed(usage("trn.onnx", b"network"))
     assert read_usage(write(tmp_path / "trn.onnx", about)) == about
-    path = write(tmp_path / "trn.onnx", {**about, key: None})
-    assert refusal(path) == f"{path}.json: {BY_HAND}"
+    without = {name: value for name, value in about.items() if name != key}
+    for edited in ({**about, key: None}, sealed(without)):
+        path = write(tmp_path / "trn.onnx", edited)
+        assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"file": 1', "[" * 100_000, "\udcff"])
