@@ -17,6 +17,7 @@ from PIL import Image
 from src.sampling import crop_offsets, training_crop
 
 CHANNEL_MEANS_BGR = (104, 117, 128)
+FLIPS = ("label_aware", "plain", "none")  # how clips are mirrored
 
 
 class Pixels(NamedTuple):

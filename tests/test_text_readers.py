@@ -91,7 +91,7 @@ def read_usage(path: Path, seal: Callable[[dict], dict] = dict) -> Any:
 
 
 def read_description(path: Path) -> Any:
-    about = checkpoint._parse_description(path.read_bytes(), path)
+    about = checkpoint._parse_description(path.read_bytes(), path, {})
     try:
         return state.Progress.parse(about.get("progress"))
     except ValueError as error:  # ``resume_training`` makes an InputError of it

@@ -28,11 +28,14 @@ from model_utils.settings import Use, is_of_type, keys_for, values_before
 from src.backbones import backbone_named
 from src.data.names import check_classes
 from src.shipping.weights import check_weights
-from src.transforms import Pixels
+from src.transforms import FLIPS, Pixels
 
 RunNetwork = Callable[[list[np.ndarray]], np.ndarray]
 
 EXPORTED_SUFFIXES = (".mindir", ".onnx")
+RELATIONS = ("all", "sampled")
+RANGES = {"num_segments": (1, 1000), "image_size": (32, 512), "subsample_num": (1, 10_000)}
+MAX_BATCH = 10_000
 PARTS = ("frame", "head")  # of a pair
 SEAL = "json_sha256"
 KEYS = {"file", "categories", "num_segments", "image_size", "relations", "subsample_num", "flip", "input"}
@@ -131,15 +134,24 @@ def _is_usable(says: dict[str, Any]) -> bool:
         return False
     if SEAL in says:
         return says[SEAL] == sealed(says)[SEAL]
-    batch, names = says["input"]["shape"][0], says["categories"]
-    size = batch if type(batch) is int and batch > 0 else 0
+    part, batch, names = says.get("part", ""), says["input"]["shape"][0], says["categories"]
+    size = batch if type(batch) is int and 1 <= batch <= MAX_BATCH else 0
     pixels = backbone_named(says.get("backbone", values_before()["backbone"])).pixels
-    fed = input_description(says["num_segments"], says["image_size"], size, pixels)
+    fed = input_description(says["num_segments"], says["image_size"], size, pixels, part)
+    other = [says["other"]["file"], says["other"]["sha256"]] if part else []
     return (
         all(is_of_type(key, says[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in says)
+        and all(least <= says[key] <= most for key, (least, most) in RANGES.items())
+        and says["relations"] in RELATIONS
+        and says["flip"] in FLIPS
+        and part in ("", *PARTS)
         and isinstance(names, list)
-        and all(isinstance(name, str) for name in names)
-        and fed.items() <= says["input"].items()
+        and bool(names)
+        and all(isinstance(text, str) for text in (says["file"], says.get("sha256", ""), *names))
+        and all(isinstance(text, str) and text and not {"/", "\0"} & set(text) for text in other)
+        and not any(isinstance(says["input"].get(key), bool) for key in fed)  # True equals 1.0
+        # A head takes features, whose number its network knows.
+        and (batch == "batch" or bool(size) if part == "head" else fed.items() <= says["input"].items())
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from model_utils.settings import (
     Use,
     is_of_type,
     keys_for,
+    table,
     values_before,
     values_for,
     with_recorded,
@@ -39,12 +41,14 @@ from src.data.names import check_classes
 from src.evaluation.protocol import crops_learnt
 from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
+from src.transforms import FLIPS
 from src.tsn import TSN, build_network
 from src.utils import require_usable_weights
 
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
 OPTIMIZER_PREFIX = "optimizer."
+LARGEST = 10_000  # size in a description that no number of values has to bear out
 
 
 # ---------------------------------------------------------------------------------------------------------- files
@@ -111,7 +115,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
         raise InputError(f"{path}: damaged, its content is not what was saved (another digest)")
     require_usable_weights({name: entry.asnumpy() for name, entry in entries.items()}, path)
     encoded = entries.pop(DESCRIPTION_NAME, None)
-    return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path)
+    return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path, entries)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -123,16 +127,27 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def _parse_description(encoded: bytes, path: Path) -> dict[str, Any]:
+def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Parameter]) -> dict[str, Any]:
+    """The description; ``entries`` bound its sizes, so that no network of a billion features is built."""
+    edited = InputError(f"{path}: its description is not one that this project writes; was it edited by hand?")
     try:
         about = json.loads(encoded)
-        settings, names = about.get("settings", {}), about.get("categories", [])
-        right = all(is_of_type(key, value) for key, value in settings.items()) and isinstance(names, list)
-        right = right and type(about.get("num_classes", 1)) is int and all(isinstance(name, str) for name in names)
-    except (ValueError, RecursionError, LookupError, AttributeError, TypeError):
-        right = False
-    if not right:
-        raise InputError(f"{path}: its description is not one that this project writes; was it edited by hand?")
+        settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
+        right = all(key in table() and is_of_type(key, value) for key, value in settings.items())
+        numbers = [count, *(value for value in settings.values() if type(value) in (int, float))]
+        largest = max(LARGEST, sum(math.prod(entry.shape) for entry in entries.values()))
+        right = right and type(count) is int and all(0 < number <= largest for number in numbers)
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise edited from error
+    scales = {name.split(".")[2] for name in entries if name.startswith("consensus.fc_fusion_scales.")}
+    if (
+        not right
+        or (scales and settings.get("num_segments", len(scales) + 1) != len(scales) + 1)
+        or settings.get("flip", FLIPS[0]) not in FLIPS
+        or not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+    ):
+        raise edited
     check_classes((f"{path}: its description", name) for name in names)
     return about
 

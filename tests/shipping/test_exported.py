@@ -111,11 +111,17 @@ WRONG = [
     *((key, GONE) for key in ("file", "categories", "num_segments", "image_size", "relations", "flip")),
     *((key, "3") for key in ("num_segments", "image_size", "subsample_num", "categories")),
     *((key, 4) for key in ("num_segments", "image_size", "relations", "flip", "categories", "backbone")),
-    *(("categories", value) for value in (["Stop Sign", 1], {"a": 1})),
+    *(("categories", value) for value in (["Stop Sign", 1], {"a": 1}, [])),
+    *((key, value) for key in ("num_segments", "image_size", "subsample_num") for value in (0, -1, 10**9, True, 3.0)),
+    *((key, value) for key in ("relations", "flip") for value in ("both", "", None, True, [], {})),
+    *(("file", value) for value in (None, 1, ["trn.onnx"])),
+    *(("sha256", value) for value in (None, 1)),
+    ("part", "tail"),
     *(("input", value) for value in (GONE, None, [], "video", 1)),
 ]
 WRONG_INPUTS = [
     *((key, GONE) for key in ("name", "dtype", "channel_order", "channel_means", "scale", "shape")),
+    *(("scale", value) for value in ["1", 255, True, math.nan, -1.0]),
     *(("channel_means", value) for value in [104, [104, 117], [math.nan] * 3, [-104, -117, -128]]),
     *(("shape", value) for value in [None, "batch", [], {}, [0, 9, 32, 32], [-1, 9, 32, 32], [True, 9, 32, 32]]),
     *(("shape", value) for value in [["any", 9, 32, 32], ["batch", 24, 32, 32], ["batch", 9, 64, 64]]),
@@ -158,6 +164,19 @@ def test_an_input_that_is_wrong(tmp_path, key, value):
         del about["input"][key]
     path = write(tmp_path / "trn.onnx", about)
     assert refusal(path) == f"{path}.json: {BY_HAND}"
+
+
+@pytest.mark.parametrize("part", ["frame", "head"])
+def test_a_part_of_a_pair_of_1_0_0(tmp_path, part):
+    """It has no seal, and a head takes features."""
+    about = usage("trn.onnx", b"network", part=part, other={"file": "b.onnx", "sha256": "0" * 64})
+    about["input"] = {**about["input"], "name": "frame", "shape": ["batch", 3, 32, 32]}
+    if part == "head":
+        about["input"] = {"name": "features", "dtype": "float32", "shape": ["batch", 3, 8]}
+    assert read_usage(write(tmp_path / "trn.onnx", about)) == about
+    for other in (None, {}, {"file": "b.onnx"}, {"file": "a/b.onnx", "sha256": "0"}, {"file": "", "sha256": "0"}):
+        path = write(tmp_path / "trn.onnx", {**about, "other": other})
+        assert refusal(path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("key", ["categories", "flip", "input"])
