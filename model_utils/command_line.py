@@ -24,6 +24,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"command line: {message}")
 
+    def add_number(self, name: str, allowed: str, default: float, help: str) -> None:
+        """Adds an option for a number such as "int [1, 27]" says."""
+        self.add_argument(name, type=number_in(allowed), default=default, help=f"{help} (default %(default)s)")
+
+    def add_choice(self, name: str, choices: tuple[str, ...], help: str) -> None:
+        """Adds an option for one of these words, by default the first."""
+        self.add_argument(name, choices=choices, default=choices[0], help=f"{help} (default %(default)s)")
+
 
 class Rule(NamedTuple):
     """What a key accepts: the type, and either its choices or the bounds of an interval (which include them or not)."""
@@ -55,18 +63,18 @@ class Rule(NamedTuple):
         """The value written as ``text``. Raises InputError beginning with ``where`` if the key does not accept it."""
         try:
             return self.read(text)
-        except ValueError as error:
+        except argparse.ArgumentTypeError as error:
             raise InputError(f"{where}: {error}") from None
 
     def read(self, text: str) -> bool | int | float | str:
-        """The value written as ``text``. Raises ValueError, which says what is expected instead."""
+        """The value written as ``text``. Raises ArgumentTypeError, which says what is expected instead."""
         try:
             value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
             os.fsencode(text)  # a text may be the name of a file
         except (ValueError, OverflowError):
             value = None
         if value is None or "\0" in text or (self.choices and value not in self.choices) or not self._within(value):
-            raise ValueError(f"{text!r} is not allowed, expected {self}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed, expected {self}")
         return value
 
     def _within(self, value: float) -> bool:
@@ -79,12 +87,4 @@ class Rule(NamedTuple):
 
 def number_in(allowed: str) -> Callable[[str], Any]:
     """The type of an option that takes a number such as "int [1, 27]" says."""
-    rule = Rule.within(allowed)
-
-    def parse(text: str) -> Any:
-        try:
-            return rule.read(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse
+    return Rule.within(allowed).read

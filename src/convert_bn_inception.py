@@ -26,7 +26,7 @@ import numpy as np
 if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import digest, open_file
 from model_utils.util import check_outputs, exclusive_files, run_main
@@ -238,9 +238,7 @@ def make_parser(description: str, **positional: Any) -> Parser:
     parser = Parser(description=description)
     parser.add_argument("source", help="PyTorch file to read", **positional)
     parser.add_argument("target", help="MindSpore checkpoint (.ckpt) to write", **positional)
-    parser.add_argument(
-        "--width_mult", type=number_in("float (0, 4]"), default=1.0, help="width of the backbone, above 0 up to 4 (1.0)"
-    )
+    parser.add_number("--width_mult", "float (0, 4]", 1.0, "width of the backbone, above 0 up to 4")
     return parser
 
 

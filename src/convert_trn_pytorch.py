@@ -19,7 +19,6 @@ import numpy as np
 if __name__ == "__main__":  # run by its path, where Python looks for modules beside this file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from model_utils.command_line import number_in
 from model_utils.errors import InputError
 from model_utils.settings import Settings
 from model_utils.util import exclusive_files, run_main
@@ -134,9 +133,7 @@ def convert_trn_pytorch(
 
 def main(argv: list[str] | None = None) -> None:
     parser = make_parser("Convert the authors' TRN checkpoint from PyTorch to MindSpore.")
-    parser.add_argument(
-        "--num_segments", type=number_in("int [2, inf)"), default=8, help="of a clip, read for average consensus (8)"
-    )
+    parser.add_number("--num_segments", "int [2, inf)", 8, "of a clip, read for average consensus")
     parser.add_argument("--categories", help="categories.txt, to keep the class names in the checkpoint")
     args = parser.parse_args(argv)
     with exclusive_files([args.target]):

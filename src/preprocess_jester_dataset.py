@@ -188,15 +188,8 @@ def main(argv: list[str] | None = None) -> None:
     either = f"{JESTER.folder} or {SOMETHING_V1.folder}, whichever is there"
     parser.add_argument("--images_dir_name", help=f"folder of the clips (default {either})")
     parser.add_argument("--frame_name", default=FRAME_NAME, help="names of the frames (default %(default)s)")
-    parser.add_argument(
-        "--missing",
-        choices=("stop", "skip"),
-        default="stop",
-        help=f"skip leaves out listed clips without frames ({LEFT_OUT_FILE})",
-    )
-    parser.add_argument(
-        "--renumber", choices=("true", "false"), default="false", help="true renames frames whose numbers have gaps"
-    )
+    parser.add_choice("--missing", ("stop", "skip"), f"skip leaves out listed clips without frames ({LEFT_OUT_FILE})")
+    parser.add_choice("--renumber", ("false", "true"), "true renames frames whose numbers have gaps")
     args = parser.parse_args(argv)
     labels_path = args.labels_path or args.dataset_root / LABELS_DIR_NAME
     save_path = args.save_labels_path or args.dataset_root

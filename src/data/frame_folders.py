@@ -11,14 +11,14 @@ import errno
 import json
 import os
 import shutil
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model_utils.command_line import number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
@@ -80,17 +80,13 @@ class FrameMaker:
     skip: bool
 
     @staticmethod
-    def add_options(parser: ArgumentParser, height: int) -> None:
-        """Adds the options that ``from_options`` reads; ``height`` is the default."""
-        for name, allowed, default, what in (
-            ("fps", "float (0, 1000]", 12.0, "frames a second (default 12, as in Jester)"),
-            ("height", "int [16, 4320]", height, "of the frames, in pixels (default %(default)s)"),
-            ("max_frames", "int [1, inf)", 10000, "of a clip, at most (default %(default)s)"),
-        ):
-            parser.add_argument(f"--{name}", type=number_in(allowed), default=default, help=what)
-        parser.add_argument(
-            "--on_error", choices=("stop", "skip"), default="stop", help="skip leaves broken videos out"
-        )
+    def add_options(parser: Parser, height: int) -> None:
+        """Adds the options that ``from_options`` reads, and ``--missing``; ``height`` is the default."""
+        parser.add_number("--fps", "float (0, 1000]", 12.0, "frames a second; Jester has 12")
+        parser.add_number("--height", "int [16, 4320]", height, "of the frames, in pixels")
+        parser.add_number("--max_frames", "int [1, inf)", 10000, "of a clip, at most")
+        parser.add_choice("--on_error", ("stop", "skip"), "skip leaves broken videos out")
+        parser.add_choice("--missing", ("stop", "skip"), "skip leaves out listed videos that are not there")
 
     @classmethod
     def from_options(cls, images: Path, args: Namespace) -> FrameMaker:

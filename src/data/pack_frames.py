@@ -156,8 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder of the dataset")
     parser.add_argument("--images_dir_name", default=IMAGES_DIR_NAME, help="folder of the clips (default %(default)s)")
     parser.add_argument("--frame_name", default=FRAME_NAME, help="names of the frames (default %(default)s)")
-    back = "true turns the tar into folders again (default false)"
-    parser.add_argument("--unpack", choices=("true", "false"), default="false", help=back)
+    parser.add_choice("--unpack", ("false", "true"), "true turns the tar into folders again")
     args = parser.parse_args(argv)
     convert(args.dataset_root / args.images_dir_name, args.frame_name, args.unpack == "true")
     print("DONE!")

@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 from statistics import median
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, run_main, write_bytes
@@ -131,17 +131,10 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
     parser.add_argument("dataset_root", type=Path, help="folder for the dataset; made if it is not there")
     parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
-    parser.add_argument(
-        "--val", type=number_in("float (0, 1)"), default=0.2, help="share of the clips to validate with (default 0.2)"
-    )
+    parser.add_number("--val", "float (0, 1)", 0.2, "share of the clips to validate with")
     FrameMaker.add_options(parser, height=100)
-    parser.add_argument(
-        "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws another split (default 0)"
-    )
-    missing = "skip leaves out rows of videos that are not there (default stop)"
-    parser.add_argument("--missing", choices=("stop", "skip"), default="stop", help=missing)
-    packed = "true puts the frames into one tar (default false)"
-    parser.add_argument("--packed", choices=("true", "false"), default="false", help=packed)
+    parser.add_number("--seed", "int [0, inf)", 0, "another seed draws another split")
+    parser.add_choice("--packed", ("false", "true"), "true puts the frames into one tar")
     args = parser.parse_args(argv)
     if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")

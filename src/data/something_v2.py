@@ -161,8 +161,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
     FrameMaker.add_options(parser, HEIGHT)
-    missing = "skip leaves out entries of videos that are not there (default stop)"
-    parser.add_argument("--missing", choices=("stop", "skip"), default="stop", help=missing)
     decode_videos(parser.parse_args(argv))
     print("DONE!")
 

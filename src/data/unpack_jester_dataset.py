@@ -193,8 +193,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="unpack_jester_dataset", description="Unpack a download of Jester or Something-Something.")
     parser.add_argument("data_path", type=Path, help="folder with what was downloaded")
     parser.add_argument("target_path", type=Path, help="folder for the unpacked dataset; made if it is not there")
-    packed = "true writes the frames into one tar instead of folders (default false)"
-    parser.add_argument("--packed", choices=("true", "false"), default="false", help=packed)
+    parser.add_choice("--packed", ("false", "true"), "true writes the frames into one tar instead of folders")
     args = parser.parse_args(argv)
     with reading(args.data_path):
         if not is_folder(args.data_path):

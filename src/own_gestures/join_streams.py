@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.util import run_main, write_json
 from src.data.annotations import VideoClip, read_annotations
@@ -124,9 +124,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("dataset_root", type=Path, help="folder with the clips and their lists")
     parser.add_argument("out_dir", type=Path, help="folder for videos/ and truth.json")
     parser.add_argument("--background", default="", metavar="CLASS", help="class that is no gesture")
-    parser.add_argument(
-        "--seed", type=number_in("int [0, inf)"), default=0, help="another seed draws other orders (default 0)"
-    )
+    parser.add_number("--seed", "int [0, inf)", 0, "another seed draws other orders")
     parser.add_argument("--videos", type=Path, help="with --annotations: held-out videos of several clips are taken")
     parser.add_argument("--annotations", type=Path, help="the CSV that the dataset was made with")
     args = parser.parse_args(argv)

@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import digest
 from model_utils.stop_signals import raise_on_sigterm
@@ -204,12 +204,10 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
     parser.add_argument("out_dir", type=Path, help="work folder; made if it is not there")
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint, .pth.tar or .pth to start from")
-    parser.add_argument(
-        "--minutes", type=number_in("float (0, 10000]"), default=10.0, help="time for the trainings (default 10)"
-    )
+    parser.add_number("--minutes", "float (0, 10000]", 10.0, "time for the trainings")
     parser.add_argument("--annotations", type=Path, help="CSV with a header video,label[,start,end][,split]; seconds")
-    parser.add_argument("--train", choices=("both", "frozen", "whole"), default="both", help="which trainings to try")
-    parser.add_argument("--seed", type=number_in("int [0, inf)"), default=0, help="of every random choice (default 0)")
+    parser.add_choice("--train", ("both", "frozen", "whole"), "which trainings to try")
+    parser.add_number("--seed", "int [0, inf)", 0, "of every random choice")
     args = parser.parse_args(argv)
     if not args.videos.is_dir():
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")

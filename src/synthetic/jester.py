@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import exclusive_folder, run_main, write_bytes
@@ -128,26 +128,12 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
         prog="make_synthetic_jester", description="Draw a small Jester and pack it as 20BN packs the real one."
     )
     parser.add_argument("target", type=Path, nargs="?", help="folder for the archives; made if it is not there")
-    parser.add_argument(
-        "--gestures",
-        type=number_in(f"int [1, {len(GESTURES)}]"),
-        default=len(GESTURES),
-        help="how many classes, 1 to 27 (default 27)",
-    )
-    parser.add_argument(
-        "--train",
-        type=number_in("int [1, inf)"),
-        default=1080,
-        help="training clips of all classes (default 1080)",
-    )
-    parser.add_argument("--val", type=number_in("int [1, inf)"), default=270, help="validation clips (default 270)")
-    parser.add_argument(
-        "--test", type=number_in("int [0, inf)"), default=54, help="test clips; 0 for no test list (default 54)"
-    )
-    parser.add_argument(
-        "--seed", type=number_in("int [0, inf)"), default=1, help="another seed draws another set (default 1)"
-    )
-    parser.add_argument("--parts", type=number_in("int [1, 100]"), default=3, help="how many data archives (default 3)")
+    parser.add_number("--gestures", f"int [1, {len(GESTURES)}]", len(GESTURES), "how many classes, 1 to 27")
+    parser.add_number("--train", "int [1, inf)", 1080, "training clips of all classes")
+    parser.add_number("--val", "int [1, inf)", 270, "validation clips")
+    parser.add_number("--test", "int [0, inf)", 54, "test clips; 0 for no test list")
+    parser.add_number("--seed", "int [0, inf)", 1, "another seed draws another set")
+    parser.add_number("--parts", "int [1, 100]", 3, "how many data archives")
     parser.add_argument("--contact_sheet", type=Path, help="write a PNG with six frames of every gesture")
     args = parser.parse_args(argv)
     if not args.target and not args.contact_sheet:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from model_utils.command_line import Parser, number_in
+from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import exclusive_folder, run_main, write_json
@@ -136,16 +136,9 @@ def main(argv: list[str] | None = None) -> None:
     """Command line: TARGET [--videos N --gestures N --seed N]."""
     parser = Parser(prog="make_synthetic_streams", description="Draw videos of gestures, with the truth about them.")
     parser.add_argument("target", type=Path, help="folder for the videos and truth.json; made if it is not there")
-    parser.add_argument(
-        "--videos", type=number_in("int [1, 999]"), default=30, help="how many videos; every third has no gesture"
-    )
-    parser.add_argument(
-        "--gestures",
-        type=number_in(f"int [1, {len(GESTURES)}]"),
-        default=8,
-        help="how many classes of make_synthetic_jester, 1 to 27",
-    )
-    parser.add_argument("--seed", type=number_in("int [0, 4294967295]"), default=1, help="another draws other videos")
+    parser.add_number("--videos", "int [1, 999]", 30, "how many videos; every third has no gesture")
+    parser.add_number("--gestures", f"int [1, {len(GESTURES)}]", 8, "classes of make_synthetic_jester, 1 to 27")
+    parser.add_number("--seed", "int [0, 4294967295]", 1, "another seed draws other videos")
     args = parser.parse_args(argv)
     gestures = [label for label in list(GESTURES)[: args.gestures] if label not in BACKGROUND]
     count = make_streams(args.target, gestures, args.videos, args.seed)
