@@ -63,18 +63,12 @@ def read_file(path: str | os.PathLike) -> bytes:
     Raises:
         OSError: as ``open_file`` does, and if the system cannot read them.
     """
-    descriptor = open_file(path)
-    try:
-        size = os.fstat(descriptor).st_size
-        data = os.read(descriptor, size)
-        while len(data) < size and (more := os.read(descriptor, size - len(data))):  # Linux reads 2 GB at a time
-            data += more
-        return data
-    except OSError as error:
-        error.filename = os.fspath(path)
-        raise
-    finally:
-        os.close(descriptor)
+    with open(open_file(path), "rb") as file:
+        try:
+            return file.read()
+        except OSError as error:
+            error.filename = os.fspath(path)
+            raise
 
 
 def digest(path: str | os.PathLike) -> str:
@@ -119,12 +113,6 @@ def _ask(system: Callable[[str | os.PathLike], os.stat_result], path: str | os.P
         if error.errno == errno.ENAMETOOLONG:
             return None
         raise cannot_be_read(path, error) from None
-
-
-def is_file(path: str | os.PathLike) -> bool:
-    """Whether a regular file is there. Raises what ``status`` does."""
-    found = status(path)
-    return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def is_folder(path: str | os.PathLike) -> bool:

@@ -252,34 +252,27 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
     """
     taken: dict[Any, str] = {}
     for path in inputs:
-        if not path:
-            continue
-        for identity in _identities(path):
-            taken[identity] = f"{path} is read"
-        if os.path.isdir(path):
-            for entry in os.scandir(path):
-                with contextlib.suppress(OSError):
-                    taken[_inode(entry.stat())] = f"{entry.path} is read"
+        if path:
+            taken[_identity(path)] = f"{path} is read"
+        for file in os.scandir(path) if os.path.isdir(path) else ():
+            taken[_identity(file)] = f"{file.path} is read"
     for option, path in outputs.items():
         special = os.path.exists(path) and not os.path.isfile(path)
         if not path or special:
             continue
-        for identity in _identities(path):
-            if identity in taken:
-                raise InputError(f"{option}: {path} would be written over: {taken[identity]}; choose another name")
-        taken.update(dict.fromkeys(_identities(path), f"{option} writes it too"))
+        identity = _identity(path)
+        if identity in taken:
+            raise InputError(f"{option}: {path} would be written over: {taken[identity]}; choose another name")
+        taken[identity] = f"{option} writes it too"
 
 
-def _identities(path: str | Path) -> list[Any]:
-    """What two paths to one file have in common: where they lead to and, if it exists, its inode."""
-    found: list[Any] = [os.path.realpath(path)]
-    with contextlib.suppress(OSError):
-        found.append(_inode(os.stat(path)))
-    return found
-
-
-def _inode(stat: os.stat_result) -> tuple[int, int]:
-    return stat.st_dev, stat.st_ino
+def _identity(path: str | os.PathLike) -> Any:
+    """What two paths to one file have in common: its inode or, if it does not exist yet, where they lead to."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def _known_end(error: BaseException) -> tuple[str, int]:

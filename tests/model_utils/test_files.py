@@ -65,10 +65,9 @@ def test_whether_something_is_there(folder):
         *[True] * 3,
         *[False] * 3,
     ]
-    assert [files.is_file(folder / name) for name in ("file", "pipe", "closed", "missing")] == [True, *[False] * 3]
     assert [files.is_folder(folder / name) for name in ("closed", "file", "missing")] == [True, False, False]
     assert [path.name for path in files.list_folder(folder)] == sorted(os.listdir(folder))
-    for ask in (files.exists, files.is_file, files.is_folder, files.status):
+    for ask in (files.exists, files.is_folder, files.status):
         with (
             obeyed_permissions(),
             pytest.raises(InputError, match=r"closed/file: cannot be read \(Permission denied\)"),
