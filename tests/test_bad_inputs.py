@@ -487,7 +487,7 @@ CASES = [
         Case("option", nothing, SOMETHING, f"argument {option}: '{value}' is not allowed", f"{option}={value}")
         for option, value in (("--height", "15"), ("--height", "4321"), ("--fps", "0"), ("--fps", "1001"))
     ),
-    Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json: not JSON"),
+    Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json:1: not valid JSON"),
     *(
         Case("class that is no line of text", something_v2(entry_of("1"), name), SOMETHING, ("labels.json: ", "'b"))
         for name in ("b\rc", "b\0", "b\ud800", "b\n", "b\x1b[2J")

@@ -8,7 +8,6 @@ Tabs or semicolons may be in place of the commas.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from pathlib import Path
 
 from model_utils.errors import InputError
 from model_utils.files import is_folder, list_folder, path_text
-from src.data.lists import missing_files, parse_seconds, read_lines, separator_of
+from src.data.lists import missing_files, parse_seconds, read_table
 from src.data.video import VIDEO_SUFFIXES
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
-ANNOTATION_COLUMNS = ("video", "label", "start", "end", "split")
+ANNOTATION_COLUMNS = "video,label[,start,end][,split]"
 STREAM_COLUMNS = ("start", "end", "label")
-EXPECTED = "a header video,label[,start,end][,split] and a row for each clip"
 
 
 @dataclass(frozen=True)
@@ -112,14 +110,8 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
         InputError: naming the line, for a header or row of another form, a video that is not there, times that are no
             stretch, a clip given twice, and stretches of one video that overlap and are in different splits.
     """
-    (place, header), *lines = read_lines(path, EXPECTED)
-    separator = separator_of(header)
-    columns = [name.strip().lower() for name in _cells(place, header, separator)]
-    if not {"video", "label"} <= set(columns) <= set(ANNOTATION_COLUMNS) or len(columns) != len(set(columns)):
-        raise InputError(f"{place}: {header!r}; expected a header video,label[,start,end][,split]")
     clips: dict[str, VideoClip] = {}
-    for place, line in lines:
-        row = _cells_by_column(place, line, separator, columns)
+    for place, row in read_table(path, ANNOTATION_COLUMNS):
         if not any(row.values()):
             continue
         if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
@@ -129,7 +121,7 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
             raise InputError(f"{place}: this clip is here twice, first in {clips[clip.folder].place}")
         clips[clip.folder] = clip
     if not clips:
-        raise InputError(f"{path}: no rows; expected {EXPECTED}")
+        raise InputError(f"{path}: no rows; expected a header {ANNOTATION_COLUMNS} and a row for each clip")
     files = [(clip.place, videos / clip.video) for clip in clips.values()]
     missing = missing_files(files, "video", left_out is not None)
     if left_out is not None:
@@ -138,26 +130,6 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
     if found[0].split is not None:
         _check_splits(found)
     return found
-
-
-def _cells_by_column(place: str, line: str, separator: str, columns: list[str]) -> dict[str, str]:
-    """The cells of a line by their columns; all are empty in a line without cells."""
-    cells = [cell.strip() for cell in _cells(place, line, separator)]
-    if separator == "\t" or not any(cells):  # a line has lost the tabs at its end
-        cells += [""] * (len(columns) - len(cells))
-    if len(cells) != len(columns) and any(cells):
-        raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
-    row = dict(zip(columns, cells))
-    if separator != ",":
-        row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
-    return row
-
-
-def _cells(place: str, line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error as error:
-        raise InputError(f"{place}: not valid CSV: {error}") from None
 
 
 def _read_row(place: str, row: dict[str, str], videos: Path) -> VideoClip:

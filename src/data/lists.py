@@ -1,11 +1,14 @@
-"""Text files with one entry a line: the lists of classes, of clips and of labels."""
+"""Text files that a user brings: lists with one entry a line, tables and JSON."""
 
 from __future__ import annotations
 
 import codecs
+import csv
+import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -140,6 +143,67 @@ def parse_seconds(place: str, what: str, value: Any) -> float:
     return seconds
 
 
-def separator_of(header: str) -> str:
-    """What separates the columns of a CSV with this header; with another than "," numbers may have decimal commas."""
-    return next((separator for separator in ("\t", ",", ";") if separator in header), ",")
+def read_table(path: str | os.PathLike, form: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV with a header: ``file:line`` and {column: cell}; the cells of an empty line are "".
+
+    Tabs or semicolons may be in place of the commas; then ``start`` and ``end`` may have decimal commas.
+
+    Args:
+        form: the columns, such as "video,label[,start,end]"; their order is the file's, and those in brackets may be
+            missing.
+
+    Raises:
+        InputError: naming the line, for a header or row of another form.
+    """
+    (place, header), *lines = read_lines(path, f"a header {form} and rows")
+    separator = next((separator for separator in "\t,;" if separator in header), ",")
+    columns = [name.strip().lower() for name in _cells(place, header, separator)]
+    needed, known = (set(re.findall(r"\w+", text)) for text in (re.sub(r"\[.*?\]", "", form), form))
+    if not needed <= set(columns) <= known or len(columns) != len(set(columns)):
+        raise InputError(f"{place}: {header!r}; expected a header {form}")
+    for place, line in lines:
+        cells = [cell.strip() for cell in _cells(place, line, separator)]
+        if separator == "\t" or not any(cells):  # a line has lost the tabs at its end
+            cells += [""] * (len(columns) - len(cells))
+        if len(cells) != len(columns) and any(cells):
+            raise InputError(f"{place}: {line!r} has {len(cells)} values; expected {','.join(columns)}")
+        row = dict(zip(columns, cells))
+        if separator != ",":
+            row.update({name: row[name].replace(",", ".") for name in ("start", "end") if name in row})
+        yield place, row
+
+
+def _cells(place: str, line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error as error:
+        raise InputError(f"{place}: not valid CSV: {error}") from None
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """The document in a JSON file.
+
+    Raises:
+        InputError: for a file that cannot be read, that is not JSON, or whose objects have a key twice.
+    """
+    try:
+        return json.loads(read_file(path).decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"{path}: cannot be read ({reason}); expected a JSON file") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except KeyError as error:
+        raise InputError(f"{path}: {error.args[0]!r} is listed twice; expected it once") from None
+    except (ValueError, RecursionError) as error:  # a number or a nesting that Python does not read
+        raise InputError(f"{path}: not JSON that can be read: {error}") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; KeyError for a key that it has twice, of which the standard parser keeps the last."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise KeyError(key)
+        found[key] = value
+    return found

@@ -16,14 +16,14 @@ import json
 import re
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
-from model_utils.files import exists, is_folder, read_file
+from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, run_main
 from src.data.frame_folders import FrameMaker, Wanted
-from src.data.lists import missing_files, require_disjoint, write_lists
+from src.data.lists import missing_files, read_json, require_disjoint, write_lists
 from src.data.names import (
     CATEGORIES_FILE,
     LABELS_DIR_NAME,
@@ -94,7 +94,7 @@ def decode_videos(args: Namespace) -> None:
 
 def read_templates(path: Path) -> list[str]:
     """The class names in ``labels.json``, sorted."""
-    names = _read_json(path)
+    names = read_json(path)
     if not isinstance(names, dict) or not names:
         raise InputError(f'{path}: expected an object {{"class name": "index", ...}}')
     for name in names:
@@ -110,7 +110,7 @@ def read_entries(path: Path, categories: list[str] | None) -> list[Entry]:
     Raises:
         InputError: naming the entry, for one of another form, a template that is no class, and a video given twice.
     """
-    rows = _read_json(path)
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         raise InputError(f"{path}: expected a list of objects with an id")
     index = {name: label for label, name in enumerate(categories or [])}
@@ -144,15 +144,6 @@ def _require_list(labels_path: Path, name: str) -> Path:
         prefixed = f"{SOMETHING_V2.list_prefix}{name}.json"
         raise InputError(f"{labels_path / name}.json: no such file, and no {prefixed} either")
     return path
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(read_file(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
 
 
 def main(argv: list[str] | None = None) -> None:

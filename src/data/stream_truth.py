@@ -12,19 +12,16 @@ may have its columns in any order, and a column ``split``, which counts for trai
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
-from model_utils.files import read_file
-from src.data.lists import parse_seconds, separator_of
+from src.data.lists import parse_seconds, read_json, read_table
 from src.data.names import BACKGROUND
 from src.data.video import Span
 
-TRUTH_COLUMNS = ["video", "start", "end", "label"]
+TRUTH_COLUMNS = "video,start,end,label[,split]"
 FORM = '{video: [{"start", "end", "label"}, ...]}'
 
 TruthRow = tuple  # place in the file, video[, start, end, label]: without these for a video without gestures
@@ -43,16 +40,10 @@ def read_truth(
     Raises:
         InputError: naming the file and the line or entry, if it cannot be read or is wrong.
     """
-    path = Path(path)
-    try:
-        text = read_file(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"{path}: cannot be read ({reason}); expected a .json or .csv file") from None
-    rows = {".json": _json_rows, ".csv": _csv_rows}.get(path.suffix.lower())
+    rows = {".json": _json_rows, ".csv": _csv_rows}.get(Path(path).suffix.lower())
     if rows is None:
         raise InputError(f"{path}: expected a file whose name ends in .json or .csv")
-    truth = _collect(rows(path, text), categories, videos, background)
+    truth = _collect(rows(path), categories, videos, background)
     missing = [video for video in videos if video not in truth]
     if missing:
         raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
@@ -87,15 +78,8 @@ def _collect(
     return truth
 
 
-def _json_rows(path: Path, text: str) -> Iterator[TruthRow]:
-    try:
-        document = json.loads(text, object_pairs_hook=_without_repeats)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{error.lineno}: not valid JSON: {error.msg}") from None
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]!r} is listed twice; expected each video once") from None
-    except (ValueError, RecursionError) as error:  # a number or a nesting that Python does not read
-        raise InputError(f"{path}: not JSON that can be read: {error}") from None
+def _json_rows(path: str | Path) -> Iterator[TruthRow]:
+    document = read_json(path)
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected {FORM}")
     for video, gestures in document.items():
@@ -110,38 +94,10 @@ def _json_rows(path: Path, text: str) -> Iterator[TruthRow]:
             yield place, video, gesture["start"], gesture["end"], gesture["label"]
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; KeyError for a key that it has twice, of which the standard parser keeps the last."""
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise KeyError(key)
-        found[key] = value
-    return found
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[TruthRow]:
-    lines, header = text.splitlines(), TRUTH_COLUMNS
-    separator = separator_of(lines[0] if lines else "")
-    reader = csv.reader(lines, delimiter=separator, strict=True)
-    try:
-        for row in reader:
-            place = f"{path}:{reader.line_num}"
-            if reader.line_num == 1:
-                header = [name.strip().lower() for name in row]
-                if not set(TRUTH_COLUMNS) <= set(header) <= {*TRUTH_COLUMNS, "split"} or len(header) != len(
-                    set(header)
-                ):
-                    raise InputError(f"{place}: header {','.join(row)!r}; expected {','.join(TRUTH_COLUMNS)!r}")
-                continue
-            if len(row) != len(header):
-                raise InputError(f"{place}: {len(row)} values; expected {','.join(header)}")
-            video, start, end, label = (row[header.index(name)] for name in TRUTH_COLUMNS)
-            if separator != ",":
-                start, end = start.replace(",", "."), end.replace(",", ".")
-            yield (place, video, *((start, end, label) if start or end or label else ()))
-    except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: not valid CSV: {error}") from None
+def _csv_rows(path: str | Path) -> Iterator[TruthRow]:
+    for place, row in read_table(path, TRUTH_COLUMNS):
+        gesture = row["start"], row["end"], row["label"]
+        yield (place, row["video"], *(gesture if any(gesture) else ()))
 
 
 def _check_overlaps(spans: dict[Span, str]) -> None:
