@@ -55,10 +55,6 @@ class VideoClip:
         """``end``, infinite for that of the video."""
         return math.inf if self.end is None else self.end
 
-    def overlaps(self, other: VideoClip) -> bool:
-        """Whether two stretches of one video share a moment."""
-        return self.start < other.ends and other.start < self.ends
-
 
 def find_clips(videos: Path) -> list[VideoClip]:
     """The videos in the class folders of ``videos``, each as one clip, sorted. Hidden files and folders do not count.
@@ -164,11 +160,10 @@ def _check_splits(clips: list[VideoClip]) -> None:
     for clip in sorted(clips, key=lambda clip: clip.start):
         for split in SPLITS.values():
             other = latest.get((clip.video, split))
-            if other and split != clip.split and clip.overlaps(other):
+            if other and split != clip.split and other.ends > clip.start:
                 raise InputError(
                     f"{clip.place}: {clip.video} in {clip.split} overlaps {other.place} in {other.split};"
                     " expected each moment in one split only"
                 )
-        other = latest.get((clip.video, clip.split))
-        if other is None or clip.ends > other.ends:
-            latest[clip.video, clip.split] = clip
+        own = clip.video, clip.split
+        latest[own] = max(latest.get(own, clip), clip, key=lambda clip: clip.ends)
