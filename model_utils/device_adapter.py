@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from model_utils import local_adapter
 from model_utils.errors import InputError
@@ -32,12 +33,14 @@ def start_device(config: Settings) -> tuple[int, int]:
         raise
     except (RuntimeError, ValueError) as error:
         target, reason = config.device_target, str(error).strip().splitlines()[0]
-        asked = "device_target" in config.given or config.is_train_distributed or target == "CPU"
-        if not asked and _runs_on_cpu(config):
-            print(
-                f"device_target {target}: none can be used here, so this runs on the CPU", file=sys.stderr, flush=True
-            )
-            return 0, 1
+        if "device_target" not in config.given and not config.is_train_distributed and target != "CPU":
+            config.device_target = "CPU"
+            with suppress(RuntimeError, ValueError):
+                alone = _start(config)
+                said = f"device_target {target}: none can be used here, so this runs on the CPU"
+                print(said, file=sys.stderr, flush=True)
+                return alone
+            config.device_target = target
         message = f"device_target {target}: cannot be used here"
         if target != "CPU":
             message += " (--device_target CPU runs anywhere)"
@@ -55,17 +58,6 @@ def _start(config: Settings) -> tuple[int, int]:
         ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
         return 0, 1
     return _join(config)
-
-
-def _runs_on_cpu(config: Settings) -> bool:
-    """Starts the CPU instead of the config's device; False, and the config as it was, if that fails too."""
-    target, config.device_target = config.device_target, "CPU"
-    try:
-        _start(config)
-    except (RuntimeError, ValueError):
-        config.device_target = target
-        return False
-    return True
 
 
 def leave() -> None:
