@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.progress import progress
 from model_utils.util import exclusive_folder, run_main
-from src.data.frame_counts import GapError, NoFramesError, frame_counts, packed_counts
+from src.data.frame_counts import GapError, NoFramesError, frame_counts
 from src.data.label_lists import LabelRow, read_lists
 from src.data.lists import write_lists
 from src.data.names import (
@@ -144,11 +145,10 @@ def write_dataset_lists(
     categories, clips = read_lists(labels_path)
     with exclusive_folder(save_path, LOCK_NAME):
         names = [row.clip for rows in clips.values() for row in rows]
-        folders = [os.path.join(images_path, name) for name in names]
         if renumber and not packed:
-            _close_gaps(folders, frame_name)
+            _close_gaps(images_path, names, frame_name)
         class_index = {name: index for index, name in enumerate(categories)}
-        with packed_counts(packed, names) if packed else frame_counts(folders, frame_name) as counts:
+        with closing(frame_counts(images_path, names, frame_name)) as counts:
             found = count_clips(clips, counts, images_path, class_index)
         _check_found(found, images_path, skip_missing)
         files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
@@ -158,10 +158,10 @@ def write_dataset_lists(
         write_lists(files, save_path)
 
 
-def _close_gaps(folders: list[str], frame_name: str) -> None:
+def _close_gaps(images_path: Path, clips: list[str], frame_name: str) -> None:
     """Renames frames where their numbers have gaps. After a kill the next run continues."""
-    with frame_counts(folders, frame_name) as counts:
-        gaps = [folder for folder, counted in zip(folders, counts) if isinstance(counted, GapError)]
+    with closing(frame_counts(images_path, clips, frame_name)) as counts:
+        gaps = [images_path / clip for clip, counted in zip(clips, counts) if isinstance(counted, GapError)]
     try:
         for folder in gaps:
             close_gaps(folder, os.listdir(folder), frame_name)

@@ -79,9 +79,8 @@ def test_several_processes_count_in_the_order_of_the_folders(tmp_path, monkeypat
         (tmp_path / name).mkdir()
         for number in range(1, count + 1):
             (tmp_path / name / f"{number:05d}.jpg").touch()
-    folders = [str(tmp_path / name) for name in ["large"] * 256 + ["small"] * 256]
-    with frame_counts.frame_counts(folders, "{:05d}.jpg") as counts:
-        assert list(counts) == [2000] * 256 + [1] * 256
+    counts = frame_counts.frame_counts(tmp_path, ["large"] * 256 + ["small"] * 256, "{:05d}.jpg")
+    assert list(counts) == [2000] * 256 + [1] * 256
 
 
 def test_what_is_printed(root, capsys):

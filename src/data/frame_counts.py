@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 
 from model_utils.errors import InputError
 from src.data.names import FRAME_NAME, split_frame_name
-from src.data.packed import PackedFrames
+from src.data.packed import PackedFrames, open_packed
 from src.data.pool import in_processes
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -48,7 +48,7 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
     found = os.listdir(folder)
     if found and _frame_names(len(found), 1, frame_name).issuperset(found):
         return 1, len(found)
-    names = sorted(name for name in found if name.split(".")[0].isdecimal() or _is_picture(name))
+    names = sorted(name for name in found if name.split(".")[0].isdecimal() or is_picture(name))
     expected = f"expected {frame_name.format(1)}, {frame_name.format(2)} ..."
     if not names:
         raise NoFramesError(f"{folder}: no frames in it; {expected}")
@@ -69,37 +69,48 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
 def _other_frame_name(name: str, frame_name: str) -> str:
     """Advice for a dataset whose frames have names like this one, if they may be that."""
     match = re.fullmatch(r"([^{}]*?)(\d+)(\.\w+)", name)
-    if not match or not _is_picture(name):
+    if not match or not is_picture(name):
         return ""
     other = f"{match[1]}{{:0{len(match[2])}d}}{match[3]}"
     return f", or --frame_name '{other}'" if other != frame_name else ""
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by its name, and not hidden."""
     return name.lower().endswith(PICTURE_SUFFIXES) and name[0] != "."
 
 
-@contextlib.contextmanager
-def frame_counts(folders: list[str], frame_name: str) -> Iterator[Iterator[int | Exception]]:
-    """How many frames each folder has, or what is wrong with it; for many folders, in one process for each core.
+def frame_counts(images: Path, clips: list[str], frame_name: str) -> Generator[int | Exception, None, None]:
+    """How many frames each clip has, in its folder or in the tar; or what is wrong with it.
 
-    Not threads: listing a folder takes and releases the interpreter's lock for every name in it.
+    For many folders in one process for each core. Not threads: listing a folder takes and releases the interpreter's
+    lock for every name in it. A clip that counts from another number than the first one does is wrong, too.
     """
-    count = partial(_count_or_error, frame_name=frame_name)
-    processes = len(folders) // FOLDERS_WORTH_A_PROCESS
-    with contextlib.closing(in_processes(count, folders, processes, "counts frames", chunk=256)) as counts:
-        yield _numbered_alike(folders, counts)
+    packed = open_packed(images)
+    if packed:
+        counts = (_count_packed(packed, clip) for clip in clips)
+    else:
+        count, folders = partial(_count_or_error, frame_name=frame_name), [os.path.join(images, clip) for clip in clips]
+        counts = in_processes(count, folders, len(folders) // FOLDERS_WORTH_A_PROCESS, "counts frames", chunk=256)
+    base, its_clip = None, ""
+    with closing(counts):
+        for clip, counted in zip(clips, counts):
+            if isinstance(counted, Exception):
+                yield counted
+                continue
+            first, num_frames = counted
+            if base is None:
+                base, its_clip = first, clip
+            if first == base:
+                yield num_frames
+            else:
+                other = f"frames are counted from {first}, but in {images / its_clip} from {base}; rename them"
+                yield InputError(f"{images / clip}: {other}")
 
 
-@contextlib.contextmanager
-def packed_counts(packed: PackedFrames, clips: list[str]) -> Iterator[Iterator[int | Exception]]:
-    """The same for the clips in a tar."""
-
-    def count(clip: str) -> tuple[int, int] | Exception:
-        numbers = packed.numbers(clip)
-        return (numbers[0], len(numbers)) if numbers else FileNotFoundError(errno.ENOENT, "not in the tar")
-
-    yield _numbered_alike(clips, map(count, clips))
+def _count_packed(packed: PackedFrames, clip: str) -> tuple[int, int] | Exception:
+    numbers = packed.numbers(clip)
+    return (numbers[0], len(numbers)) if numbers else FileNotFoundError(errno.ENOENT, "not in the tar")
 
 
 def _count_or_error(folder: str, frame_name: str) -> tuple[int, int] | Exception:
@@ -107,19 +118,3 @@ def _count_or_error(folder: str, frame_name: str) -> tuple[int, int] | Exception
         return count_frames(folder, frame_name)
     except (InputError, OSError) as error:
         return error
-
-
-def _numbered_alike(folders: list[str], counts: Iterator[tuple[int, int] | Exception]) -> Iterator[int | Exception]:
-    """The numbers of frames; an error for a folder that counts from another number than the first one does."""
-    base, its_folder = None, ""
-    for folder, counted in zip(folders, counts):
-        if isinstance(counted, Exception):
-            yield counted
-            continue
-        first, num_frames = counted
-        if base is None:
-            base, its_folder = first, folder
-        if first == base:
-            yield num_frames
-        else:
-            yield InputError(f"{folder}: frames are counted from {first}, but in {its_folder} from {base}; rename them")

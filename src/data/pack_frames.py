@@ -19,7 +19,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from model_utils.util import locked, run_main
-from src.data.frame_counts import PICTURE_SUFFIXES, GapError, count_frames
+from src.data.frame_counts import GapError, count_frames, is_picture
 from src.data.names import FRAME_NAME, IMAGES_DIR_NAME, LOCK_NAME, frame_number
 from src.data.packed import PackedFrames, index_of, is_packed, tar_of
 from src.data.packing import packing
@@ -39,7 +39,7 @@ def pack_folders(images: Path, frame_name: str = FRAME_NAME) -> None:
         for folder in folders:
             inside = folder.relative_to(images).as_posix()
             names = sorted(entry.name for entry in os.scandir(folder) if not entry.is_dir())
-            if any(name.lower().endswith(PICTURE_SUFFIXES) and name[0] != "." for name in names):
+            if any(map(is_picture, names)):
                 with suppress(GapError):  # a folder of stretches may begin with any number; the packer finds real gaps
                     count_frames(folder, frame_name)
             for name in names:
