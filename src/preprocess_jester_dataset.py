@@ -32,12 +32,10 @@ from src.data.frame_counts import GapError, NoFramesError, frame_counts
 from src.data.label_lists import LabelRow, read_lists
 from src.data.lists import write_lists
 from src.data.names import (
-    CATEGORIES_FILE,
     FRAME_NAME,
     JESTER,
     LABELS_DIR_NAME,
     LEFT_OUT_FILE,
-    LIST_FILES,
     LOCK_NAME,
     SOMETHING_V1,
     UNKNOWN_CLASS,
@@ -151,11 +149,8 @@ def write_dataset_lists(
         with closing(frame_counts(images_path, names, frame_name)) as counts:
             found = count_clips(clips, counts, images_path, class_index)
         _check_found(found, images_path, skip_missing)
-        files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in found.lines.items()}}
-        if found.missing:
-            files[LEFT_OUT_FILE] = [f"{row.clip} {row.place}: {reason}" for row, reason in found.missing]
-            print(f"left out: {len(found.missing)} clips, listed in {save_path / LEFT_OUT_FILE}", flush=True)
-        write_lists(files, save_path)
+        left_out = [f"{row.clip} {row.place}: {reason}" for row, reason in found.missing]
+        write_lists(save_path, categories, found.lines, left_out)
 
 
 def _close_gaps(images_path: Path, clips: list[str], frame_name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from model_utils.errors import InputError
 from model_utils.files import exists, path_text, read_file
 from model_utils.util import write_whole
-from src.data.names import LEFT_OUT_FILE, LIST_FILES, check_classes
+from src.data.names import CATEGORIES_FILE, LEFT_OUT_FILE, LIST_FILES, check_classes
 
 # [hours:]minutes:seconds; below 60 behind a colon.
 CLOCK = r"(?:([0-9]{1,4}):(?=[0-5]?[0-9]:))?([0-9]{1,4}):([0-5]?[0-9](?:\.[0-9]+)?)"
@@ -95,15 +95,23 @@ def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[s
     return missing
 
 
-def write_lists(files: dict[str, list[str]], folder: Path) -> None:
-    """Writes the lists of a dataset, {file name: lines}, into ``folder``, all or none.
+def write_lists(folder: Path, categories: list[str], rows: dict[str, list[str]], left_out: list[str]) -> None:
+    """Writes the lists of a dataset into ``folder``, all or none.
 
-    A test list and a list of what was left out that are of an earlier run are removed if there is none among them: they
-    would not fit the others.
+    A test list and a list of what was left out that are of an earlier run are removed if there is none now: they would
+    not fit the others.
+
+    Args:
+        rows: of each split, a key of ``LIST_FILES``.
+        left_out: a line for each clip that is in no list because it is not there.
 
     Raises:
         InputError: if a file cannot be written.
     """
+    files = {CATEGORIES_FILE: categories, **{LIST_FILES[split]: lines for split, lines in rows.items()}}
+    if left_out:
+        files[LEFT_OUT_FILE] = left_out
+        print(f"left out: {len(left_out)} clips, listed in {folder / LEFT_OUT_FILE}", flush=True)
     with ExitStack() as stack:
         for name, lines in files.items():
             partial = stack.enter_context(write_whole(folder / name, "list file"))

@@ -24,15 +24,7 @@ from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.archives import MAX_FILE_SIZE, check_md5, find_parts, open_zip, read_member, reading
 from src.data.label_lists import File, list_called, lists_in
-from src.data.names import (
-    ANNOTATIONS_DIR_NAME,
-    JESTER,
-    LABELS_DIR_NAME,
-    RELEASES,
-    SOMETHING_V1,
-    SOMETHING_V2,
-    Release,
-)
+from src.data.names import ANNOTATIONS_DIR_NAME, JESTER, LABELS_DIR_NAME, RELEASES, SOMETHING_V1, SOMETHING_V2, Release
 from src.data.tar_stream import LARGEST_GROWTH, SMALL_ARCHIVE, Member, check_growth, tar_members
 
 FRAME = re.compile(r"(?:[^/]+/){0,3}(?P<path>[^/]+/\d+\.jpg)")

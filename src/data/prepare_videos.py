@@ -22,15 +22,7 @@ from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.data.frame_folders import FrameMaker, Made, Wanted
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
-from src.data.names import (
-    CATEGORIES_FILE,
-    IMAGES_DIR_NAME,
-    LEFT_OUT_FILE,
-    LIST_FILES,
-    LOCK_NAME,
-    PREPARED_MARKER,
-    check_classes,
-)
+from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER, check_classes
 from src.data.pack_frames import pack_folders, unpack_tar
 from src.data.packed import is_packed
 from src.data.splits import split_clips
@@ -82,14 +74,11 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
         raise InputError(f"{args.videos}: none of the {len(clips)} clips can be read")
     sides = split_clips(kept, args.val, args.seed)
     categories = sorted({clip.label for clip in kept})
-    files = {CATEGORIES_FILE: categories}
-    for side, its_clips in sides.items():
-        rows = [f"{clip.folder} {made.counts[clip.folder]} {categories.index(clip.label)}" for clip in its_clips]
-        files[LIST_FILES[side]] = rows
-    if left_out:
-        files[LEFT_OUT_FILE] = left_out
-        print(f"left out: {len(left_out)} rows without a video, listed in {root / LEFT_OUT_FILE}", flush=True)
-    write_lists(files, root)
+    rows = {
+        side: [f"{clip.folder} {made.counts[clip.folder]} {categories.index(clip.label)}" for clip in its_clips]
+        for side, its_clips in sides.items()
+    }
+    write_lists(root, categories, rows, left_out)
     if args.packed == "true":
         pack_folders(images)
     mirrored = mirrored_classes(categories, given_pairs(root, categories, ""))

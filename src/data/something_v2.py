@@ -25,10 +25,7 @@ from model_utils.util import exclusive_folder, run_main
 from src.data.frame_folders import FrameMaker, Wanted
 from src.data.lists import missing_files, read_json, require_disjoint, write_lists
 from src.data.names import (
-    CATEGORIES_FILE,
     LABELS_DIR_NAME,
-    LEFT_OUT_FILE,
-    LIST_FILES,
     LOCK_NAME,
     SOMETHING_V2,
     UNKNOWN_CLASS,
@@ -38,7 +35,6 @@ from src.data.names import (
 )
 
 HEIGHT = 240  # of the videos as they are given out
-LIST_OF_SPLIT = {"train": "training", "validation": "validation", "test": "test"}  # label lists: keys of LIST_FILES
 
 
 class Entry(NamedTuple):
@@ -63,7 +59,7 @@ def decode_videos(args: Namespace) -> None:
     labels = args.labels_path or root / LABELS_DIR_NAME
     categories = read_templates(_require_list(labels, "labels"))
     entries = {
-        "train": read_entries(_require_list(labels, "train"), categories),
+        "training": read_entries(_require_list(labels, "train"), categories),
         "validation": read_entries(_require_list(labels, "validation"), categories),
     }
     test = _find_list(labels, "test")
@@ -73,19 +69,16 @@ def decode_videos(args: Namespace) -> None:
     wanted = [Wanted(e.video, e.place, videos / f"{e.video}.webm") for rows in entries.values() for e in rows]
     missing = missing_files([(clip.place, clip.video) for clip in wanted], "video", args.missing == "skip")
     wanted = [clip for clip in wanted if clip.place not in missing]
-    for split, rows in entries.items():
-        if all(entry.place in missing for entry in rows):
+    for split, its_entries in entries.items():
+        if all(entry.place in missing for entry in its_entries):
             raise InputError(f"{videos}: holds none of the videos for {split}")
     with exclusive_folder(root, LOCK_NAME):
         made = maker.make(maker.inspect(wanted))
-        files = {CATEGORIES_FILE: categories}
-        for split, its_entries in entries.items():
-            rows = [e for e in its_entries if e.video in made.counts]
-            files[LIST_FILES[LIST_OF_SPLIT[split]]] = [f"{e.video} {made.counts[e.video]} {e.label}" for e in rows]
-        if missing:
-            files[LEFT_OUT_FILE] = list(missing.values())
-            print(f"left out: {len(missing)} rows without a video, listed in {root / LEFT_OUT_FILE}", flush=True)
-        write_lists(files, root)
+        rows = {
+            split: [f"{e.video} {made.counts[e.video]} {e.label}" for e in its_entries if e.video in made.counts]
+            for split, its_entries in entries.items()
+        }
+        write_lists(root, categories, rows, list(missing.values()))
     for problem in made.problems.values():
         print(f"left out: {problem}", flush=True)
     kept = len(made.counts) - made.new

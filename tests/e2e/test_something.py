@@ -125,11 +125,11 @@ def test_entries_without_a_video_are_counted_or_left_out(tmp_path):
     assert (status, stderr) == (1, f"error: {', '.join(named)} ... (4 rows); --missing skip leaves such rows out\n")
     status, stdout, stderr = script(*preprocess, "--missing", "skip", cwd=tmp_path)
     assert status == 0, stderr
-    assert "left out: 4 rows without a video, listed in data/left_out.txt" in stdout
+    assert "left out: 4 clips, listed in data/left_out.txt" in stdout
     lists = [(tmp_path / f"data/{name}_videofolder.txt").read_text() for name in ("train", "val", "test")]
     assert lists == ["103 9 2\n", "8 9 1\n", "55 9 -1\n"]
     assert (tmp_path / "data/left_out.txt").read_text().splitlines()[:3] == named
 
     (videos / "103.webm").unlink()
     status, _, stderr = script(*preprocess, "--missing", "skip", cwd=tmp_path)
-    assert (status, stderr) == (1, f"error: data/{videos.name}: holds none of the videos for train\n")
+    assert (status, stderr) == (1, f"error: data/{videos.name}: holds none of the videos for training\n")
