@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from model_utils.errors import InputError
 from model_utils.files import exists, list_folder, read_file
@@ -107,15 +107,20 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
     """
     lines = _lines_of(file, f"rows {ROW_FORMS[labelled]}")
     separator, columns = _form(lines[0][1])
+    expected, form = separator.join(columns), {"delimiter": separator or ",", "quoting": csv.QUOTE_MINIMAL}
     if columns:
         place, header = lines.pop(0)
         if labelled and LABEL_COLUMN not in columns:
             raise InputError(f"{place}: header {header!r}; expected a column {LABEL_COLUMN}")
-    if labelled is None and not columns:
-        labelled = bool(separator)
+    else:
+        labelled = bool(separator) if labelled is None else labelled
+        columns = [*CLIP_COLUMNS[:1], LABEL_COLUMN][: 1 + labelled]
+        expected = ROW_FORMS[labelled].replace(";", separator or ";")
+        if separator != ",":  # 20BN's own form, where a quote is a character like any other
+            form = {"delimiter": ";", "quoting": csv.QUOTE_NONE}
     rows: dict[str, LabelRow] = {}
     for place, line in lines:
-        row = _row(place, line, separator, columns, labelled)
+        row = _row(place, line, form, columns, expected)
         if row.clip in rows:
             raise InputError(f"{place}: clip {row.clip} is here twice, first in {rows[row.clip].place}")
         rows[row.clip] = row
@@ -169,23 +174,13 @@ def _form(first_line: str) -> tuple[str, list[str]]:
     return separator, names if set(names) & set(CLIP_COLUMNS) else []
 
 
-def _row(place: str, line: str, separator: str, columns: list[str], labelled: bool | None) -> LabelRow:
-    expected = separator.join(columns) or ROW_FORMS[labelled].replace(";", separator or ";")
-    if columns or separator == ",":
-        try:
-            fields = next(csv.reader([line], delimiter=separator or ",", strict=True), [])
-        except csv.Error:
-            fields = []
-    else:
-        fields = line.split(";")
-    fields = [field.strip() for field in fields]
-    if columns:
-        whole = len(fields) == len(columns)
-        clip = fields[next(columns.index(name) for name in CLIP_COLUMNS if name in columns)] if whole else ""
-        label = fields[columns.index(LABEL_COLUMN)] if whole and LABEL_COLUMN in columns else None
-    else:
-        whole = len(fields) == 1 + bool(labelled)
-        clip, label = (fields[0], fields[1] if labelled else None) if whole else ("", None)
+def _row(place: str, line: str, form: dict[str, Any], columns: list[str], expected: str) -> LabelRow:
+    try:
+        fields = next(csv.reader([line], strict=True, **form), [])
+    except csv.Error:
+        fields = []
+    found = dict(zip(columns, map(str.strip, fields))) if len(fields) == len(columns) else {}
+    clip, label = next((found[name] for name in CLIP_COLUMNS if name in found), ""), found.get(LABEL_COLUMN)
     if not clip or label == "":
         raise InputError(f"{place}: {line[:200]!r}, expected {expected}")
     # Names with spaces are fine: the readers of a list file split its rows from the right.
