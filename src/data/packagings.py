@@ -164,16 +164,15 @@ def zipped_lists(archive: zipfile.ZipFile, release: Release) -> dict[str, File]:
         InputError: for a list that would leave its folder or is too large, and for two of the same name that differ.
     """
     found: dict[str, File] = {}
-    path, size = str(archive.filename), 0
+    path, size = Path(str(archive.filename)), 0
     for info in archive.infolist():
         inside = PurePosixPath(_name(info))
         name = list_called(inside.name, (release,))
         if name is None or "__MACOSX" in inside.parts:
             continue
-        if inside.is_absolute() or ".." in inside.parts:
-            raise InputError(f"{path}: member {info.filename!r} would leave the target, refused")
+        _check_member(path, info)
         size += info.file_size
-        check_growth(size, MAX_LISTS_SIZE, Path(path))
+        check_growth(size, MAX_LISTS_SIZE, path)
         file = File(f"{path}/{inside}", read_member(archive, info))
         if found.setdefault(name, file).data != file.data:
             raise InputError(f"{path}: two different lists are called {inside.name}; expected one")
@@ -191,15 +190,8 @@ def _find_folders(data_path: Path, target_path: Path) -> Packaging | None:
     above = {part for folder, _, _ in folders for part in PurePosixPath(folder).parts[: None if is_video else -1]}
     release, total = _release_of(list(above), is_video), sum(count for _, count, _ in folders)
     members = partial(_folder_members, data_path, [folder for folder, _, _ in folders])
-    return Packaging(
-        f"{_kind(above, is_video)}, already unzipped",
-        release,
-        0,
-        "file",
-        total,
-        members,
-        _lists_among(data_path, release),
-    )
+    line, lists = f"{_kind(above, is_video)}, already unzipped", _lists_among(data_path, release)
+    return Packaging(line, release, 0, "file", total, members, lists)
 
 
 def _folders_of_files(data_path: Path, folder: str, skipped: set[Path]) -> Iterator[tuple[str, int, str]]:

@@ -148,12 +148,10 @@ def _report_renumbered(renumbered: int) -> None:
 
 def _write_member(member: Member, folder: Path) -> None:
     path = folder / member.path
+    if not path.parent.exists():  # archives need not list folders
+        path.parent.mkdir(parents=True)
     try:
-        try:
-            _write_new(path, member.content) if member.content is not None else _link(path, member.origin)
-        except FileNotFoundError:  # archives need not list folders
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_new(path, member.content) if member.content is not None else _link(path, member.origin)
+        _write_new(path, member.content) if member.content is not None else _link(path, member.origin)
     except FileExistsError:
         raise InputError(f"{member.origin}: archive member {member.path!r}: there twice, refused") from None
 
@@ -170,7 +168,7 @@ def _link(path: Path, source: Path) -> None:
     if not source.is_symlink():
         try:
             return os.link(source, path)
-        except (FileNotFoundError, FileExistsError):
+        except FileExistsError:
             raise
         except OSError:
             pass
