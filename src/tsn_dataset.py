@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Callable, Union
@@ -172,10 +173,7 @@ def evaluation_dataset(
         and index (the position in the list) int32 [B].
     """
     tasks = [(records[index], index) for index in range(ranks.rank, len(records), ranks.size)]
-
-    def start() -> Batches:
-        return _load(loader, tasks, batch_size, workers, problems)
-
+    start = partial(_load, loader, tasks, batch_size, workers, problems)
     return BatchDataset(start, loader.columns, batch_size, -(-len(tasks) // batch_size))
 
 

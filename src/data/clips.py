@@ -76,32 +76,31 @@ class TrainingLoader:
         Returns:
             Label, relations and dropout mask, and what is wrong with the clip, or "".
         """
-        rng = partial(sampling.generator, self.seed, epoch, index)
-
-        indices, label, mirror = self.draw(record, epoch, rng)
+        indices, mirror, label, relations, mask = self.draw(record, index, epoch)
 
         def fill() -> None:
             frames = self.frames.read(record, indices)
-            transforms.random_crop_into(frames, rng("crop"), mirror, clip)
+            rng = sampling.generator(self.seed, epoch, index, "crop")
+            transforms.random_crop_into(frames, rng, mirror, clip)
 
-        problem = _fill_or_explain(fill, clip)
-        return label, *self.draw_masks(rng), problem
+        return label, relations, mask, _fill_or_explain(fill, clip)
 
-    def draw(
-        self, record: VideoRecord, epoch: int, rng: Callable[[str], np.random.Generator]
-    ) -> tuple[np.ndarray, Any, bool]:
-        """The frames of a clip, int64 [T], the class that they show, and whether they are mirrored."""
+    def draw(self, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, bool, Any, np.ndarray, np.ndarray]:
+        """All that is random but the crop.
+
+        Returns:
+            The frames of the clip, int64 [T], whether they are mirrored, the class that they show then, the relations
+            and the dropout mask.
+        """
+        rng = partial(sampling.generator, self.seed, epoch, index)
         indices, label = self.frame_indices(record, epoch, rng)
         mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
             label = self.mirrored[label] if mirror else label
-        return indices, label, mirror
-
-    def draw_masks(self, rng: Callable[[str], np.random.Generator]) -> tuple[np.ndarray, np.ndarray]:
-        """The relations and the dropout mask of a clip."""
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
-        return relations, sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
+        mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
+        return indices, mirror, label, relations, mask
 
     def frame_indices(
         self, record: VideoRecord, epoch: int, rng: Callable[[str], np.random.Generator]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from logging import Logger
 
@@ -18,7 +17,7 @@ import numpy as np
 from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
-from src import sampling, tsn_dataset
+from src import tsn_dataset
 from src.data.clips import FrameLoader, TrainingLoader
 from src.data.frame_files import VideoRecord, require_size
 from src.ops.batch_dataset import BatchDataset, Batches
@@ -79,9 +78,8 @@ class KeptFeatures:
 
     def __call__(self, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
         """Features [T, D], label, relations and dropout mask of a clip in an epoch."""
-        rng = partial(sampling.generator, self.loader.seed, epoch, index)
-        indices, label, mirror = self.loader.draw(record, epoch, rng)
-        return self.features[index][int(mirror), indices], label, *self.loader.draw_masks(rng)
+        indices, mirror, label, relations, mask = self.loader.draw(record, index, epoch)
+        return self.features[index][int(mirror), indices], label, relations, mask
 
 
 def keep_features(
