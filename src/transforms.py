@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from src.sampling import crop_offsets, training_crop
+from src.sampling import crop_offsets
 
 CHANNEL_MEANS_BGR = (104, 117, 128)
 FLIPS = ("label_aware", "plain", "none")  # how clips are mirrored
@@ -46,44 +46,28 @@ CAFFE_PIXELS = Pixels("BGR", CHANNEL_MEANS_BGR, (1.0, 1.0, 1.0))  # BNInception'
 IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # mindcv's
 
 
-def random_crop_into(frames: list[np.ndarray], rng: np.random.Generator, mirror: bool, clip: np.ndarray) -> None:
-    """Writes one random crop of all frames (``sampling.training_crop``) into ``clip``, uint8 [T, S, S, 3]."""
-    height, width = frames[0].shape[:2]
-    image_size = clip.shape[1]
-    crop_and_resize(frames, training_crop(height, width, image_size, rng), image_size, mirror, out=clip)
-
-
-def crop_and_resize(
-    frames: list[np.ndarray],
-    crop: tuple[int, int, int, int],
-    image_size: int,
-    mirror: bool,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """The same ``crop`` (x, y, width, height in pixels) of each frame, resized to S x S, mirrored if ``mirror``.
-
-    Returns:
-        uint8 [T, S, S, 3]; this is ``out`` if given.
+def crop_and_resize_into(
+    frames: list[np.ndarray], crop: tuple[int, int, int, int], mirror: bool, clip: np.ndarray
+) -> None:
+    """Writes the same ``crop`` (x, y, width, height in pixels) of each frame, resized to S x S and mirrored if
+    ``mirror``, into ``clip``, uint8 [T, S, S, 3].
     """
     x, y, width, height = crop
-    clip = np.empty((len(frames), image_size, image_size, 3), np.uint8) if out is None else out
     for frame, resized in zip(frames, clip):
         _resize(frame[y : y + height, x : x + width], resized)
         if mirror:
             cv2.flip(resized, 1, dst=resized)
-    return clip
 
 
-def scale_shorter_side(frames: list[np.ndarray], image_size: int) -> np.ndarray:
-    """Resizes frames so that the shorter side is R = image_size · 256 // 224 and the longer int(R · long / short).
+def scale_shorter_side(frame: np.ndarray, image_size: int) -> np.ndarray:
+    """Resizes a frame so that the shorter side is R = image_size · 256 // 224 and the longer int(R · long / short).
 
     Returns:
-        uint8 [T, height, width, 3].
+        uint8 [height, width, 3].
     """
-    height, width = frames[0].shape[:2]
-    scaled = np.empty((len(frames), *scaled_size(height, width, image_size), 3), np.uint8)
-    for frame, out in zip(frames, scaled):
-        _resize(frame, out)
+    height, width = frame.shape[:2]
+    scaled = np.empty((*scaled_size(height, width, image_size), 3), np.uint8)
+    _resize(frame, scaled)
     return scaled
 
 

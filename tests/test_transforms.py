@@ -25,6 +25,12 @@ def largest_difference(ours, reference):
     return np.abs(ours.astype(int) - reference.astype(int)).max()
 
 
+def cropped(frames, crop, image_size, mirror):
+    clip = np.empty((len(frames), image_size, image_size, 3), np.uint8)
+    transforms.crop_and_resize_into(frames, crop, mirror, clip)
+    return clip
+
+
 @pytest.mark.parametrize(
     ("crop", "image_size", "tolerance"),
     [
@@ -40,7 +46,7 @@ def largest_difference(ours, reference):
 def test_crop_and_resize_is_what_pillow_computes(crop, image_size, tolerance, blur):
     frames = random_frames(3, 100, 176, blur=blur)
     x, y, width, height = crop
-    clip = transforms.crop_and_resize(frames, crop, image_size, mirror=False)
+    clip = cropped(frames, crop, image_size, mirror=False)
     assert clip.shape == (3, image_size, image_size, 3)
     for frame, ours in zip(frames, clip):
         reference = Image.fromarray(frame).crop((x, y, x + width, y + height))
@@ -50,7 +56,7 @@ def test_crop_and_resize_is_what_pillow_computes(crop, image_size, tolerance, bl
 
 def test_crop_of_the_right_size_is_not_touched():
     frames = random_frames(2, 40, 50, blur=0)
-    clip = transforms.crop_and_resize(frames, (7, 3, 32, 32), 32, mirror=False)
+    clip = cropped(frames, (7, 3, 32, 32), 32, mirror=False)
     for frame, ours in zip(frames, clip):
         np.testing.assert_array_equal(ours, frame[3:35, 7:39])
 
@@ -58,8 +64,8 @@ def test_crop_of_the_right_size_is_not_touched():
 @pytest.mark.parametrize("image_size", [24, 32, 48])
 def test_mirroring_reverses_the_columns(image_size):
     frames = random_frames(2, 40, 50)
-    straight = transforms.crop_and_resize(frames, (7, 3, 32, 30), image_size, mirror=False)
-    mirrored = transforms.crop_and_resize(frames, (7, 3, 32, 30), image_size, mirror=True)
+    straight = cropped(frames, (7, 3, 32, 30), image_size, mirror=False)
+    mirrored = cropped(frames, (7, 3, 32, 30), image_size, mirror=True)
     np.testing.assert_array_equal(mirrored, straight[:, :, ::-1])
     assert np.any(mirrored != straight)
 
@@ -67,7 +73,7 @@ def test_mirroring_reverses_the_columns(image_size):
 def test_frames_are_left_alone():
     frames = random_frames(2, 40, 50)
     before = [frame.copy() for frame in frames]
-    transforms.crop_and_resize(frames, (7, 3, 32, 32), 32, mirror=True)
+    cropped(frames, (7, 3, 32, 32), 32, mirror=True)
     transforms.cut_crops(frames, 32, 10)
     np.testing.assert_array_equal(frames, before)
 
@@ -85,7 +91,7 @@ def test_frames_are_left_alone():
 )
 def test_scale_shorter_side(size, image_size, expected):
     frames = random_frames(2, *size)
-    scaled = transforms.scale_shorter_side(frames, image_size)
+    scaled = np.stack([transforms.scale_shorter_side(frame, image_size) for frame in frames])
     assert scaled.shape == (2, *expected, 3)
     enlarging = expected[0] >= size[0]
     for frame, ours in zip(frames, scaled):
@@ -102,7 +108,7 @@ def test_test_crops(num_crops, image_size):
     centre = [(2, 2)]
     positions = centre if num_crops == 1 else [(0, 0), (4, 0), (0, 4), (4, 4), *centre]
 
-    scaled = transforms.scale_shorter_side(frames, image_size)
+    scaled = np.stack([transforms.scale_shorter_side(frame, image_size) for frame in frames])
     expected = []
     for i, j in positions:
         crop = scaled[:, j * down : j * down + image_size, i * right : i * right + image_size]

@@ -284,8 +284,8 @@ def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, 
     if window.random() < sliding_windows:
         indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
     frames = read_frames(images_root / record.folder, indices)
-    x, y, width, height = sampling.training_crop(*frames[0].shape[:2], 32, sampling.generator(5, epoch, index, "crop"))
-    clip = transforms.crop_and_resize(frames, (x, y, width, height), 32, mirror=False)
+    crop, clip = sampling.generator(5, epoch, index, "crop"), np.empty((4, 32, 32, 3), np.uint8)
+    transforms.crop_and_resize_into(frames, sampling.training_crop(*frames[0].shape[:2], 32, crop), False, clip)
     label = record.label if whole else background
     if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
         twin = {0: 1, 1: 0, 2: 2, 3: None}[label]

@@ -80,8 +80,10 @@ class TrainingLoader:
 
         def fill() -> None:
             frames = self.frames.read(record, indices)
+            height, width = frames[0].shape[:2]
             rng = sampling.generator(self.seed, epoch, index, "crop")
-            transforms.random_crop_into(frames, rng, mirror, clip)
+            crop = sampling.training_crop(height, width, self.image_size, rng)
+            transforms.crop_and_resize_into(frames, crop, mirror, clip)
 
         return label, relations, mask, _fill_or_explain(fill, clip)
 

@@ -79,7 +79,7 @@ def _window_frames(source: Recording, chosen: list[np.ndarray], image_size: int)
     waiting = deque(indices.tolist() for indices in chosen)
     kept: dict[int, np.ndarray] = {}
     for index, frame in frames_of_one_size(source, {index for indices in waiting for index in indices}):
-        (kept[index],) = scale_shorter_side([frame], image_size)
+        kept[index] = scale_shorter_side(frame, image_size)
         while waiting and waiting[0][-1] == index:
             yield [kept[i] for i in waiting.popleft()]
             for old in [i for i in kept if waiting and i < waiting[0][0]]:
