@@ -67,25 +67,11 @@ def for_epochs(keys: dict[str, Any], epochs: int) -> dict[str, Any]:
     }
 
 
-def write_config(path: Path, mark: str, keys: dict[str, Any]) -> dict[str, Any]:
-    """Writes a config file, unless the user has one there that begins with ``mark``: it may have been edited.
-
-    Returns:
-        The keys of the file.
-
-    Raises:
-        InputError: if the file is no list of keys.
-    """
+def write_config(path: Path, mark: str, keys: dict[str, Any]) -> None:
+    """Writes a config file, unless the user has one there that begins with ``mark``: it may have been edited."""
     if not path.exists() or not path.read_text(encoding="utf-8").startswith(mark):
         text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
         write_text(path, f"{mark}\n# Edit it and run my_gestures.sh again: what depends on it is done anew.\n{text}")
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(read, dict):
-        raise InputError(f"{path}: expected lines of the form 'key: value'")
-    return read
 
 
 def epochs_in(seconds: float, an_epoch: float) -> int:
