@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterable
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,20 +131,12 @@ class PackedFrames:
         if size != about["tar_bytes"]:
             expected = f"expected {about['tar_bytes']} as its index says"
             raise InputError(f"{tar}: {size} bytes, {expected}; cut off or changed, {AGAIN}")
+        self.num_frames = len(self._index.offset)  # of all clips together
         self._latest: tuple[str, range, int] = ("", range(0), 0)  # frames of a clip are read one after the other
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             os.close(self._file)
-
-    @cached_property
-    def num_frames(self) -> int:
-        """Of all clips together."""
-        return len(self._index.offset)
-
-    def clips(self) -> Iterable[str]:
-        """The names of all clips, sorted."""
-        return map(os.fsdecode, self._index.names)
 
     def numbers(self, clip: str) -> range:
         """The numbers in the names of a clip's frames; empty if there is no such clip."""
@@ -161,23 +152,14 @@ class PackedFrames:
     def _find(self, clip: str) -> tuple[range, int]:
         """The numbers of a clip's frames, and the position of the first in the index."""
         if clip != self._latest[0]:
-            row = self._row(clip)
+            name, names = os.fsencode(clip), self._index.names
             numbers, start = range(0), 0
-            if row >= 0:
-                first, start, end = (
-                    int(value) for value in (self._index.first[row], *self._index.start[row : row + 2])
-                )
+            row = int(np.searchsorted(names, np.bytes_(name))) if 0 < len(name) <= names.dtype.itemsize else len(names)
+            if row < len(names) and names[row] == name:
+                first, start, end = map(int, (self._index.first[row], *self._index.start[row : row + 2]))
                 numbers = range(first, first + end - start)
             self._latest = clip, numbers, start
         return self._latest[1:]
-
-    def _row(self, clip: str) -> int:
-        """The position of a clip in the index, or -1."""
-        name, names = os.fsencode(clip), self._index.names
-        if not 0 < len(name) <= names.dtype.itemsize:
-            return -1
-        row = int(np.searchsorted(names, np.bytes_(name)))
-        return row if row < len(names) and names[row] == name else -1
 
     def path(self, clip: str, number: int) -> str:
         """How messages name a frame."""
