@@ -30,7 +30,7 @@ from model_utils.progress import progress
 from model_utils.util import exclusive_folder, run_main
 from src.data.frame_counts import GapError, NoFramesError, frame_counts
 from src.data.label_lists import LabelRow, read_lists
-from src.data.lists import write_lists
+from src.data.lists import first_three, write_lists
 from src.data.names import (
     FRAME_NAME,
     JESTER,
@@ -100,21 +100,17 @@ def _check_found(found: Found, images_path: Path, skip: bool) -> None:
     """Raises InputError for gaps, and for missing clips unless they are skipped; each names the first three clips."""
     problems = []
     if found.missing and not skip:
-        some = _first_three([f"{row.clip} ({row.place}: {reason})" for row, reason in found.missing])
+        some = first_three([f"{row.clip} ({row.place}: {reason})" for row, reason in found.missing])
         clips = f"{len(found.missing)} listed clips are not there or have no frames: {some}"
         problems.append(f"{clips}; --missing skip leaves them out")
     if found.gaps:
-        clips = f"{len(found.gaps)} clips have gaps in the numbers of their frames: {_first_three(found.gaps)}"
+        clips = f"{len(found.gaps)} clips have gaps in the numbers of their frames: {first_three(found.gaps)}"
         problems.append(f"{clips}; --renumber true renames the frames, in place and in their order")
     if problems:
         raise InputError(f"{images_path}: {'; '.join(problems)}")
     for split, lines in found.lines.items():
         if not lines:
             raise InputError(f"{images_path}: holds none of the clips for {split}")
-
-
-def _first_three(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (" ..." if names[3:] else "")
 
 
 def write_dataset_lists(

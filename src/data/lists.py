@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,13 @@ def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[s
     """
     missing = {place: f"{place}: {path_text(path)}: no such {what}" for place, path in rows if not exists(path)}
     if missing and (not skip or len(missing) == len(rows)):
-        some, others = list(missing.values())[:3], f" ... ({len(missing)} rows)" if len(missing) > 3 else ""
-        raise InputError(f"{', '.join(some)}{others}; --missing skip leaves such rows out")
+        raise InputError(f"{first_three(missing.values())}; --missing skip leaves such rows out")
     return missing
+
+
+def first_three(names: Collection[str]) -> str:
+    """What messages say of names that may be many."""
+    return ", ".join(list(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def write_lists(folder: Path, categories: list[str], rows: dict[str, list[str]], left_out: list[str]) -> None:

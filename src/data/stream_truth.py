@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from model_utils.errors import InputError
-from src.data.lists import parse_seconds, read_json, read_table
+from src.data.lists import first_three, parse_seconds, read_json, read_table
 from src.data.names import BACKGROUND
 from src.data.video import Span
 
@@ -46,7 +46,8 @@ def read_truth(
     truth = _collect(rows(path), categories, videos, background)
     missing = [video for video in videos if video not in truth]
     if missing:
-        raise InputError(f"{path}: nothing about {_some(missing)}; expected all videos, also those without gestures")
+        expected = "expected all videos, also those without gestures"
+        raise InputError(f"{path}: nothing about {first_three(missing)}; {expected}")
     return {video: sorted(spans) for video, spans in truth.items()}
 
 
@@ -59,7 +60,7 @@ def _collect(
     empty: dict[str, str] = {}  # places of the rows without a gesture
     for place, video, *gesture in rows:
         if video not in known:
-            raise InputError(f"{place}: there is no video {video!r}; expected one of {_some(videos)}")
+            raise InputError(f"{place}: there is no video {video!r}; expected one of {first_three(videos)}")
         spans = truth.setdefault(video, {})
         if gesture:
             start, end, label = gesture
@@ -116,8 +117,3 @@ def _span(place: str, start: Any, end: Any, label: Any, categories: list[str]) -
     if label not in categories:
         raise InputError(f"{place}: label {label!r}; expected one of {', '.join(categories)}")
     return Span(start, end, label, 1.0)
-
-
-def _some(names: Collection[str], at_most: int = 3) -> str:
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(list(names)[:at_most]) + more

@@ -86,7 +86,6 @@ def test_every_frame_is_read_as_it_was(root):
     by_pillow = read_frames(root / NAME / "12", [4, 0, 2])
     convert([str(root)])
     packed = open_packed(root / NAME)
-    assert list(packed.clips()) == ["12", "7", f"Thumb Up/{LONG}"]
     assert packed.num_frames == 10
     for clip, count in {"7": 3, "12": 5, f"Thumb Up/{LONG}": 2}.items():
         assert packed.numbers(clip) == range(1, count + 1)

@@ -122,7 +122,7 @@ def test_entries_without_a_video_are_counted_or_left_out(tmp_path):
     status, _, stderr = script(*preprocess, cwd=tmp_path)
     first = ("train.json: entry 1", "101"), ("train.json: entry 2", "102"), ("validation.json: entry 1", "7")
     named = [f"data/labels/{place}: data/{videos.name}/{number}.webm: no such video" for place, number in first]
-    assert (status, stderr) == (1, f"error: {', '.join(named)} ... (4 rows); --missing skip leaves such rows out\n")
+    assert (status, stderr) == (1, f"error: {', '.join(named)} and 1 more; --missing skip leaves such rows out\n")
     status, stdout, stderr = script(*preprocess, "--missing", "skip", cwd=tmp_path)
     assert status == 0, stderr
     assert "left out: 4 clips, listed in data/left_out.txt" in stdout
