@@ -242,7 +242,7 @@ def draw_clip(label: str, seed: int, clip_id: int, mirrored: bool | None = None)
     """
     scene = draw_scene(np.random.default_rng([seed, clip_id, 0]))
     mirrored = scene.mirrored if mirrored is None else mirrored
-    gesture = GESTURES[MIRROR_TWINS.get(label, label) if mirrored else label]
+    gesture = GESTURES[MIRROR_TWINS[label] if mirrored else label]
     rng = np.random.default_rng([seed, clip_id, 1])
     poses = clip_poses(gesture, scene.num_frames, rng)
     frames = draw_poses(scene, poses, [gesture.back_of_hand] * len(poses), mirrored, rng)

@@ -12,6 +12,8 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from src.data.mirror_pairs import mirrored_classes
+
 Columns = dict[str, Any]  # name of a pose column -> one value or one value per frame
 Motion = Callable[[np.ndarray, np.random.Generator], Columns]  # of phases from 0 to 1
 
@@ -222,14 +224,8 @@ GESTURES = {
     "Doing other things": Gesture(_something_else, OPEN_HAND),
 }
 
-MIRROR_TWINS = {
-    "Swiping Left": "Swiping Right",
-    "Swiping Right": "Swiping Left",
-    "Sliding Two Fingers Left": "Sliding Two Fingers Right",
-    "Sliding Two Fingers Right": "Sliding Two Fingers Left",
-    "Turning Hand Clockwise": "Turning Hand Counterclockwise",
-    "Turning Hand Counterclockwise": "Turning Hand Clockwise",
-}
+# What is drawn for a label where the picture is mirrored afterwards.
+MIRROR_TWINS = {label: list(GESTURES)[twin] for label, twin in zip(GESTURES, mirrored_classes(list(GESTURES)))}
 
 
 def clip_poses(gesture: Gesture, num_frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -76,7 +76,7 @@ def stream_poses(
     parts: list[np.ndarray] = [np.array([REST])]
     backs, spans = [False], []
     for label in labels or [FIDGET] * FIDGETS_PER_VIDEO:
-        gesture = GESTURES[MIRROR_TWINS.get(label, label) if mirrored else label]
+        gesture = GESTURES[MIRROR_TWINS[label] if mirrored else label]
         poses = clip_poses(gesture, int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1)), rng)
         poses = poses[::-1] if gesture.reverse else poses
         # Nobody sees the hand turn: at rest it is below the picture.
