@@ -73,11 +73,8 @@ def _unpack(data_path: Path, target_path: Path, packed: bool) -> None:
     try:
         for name, content in lists.items():
             write_bytes(partials[1] / name, content)
-        if packed and not frames.is_dir() and not is_packed(frames):
-            _pack_files(packaging, tar_of(frames))
-        elif not frames.is_dir() and not is_packed(frames):
-            _write_files(packaging, partials[0])
-            os.replace(partials[0], frames)
+        if not frames.is_dir() and not is_packed(frames):
+            _unpack_frames(packaging, frames, partials[0], packed)
         print("Remove unnecessary data...", flush=True)
         _publish_lists(partials[1], labels)
     except (Exception, KeyboardInterrupt):
@@ -105,45 +102,48 @@ def _publish_lists(partial: Path, labels: Path) -> None:
     partial.rmdir()
 
 
-def _check_space(packaging: Packaging, partial: Path) -> None:
-    free = shutil.disk_usage(partial.parent).free
+def _unpack_frames(packaging: Packaging, frames: Path, partial: Path, packed: bool) -> None:
+    if packed and packaging.release is SOMETHING_V2:
+        raise InputError(f"--packed true: {packaging.found}; expected frames; make them of the videos first")
+    free = shutil.disk_usage(frames.parent).free
     if packaging.size > free:  # JPEG files do not shrink when packed: parts are as large as the frames
         raise InputError(f"{partial}: {free / 1e6:.0f} MB are free, but {packaging.size / 1e6:.0f} MB are needed")
-
-
-def _pack_files(packaging: Packaging, tar: Path) -> None:
-    if packaging.release is SOMETHING_V2:
-        raise InputError(f"--packed true: {packaging.found}; expected frames; make them of the videos first")
-    _check_space(packaging, tar)
     print("Extract tar archives...", flush=True)
+    if packed:
+        count, renumbered = _pack_files(packaging, tar_of(frames))
+        print(f"{count} files in the archive, as many in {tar_of(frames)}", flush=True)
+    else:
+        count, renumbered = _write_files(packaging, partial)
+        os.replace(partial, frames)
+        print(f"{count} files in the archive, as many on the disk", flush=True)
+    if renumbered:
+        print(f"{renumbered} clips had gaps in the numbering of their frames; numbered anew, in order", flush=True)
+
+
+def _pack_files(packaging: Packaging, tar: Path) -> tuple[int, int]:
+    """Returns how many files there are, and how many clips whose frames were renamed."""
     with packing(tar, renumber=True) as packer:
         for member in packaging.files():
             try:
                 packer.add(member.path, member.origin if member.content is None else member.content)
             except InputError as error:
                 raise InputError(f"{member.origin}: archive member {error}") from None
-    print(f"{packer.files} files in the archive, as many in {tar}", flush=True)
-    _report_renumbered(packer.renumbered)
+    return packer.files, packer.renumbered
 
 
-def _write_files(packaging: Packaging, partial: Path) -> None:
+def _write_files(packaging: Packaging, partial: Path) -> tuple[int, int]:
+    """The same for folders."""
     partial.mkdir(parents=True)
-    _check_space(packaging, partial)
-    print("Extract tar archives...", flush=True)
-    found = 0
+    found = on_disk = renumbered = 0
     for member in packaging.files():
         _write_member(member, partial)
         found += 1
-    on_disk, renumbered = _close_all_gaps(partial)
+    for folder, _, names in os.walk(partial):
+        on_disk += len(names)
+        renumbered += close_gaps(folder, names)
     if on_disk != found:
         raise InputError(f"{partial}: {on_disk} files on the disk, {found} in the archive; unpack again")
-    print(f"{on_disk} files in the archive, as many on the disk", flush=True)
-    _report_renumbered(renumbered)
-
-
-def _report_renumbered(renumbered: int) -> None:
-    if renumbered:
-        print(f"{renumbered} clips had gaps in the numbering of their frames; numbered anew, in order", flush=True)
+    return on_disk, renumbered
 
 
 def _write_member(member: Member, folder: Path) -> None:
@@ -175,15 +175,6 @@ def _link(path: Path, source: Path) -> None:
     with reading(source):
         content = source.read_bytes()
     return _write_new(path, content)
-
-
-def _close_all_gaps(folder: Path) -> tuple[int, int]:
-    """How many files are in the folders below ``folder``, and in how many of these folders frames were renamed."""
-    count = renumbered = 0
-    for path, _, names in os.walk(folder):
-        count += len(names)
-        renumbered += close_gaps(path, names)
-    return count, renumbered
 
 
 def main(argv: list[str] | None = None) -> None:
