@@ -12,6 +12,7 @@ from model_utils.errors import InputError
 
 DEVICES_PER_NODE = 8
 LOCAL_SIZE = "LOCAL_WORLD_SIZE"
+PR_SET_PDEATHSIG = 1  # of prctl: which signal a process gets when the one that started it ends
 
 has_own_scheduler = False  # whether rank 0 has started the scheduler that connects the processes
 
@@ -53,12 +54,6 @@ def _first_number(*names: str, default: int) -> int:
     return default
 
 
-def _end_with_parent() -> None:
-    """Asks the kernel to end this process with the one that started it."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 def join_cpu_cluster() -> None:
     """Sets the environment that MindSpore's CPU collectives need in a process of mpirun; msrun sets it itself.
 
@@ -86,6 +81,7 @@ def join_cpu_cluster() -> None:
             env={**os.environ, "MS_ROLE": "MS_SCHED"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=_end_with_parent,  # it would wait for ever for processes that were killed
+            # It ends with this process, and would else wait for ever for processes that were killed.
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
         )
     os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))

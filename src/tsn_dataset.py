@@ -141,14 +141,8 @@ def training_tasks(
 
 def evaluation_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
     """How the clips are loaded; reads what ``dataset_frames`` reads, ``num_segments image_size frame_order seed``."""
-    return EvaluationLoader(
-        dataset_frames(settings),
-        settings.num_segments,
-        settings.image_size,
-        test_crops,
-        settings.frame_order,
-        seed=settings.seed,
-    )
+    segments, size, order = settings.num_segments, settings.image_size, settings.frame_order
+    return EvaluationLoader(dataset_frames(settings), segments, size, test_crops, order, seed=settings.seed)
 
 
 def evaluation_dataset(
