@@ -7,7 +7,7 @@ accepts: a list of choices, an interval such as ``int [1, inf)`` or ``float (0, 
 A value is read from its text by the type its key accepts, in a file as on the command line.
 
     config = load_config(description="Train TRN.")
-    config.lr, config.given, config.save("train-logs/config.yaml")
+    config.lr, config.given, config.save_in("train-logs", "train")
 
 The model zoo's files are read too: their help texts stand in no groups, and their ``dropout`` is the rate that is kept.
 ``config`` of this module, the zoo's name, is the configuration of this process, parsed when it is first asked for.
@@ -50,15 +50,11 @@ class Config(Settings):
         self.keys, self.given, self.notes = tuple(keys), frozenset(given), tuple(notes)
         vars(self).update(values)
 
-    def save(self, path: str | Path) -> None:
-        """Write the keys with their present values, as a file that ``--config_path`` takes."""
-        write_text(path, self._text())
-
     def save_in(self, folder: str | Path, program: str) -> Path:
-        """Write the same into ``config.yaml`` of an output folder, in place of what ``program`` wrote there before.
+        """Write the keys with their present values, as a file that ``--config_path`` takes, into an output folder.
 
-        A ``config.yaml`` that is the user's own, or another program's, stays; the name is then
-        ``<program>_config.yaml``.
+        It is called ``config.yaml`` and replaces what ``program`` wrote there before. A ``config.yaml`` that is the
+        user's own, or another program's, stays; the name is then ``<program>_config.yaml``.
 
         Returns:
             The file.
@@ -70,13 +66,10 @@ class Config(Settings):
         for path in (Path(folder) / "config.yaml", Path(folder) / f"{program}_config.yaml"):
             is_read = path.exists() and Path(self.config_path).exists() and path.samefile(self.config_path)
             if not path.exists() or (_begins_with(path, mark) and not is_read):
-                write_text(path, mark + self._text())
+                values = {key: getattr(self, key) for key in self.keys}
+                write_text(path, mark + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
                 return path
         raise InputError(f"{path}: would be written over, but {program}.py did not write it; choose another folder")
-
-    def _text(self) -> str:
-        values = {key: getattr(self, key) for key in self.keys}
-        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _begins_with(path: Path, mark: str) -> bool:

@@ -217,8 +217,7 @@ def test_save_and_load_again(tmp_path):
     argv = ["--lr", "1e-5", "--freeze_bn", "no", "--pre_trained_backbone", "a b/ü: #.ckpt", "--images_dir_name", "null"]
     config = load_config(argv)
     config.num_segments = 12  # what is saved is what was used
-    path = tmp_path / "results" / "config.yaml"
-    config.save(path)
+    path = config.save_in(tmp_path / "results", "train")
     again = load_config(["--config_path", str(path)])
     assert {key: getattr(again, key) for key in again.keys} == {key: getattr(config, key) for key in config.keys}
     assert (again.lr, again.num_segments, again.images_dir_name) == (1e-5, 12, "null")
