@@ -21,7 +21,7 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
-    from src.shipping.export import check_formats, export_network, export_pair, settled
+    from src.shipping.export import check_formats, export_network, settled
     from src.shipping.exported import pair_paths, usage_path
     from src.shipping.samples import read_samples
     from src.training.checkpoint import load_network
@@ -46,8 +46,7 @@ def export(config: Config) -> None:
 
     log_settings(logger, config, output_dir, "export")
     samples = read_samples(config, len(categories)) if config.quantize == "int8" else None
-    write = export_pair if config.streaming else export_network
-    about = write(network, config, categories, path, samples)
+    about = export_network(network, config, categories, path, samples)
     for file in files:
         logger.info("exported %s", file)
         logger.info("described in %s", usage_path(file))

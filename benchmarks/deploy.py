@@ -29,15 +29,14 @@ def exported(
 
     config = load_config([])
     vars(config).update(SETTINGS, width_mult=width, image_size=image_size, flip="plain", relations="all", seed=0)
-    vars(config).update(file_format="ONNX", export_batch_size=batch)
+    vars(config).update(file_format="ONNX", export_batch_size=batch, streaming=pair)
     samples = None
     if int8:
         shape = CALIBRATION_CLIPS, SEGMENTS, image_size, image_size, 3
         clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         samples = Samples(clips, clips[:1], {}, "")
     path = data / "exported" / f"{'int8' if int8 else 'fp32'}_{100 * width:.0f}.onnx"
-    write = export.export_pair if pair else export.export_network
-    write(trained_network(width_mult=width), config, NAMES, path, samples)
+    export.export_network(trained_network(width_mult=width), config, NAMES, path, samples)
     files = pair_paths(path) if pair else [path]
     sizes = [f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in files]
     print(", ".join(sizes), file=sys.stderr)

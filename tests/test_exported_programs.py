@@ -110,8 +110,8 @@ def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     assert program.count("\n") <= 35
     (tmp_path / "stream_camera.py").write_text(program)
     network = ordering_network()
-    config = colour_settings(file_format="ONNX", export_batch_size=0)
-    export.export_pair(network, config, NAMES, tmp_path / "trn.onnx")
+    config = colour_settings(file_format="ONNX", export_batch_size=0, streaming=True)
+    export.export_network(network, config, NAMES, tmp_path / "trn.onnx")
     rows, columns = np.mgrid[0 : 1 : 40 * 1j, 0 : 1 : 52 * 1j]
     colours = [np.stack([columns, np.full((40, 52), time), rows], -1) for time in np.linspace(0, 1, 60)]
     write_video(tmp_path / "clip.mp4", [(230 * colour).astype(np.uint8) for colour in colours], rate=10)
@@ -160,9 +160,9 @@ def test_inference_of_onnx_needs_the_packages_of_requirements_infer_only(tmp_pat
     imported = {"opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
     packages = {imported.get(package, package) for package in required("requirements-infer.txt")}
     packages |= {"dateutil", "pyparsing", "cycler", "kiwisolver", "contourpy", "six", "mpl_toolkits"}  # matplotlib's
-    config = colour_settings(file_format="ONNX", export_batch_size=0)
-    export.export_network(ordering_network(), config, NAMES, tmp_path / "trn.onnx")
-    export.export_pair(ordering_network(), config, NAMES, tmp_path / "trn.onnx")
+    for streaming in (False, True):
+        config = colour_settings(file_format="ONNX", export_batch_size=0, streaming=streaming)
+        export.export_network(ordering_network(), config, NAMES, tmp_path / "trn.onnx")
     frames = [np.full((40, 52, 3), 4 * level, np.uint8) for level in range(60)]
     write_video(tmp_path / "clip.mp4", frames, rate=10)
     for options in (["trn.onnx"], ["trn.onnx", "--window", "2"], ["trn_frame.onnx", "--stream", "--output", "o.mp4"]):

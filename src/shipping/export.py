@@ -39,12 +39,16 @@ COMPARED_BATCH = 16
 
 
 class NetworkFile(NamedTuple):
-    """One file of an export: what it computes, example inputs, what else its JSON says of it, and its output."""
+    """One file of an export: its path, what it computes, example inputs, the name of its output, what its JSON alone
+    says, and the inputs that an 8-bit one is calibrated on.
+    """
 
+    path: Path
     cell: nn.Cell
     inputs: list[np.ndarray]
-    about: dict[str, Any]
     output: str
+    about: dict[str, Any]
+    calibration: list[np.ndarray] | None
 
 
 def export_network(
@@ -56,109 +60,93 @@ def export_network(
     [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any. With
     ``config.export_interface`` zoo they are those of ``ZooInterface``.
 
-    The file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
+    With ``config.streaming`` there are two files, the ``pair_paths`` of ``path``; the JSON of each names the other by
+    its digest. The first takes ``frame`` float32 [B, 3, S, S] and gives its ``feature`` [B, D], the second takes
+    ``features`` [B, T, D] and gives logits [B, C] of all relations.
+
+    A file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
     is not that of the file, which ``read_usage`` refuses.
 
     Args:
-        samples: with them the file, an ONNX, is quantised to 8 bits.
+        samples: with them each file, an ONNX, is quantised to 8 bits.
 
     Returns:
-        How the scores of the file differ from the network's, see ``sample_difference``: on the clips of ``samples``
-        that are for it, or on random ones. Empty for AIR, which runs on Ascend devices only.
+        How the scores of the file, or of both together, differ from the network's, see ``sample_difference``: on the
+        clips of ``samples`` that are for it, or on random ones. Empty for AIR, which runs on Ascend devices only.
 
     Raises:
-        InputError: if the file cannot be written, or not in this format or for any batch in this environment, and if a
+        InputError: if a file cannot be written, or not in this format or for any batch in this environment, and if a
             score of network or file is NaN or infinite.
     """
     _check_possible(config)
     network.set_train(False)
     pixels = network.backbone.pixels
-    cell = with_zoo_interface(network, config, categories) if is_zoo(config) else network
-    part = NetworkFile(cell, _inputs(config, pixels), {}, "logits")
-    with write_whole(path, "exported network") as partial, TemporaryDirectory() as folder:
-        written = _write(
-            part, config, Path(folder) / "network", samples and _video_inputs(config, pixels, samples.calibration)
-        )
-        difference: dict[str, Any] = {}
-        if config.file_format != "AIR":
-            inputs = _video_inputs(config, pixels, samples.compared) if samples else part.inputs
-            expected, found = (
-                run(inputs) if is_zoo(config) else _run_in_batches(run, inputs, config)
-                for run in (_runner(part.cell), load_exported(written))
-            )
-            difference = sample_difference(expected, found, samples)
-        about = {"quantize": "int8", "calibration": samples.about, "difference": difference} if samples else {}
-        shutil.copyfile(written, partial)
-        says = usage(config, categories, path.name, digest(partial), pixels) | about
-        write_json(usage_path(path), sealed(says))
+    if config.streaming:
+        files = _parts_of_stream(network, config, path, samples)
+    else:
+        cell = with_zoo_interface(network, config, categories) if is_zoo(config) else network
+        calibration = _video_inputs(config, pixels, samples.calibration) if samples else None
+        files = [NetworkFile(path, cell, _inputs(config, pixels), "logits", {}, calibration)]
+    with ExitStack() as stack:
+        partials = [stack.enter_context(write_whole(file.path, "exported network")) for file in reversed(files)][::-1]
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        written = [_write(file, config, folder / f"network{place}") for place, file in enumerate(files)]
+        difference = _difference(network, files, written, config, samples)
+        digests = [digest(file) for file in written]
+        for place, file in enumerate(files):
+            shutil.copyfile(written[place], partials[place])
+            says = usage(config, categories, file.path.name, digests[place], pixels) | file.about
+            if config.streaming:
+                other = {"file": files[1 - place].path.name, "sha256": digests[1 - place]}
+                says |= {"other": other, "difference": difference}
+            if samples:
+                says |= {"quantize": "int8", "calibration": samples.about, "difference": difference}
+            write_json(usage_path(file.path), sealed(says))
     return difference
 
 
-def export_pair(
-    network: TSN, config: Settings, categories: list[str], path: Path, samples: Samples | None = None
-) -> dict[str, Any]:
-    """Writes the two ``pair_paths`` of ``path``, for streams; each has a JSON that names the other by its digest.
-
-    The first takes ``frame`` float32 [B, 3, S, S] and gives its ``feature`` [B, D], the second takes ``features``
-    [B, T, D] and gives logits [B, C] of all relations.
-
-    Args, Raises:
-        as ``export_network``.
-
-    Returns:
-        How the scores of both files together differ from the network's, see ``sample_difference``: on the clips of
-        ``samples`` that are for it, or on random ones.
-    """
-    _check_possible(config)
-    network.set_train(False)
-    paths = pair_paths(path)
+def _parts_of_stream(network: TSN, config: Settings, path: Path, samples: Samples | None) -> list[NetworkFile]:
+    """Frame to feature, features to scores."""
     side, segments, batch = config.image_size, config.num_segments, config.export_batch_size
+    pixels = network.backbone.pixels
     black = np.zeros((batch or 2, 3, side, side), np.float32)
     features = network.base_model(Tensor(black)).asnumpy()  # [B, D]
-    feature = {"name": "features", "dtype": "float32", "shape": [batch or "batch", segments, features.shape[-1]]}
-    frame_about = {"part": "frame", "input": input_description(segments, side, batch, network.backbone.pixels, "frame")}
-    frame_about["output"] = f"feature float32 [batch, {features.shape[-1]}]"
-    parts = (
-        NetworkFile(network.base_model, [black], frame_about, "feature"),
-        NetworkFile(
-            network.consensus, [np.stack([features] * segments, 1)], {"part": "head", "input": feature}, "logits"
-        ),
-    )
-    calibration = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
-    quantised = {"quantize": "int8", "calibration": samples.about} if samples else {}
-    with ExitStack() as stack:
-        partials = [stack.enter_context(write_whole(name, "exported network")) for name in reversed(paths)][::-1]
-        folder = Path(stack.enter_context(TemporaryDirectory()))
-        written = [
-            _write(part, config, folder / name.name, inputs) for part, name, inputs in zip(parts, paths, calibration)
-        ]
-        digests = [digest(file) for file in written]
-        difference = _pair_difference(network, config, written, samples)
-        for place, (part, name) in enumerate(zip(parts, paths)):
-            shutil.copyfile(written[place], partials[place])
-            other = {"other": {"file": paths[1 - place].name, "sha256": digests[1 - place]}, "difference": difference}
-            about = (
-                usage(config, categories, name.name, digests[place], network.backbone.pixels)
-                | part.about
-                | other
-                | quantised
-            )
-            write_json(usage_path(name), sealed(about))
-    return difference
+    frame_about = {
+        "part": "frame",
+        "input": input_description(segments, side, batch, pixels, "frame"),
+        "output": f"feature float32 [batch, {features.shape[-1]}]",
+    }
+    described = {"name": "features", "dtype": "float32", "shape": [batch or "batch", segments, features.shape[-1]]}
+    clips = [np.stack([features] * segments, 1)]
+    frame_clips, head_clips = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
+    frame, head = pair_paths(path)
+    return [
+        NetworkFile(frame, network.base_model, [black], "feature", frame_about, frame_clips),
+        NetworkFile(head, network.consensus, clips, "logits", {"part": "head", "input": described}, head_clips),
+    ]
 
 
-def _pair_difference(network: TSN, config: Settings, files: list[Path], samples: Samples | None) -> dict[str, Any]:
-    side, segments = config.image_size, config.num_segments
+def _difference(
+    network: TSN, files: list[NetworkFile], written: list[Path], config: Settings, samples: Samples | None
+) -> dict[str, Any]:
+    """The ``sample_difference`` of what was written, read back."""
+    if config.file_format == "AIR":
+        return {}
     pixels = network.backbone.pixels
-    (video, *_) = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
-    run_frame, run_head = map(load_exported, files)
-    features = _run_in_batches(run_frame, [video.reshape(-1, 3, side, side)], config)
-    scores = _run_in_batches(run_head, [features.reshape(len(video), segments, -1)], config)
-    return sample_difference(_run_in_batches(_runner(network), [video], config), scores, samples)
+    inputs = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
+    runs = [load_exported(file) for file in written]
+    if is_zoo(config):
+        return sample_difference(_runner(files[0].cell)(inputs), runs[0](inputs))
+    expected = _run_in_batches(_runner(network), inputs, config)
+    if config.streaming:
+        frames = inputs[0].reshape(-1, 3, *inputs[0].shape[2:])
+        features = _run_in_batches(runs[0], [frames], config)
+        inputs = [features.reshape(len(expected), config.num_segments, -1)]
+    return sample_difference(expected, _run_in_batches(runs[-1], inputs, config), samples)
 
 
-def _write(part: NetworkFile, config: Settings, path: Path, calibration: list[np.ndarray] | None) -> Path:
-    """Writes a part to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
+def _write(part: NetworkFile, config: Settings, path: Path) -> Path:
+    """Writes a file to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
         use_onnx_operators(part.cell)
@@ -172,8 +160,8 @@ def _write(part: NetworkFile, config: Settings, path: Path, calibration: list[np
         name_mindir(path)
     if config.file_format == "ONNX":
         name_onnx(path, part.about.get("input", {}).get("name"), part.output, any_batch)
-        if calibration is not None:
-            quantise(path, batches_of(calibration, config.export_batch_size or CALIBRATION_BATCH))
+        if part.calibration is not None:
+            quantise(path, batches_of(part.calibration, config.export_batch_size or CALIBRATION_BATCH))
     return path
 
 

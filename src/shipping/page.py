@@ -96,7 +96,7 @@ def export_for_page(config: Settings, folder: Path) -> Path:
     Raises:
         InputError: if the checkpoint cannot be used, or not be exported in this way.
     """
-    from src.shipping.export import check_formats, export_pair
+    from src.shipping.export import check_formats, export_network
     from src.shipping.samples import read_samples
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
@@ -113,7 +113,7 @@ def export_for_page(config: Settings, folder: Path) -> Path:
     prepare_for_inference(network)
     samples = read_samples(config, len(categories)) if config.quantize == "int8" else None
     path = folder / MODEL_NAME.name
-    export_pair(network, config, categories, path, samples)
+    export_network(network, config, categories, path, samples)
     return pair_paths(path)[0]
 
 

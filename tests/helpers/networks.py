@@ -40,6 +40,7 @@ def settings(**changes) -> SimpleNamespace:
         "keep_last_layer": False,
         "test_crops": 10,
         "export_interface": "batch",
+        "streaming": False,
         "given": frozenset(),
     }
     return SimpleNamespace(**{**values, **changes})

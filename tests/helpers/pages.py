@@ -19,14 +19,14 @@ from src.utils import softmax
 from tests.helpers.colours import NAMES, colour_network, colour_settings
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
 
-ONNX = {"relations": "all", "file_format": "ONNX", "export_batch_size": 1}
+ONNX = {"relations": "all", "file_format": "ONNX", "export_batch_size": 1, "streaming": True}
 
 
 def export_pair(folder: Path, network: TSN, given: object, names: list[str], samples: Samples | None = None) -> Path:
     """Exports the two files; returns the first."""
     path = folder / "trn.onnx"
     folder.mkdir(parents=True, exist_ok=True)
-    export.export_pair(network, given, names, path, samples)
+    export.export_network(network, given, names, path, samples)
     return pair_paths(path)[0]
 
 

@@ -40,8 +40,8 @@ def write(folder, file_format, batch=0, samples=None, **changes):
             pytest.skip("the package writes no ONNX")
         batch = batch or 2
     path = folder / f"trn.{file_format.lower()}"
-    given = settings(relations="all", file_format=file_format, export_batch_size=batch, **changes)
-    difference = export.export_pair(prepared(**changes), given, CLASSES, path, samples)
+    given = settings(relations="all", file_format=file_format, export_batch_size=batch, streaming=True, **changes)
+    difference = export.export_network(prepared(**changes), given, CLASSES, path, samples)
     return pair_paths(path)[0], difference
 
 
@@ -82,8 +82,8 @@ def test_a_pair_scores_clips_like_the_whole_network(tmp_path, file_format):
 
 def test_a_name_with_a_dot(tmp_path):
     """Both files keep the whole of it; one of them was the other."""
-    given = settings(relations="all", file_format="MINDIR", export_batch_size=2)
-    assert export.export_pair(prepared(), given, CLASSES, tmp_path / "trn-1.0.mindir")["largest"] < 1e-5
+    given = settings(relations="all", file_format="MINDIR", export_batch_size=2, streaming=True)
+    assert export.export_network(prepared(), given, CLASSES, tmp_path / "trn-1.0.mindir")["largest"] < 1e-5
 
 
 def test_what_the_jsons_say(tmp_path):
