@@ -15,8 +15,6 @@ from typing import cast
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
-from model_utils.errors import InputError
-from model_utils.files import is_folder
 from model_utils.settings import Use, values_for
 from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import exclusive_folder, run_main, write_bytes, write_json
@@ -45,18 +43,13 @@ def evaluate_streams(config: StreamSettings) -> None:
     from model_utils.logging import get_logger, log_settings
     from src.data.names import BACKGROUND, background_of, without_background
     from src.data.stream_truth import read_truth
-    from src.data.video import find_sources
     from src.evaluation.events import measure
     from src.evaluation.stream_page import render_stream_report
+    from src.inference import stream_eval
     from src.inference.model import load_model
-    from src.inference.stream_eval import log_metrics, scores_bytes, stream_protocol, watch_all
     from src.inference.streaming import Recognizer, build_detector
 
-    if not is_folder(config.videos):
-        raise InputError(f"{config.videos}: no such folder of videos")
-    paths = {str(Path(path).relative_to(config.videos)): path for path in find_sources([config.videos])}
-    if paths.keys() == {"."}:
-        raise InputError(f"{config.videos}: no videos in this folder")
+    paths = stream_eval.find_videos(config.videos)
     window = config.window or config.stream_window
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
@@ -72,15 +65,22 @@ def evaluate_streams(config: StreamSettings) -> None:
     if not background:
         logger.warning("%s", without_background(background_class))
 
-    watched, scores = watch_all(paths, truth, recognizer, detector, logger)
+    scored, watched = [], []
+    for video in stream_eval.score_videos(paths, truth, recognizer, len(model.categories)):
+        found = stream_eval.replayed(video, detector)
+        counts = len(found.gestures), len(found.events), len(found.pairs)
+        logger.info("%s: %d gestures, %d events, %d right", video.name, *counts)
+        scored.append(video)
+        watched.append(found)
     metrics = measure(watched)
-    log_metrics(metrics, logger)
+    stream_eval.log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
     protocol.update(device_target=config.device_target, **model.measured(), background=background)
-    document = {**metrics, "per_video": [stream_protocol(video) for video in watched], "protocol": protocol}
+    document = {**metrics, "per_video": [stream_eval.stream_protocol(video) for video in watched], "protocol": protocol}
     write_json(output_dir / "stream_metrics.json", document)
-    write_bytes(output_dir / "stream_scores.npz", scores_bytes(model.categories, scores))
+    write_bytes(output_dir / "stream_scores.npz", stream_eval.scores_bytes(model.categories, scored))
+    scores = {video.name: (video.times, video.logits) for video in scored}
     report = render_stream_report(metrics, watched, scores, model.categories, protocol)
     write_bytes(output_dir / "stream_report.html", report)
     logger.info("results are in %s", output_dir)

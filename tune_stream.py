@@ -22,8 +22,8 @@ from model_utils.stop_signals import ctrl_c_at_once
 from model_utils.util import exclusive_files, run_main, write_json, write_text
 
 if TYPE_CHECKING:
-    from src.inference.stream_tuning import ScoredVideo
-    from src.inference.streaming import EventDetector, EventRules
+    from src.inference.stream_eval import ScoredVideo
+    from src.inference.streaming import EventRules
 
 MARK = "# written by tune_stream.py"
 WINDOWS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)  # seconds
@@ -61,18 +61,16 @@ def tune(config: TuneSettings) -> None:
     from model_utils.device_adapter import start_device
     from src.data.names import BACKGROUND, background_of
     from src.data.stream_truth import read_truth
-    from src.data.video import find_sources
     from src.evaluation.events import measure
     from src.inference.model import load_model
+    from src.inference.stream_eval import find_videos, score_videos
     from src.inference.stream_tuning import choose_rules, on_other_videos
-    from src.inference.streaming import build_detector
+    from src.inference.streaming import Recognizer, build_detector
 
     output = Path(config.output)
     if output.exists() and not output.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         raise InputError(f"--output: {output} would be written over, but tune_stream.py did not write it")
-    paths = {str(Path(path).relative_to(config.videos)): path for path in find_sources([config.videos])}
-    if paths.keys() == {"."}:
-        raise InputError(f"{config.videos}: no videos in this folder")
+    paths = find_videos(config.videos)
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)
@@ -81,7 +79,8 @@ def tune(config: TuneSettings) -> None:
     detector = build_detector(model.settings, model.categories)
     found: list[tuple[int, float, EventRules, list[ScoredVideo]]] = []
     for window in config.windows:
-        recordings = _watch(model, paths, truth, detector, window)
+        recognizer = Recognizer(model.parts("tune_stream.py"), model.image_size, window)
+        recordings = list(score_videos(paths, truth, recognizer, len(model.categories)))
         rules, fewest = choose_rules(recordings, detector)
         print(f"window {window:g} s: {fewest} edits", flush=True)
         found.append((fewest, window, rules, recordings))
@@ -94,29 +93,6 @@ def tune(config: TuneSettings) -> None:
     write_json(output.with_suffix(".json"), {**keys, "edits": fewest, "minutes": minutes, "on_other_videos": expected})
     print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), expectation(expected)]))
     print(f"written: {output}, {output.with_suffix('.json')}")
-
-
-def _watch(
-    model: Any, paths: dict[str, str], truth: dict[str, Any], detector: EventDetector, window: float
-) -> list[ScoredVideo]:
-    import logging
-
-    import numpy as np
-
-    from src.inference.stream_eval import watch_all
-    from src.inference.stream_tuning import ScoredVideo
-    from src.inference.streaming import Recognizer
-    from src.utils import softmax
-
-    recognizer = Recognizer(model.parts("tune_stream.py"), model.image_size, window)
-    watched, scores = watch_all(paths, truth, recognizer, detector, logging.getLogger("tune_stream"))
-    recordings = []
-    for video in watched:
-        times, logits = scores[video.name]
-        recordings.append(
-            ScoredVideo(video.name, video.seconds, video.gestures, times, softmax(logits.astype(np.float64)))
-        )
-    return recordings
 
 
 def expectation(metrics: dict[str, Any] | None) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 
 from src.data.video import Span
 from src.evaluation.events import measure
-from src.inference.stream_tuning import ScoredVideo, candidates_of, replayed
+from src.inference.stream_eval import ScoredVideo, replayed
+from src.inference.stream_tuning import candidates_of
 from src.inference.streaming import EventDetector, EventRules
-from src.utils import softmax
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,8 +48,8 @@ def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
         for about in document["per_video"]:
             name = about["video"]
             gestures = [Span(row["start"], row["end"], row["label"], 1.0) for row in about["gestures"]]
-            probabilities = softmax(scores[f"{name}/logits"].astype(np.float64))
-            recording = ScoredVideo(name, about["seconds"], gestures, scores[f"{name}/times"], probabilities)
+            times, logits = scores[f"{name}/times"], scores[f"{name}/logits"]
+            recording = ScoredVideo(name, about["seconds"], gestures, times, logits)
             watched.append(replayed(recording, detector))
     return measure(watched)
 

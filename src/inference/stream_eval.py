@@ -1,8 +1,14 @@
-"""The evaluation of recognition in streams: each video watched, and what was found as log lines, JSON and arrays."""
+"""The evaluation of recognition in streams: each video watched, and what was found as log lines, JSON and arrays.
+
+The network's scores do not depend on the rules of events, so a video is scored once, and its scores are replayed.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -10,50 +16,79 @@ from typing import Any
 import numpy as np
 
 from model_utils.errors import InputError
+from model_utils.files import is_folder
 from model_utils.progress import progress
-from src.data.video import Recording, Span, VideoFile
+from src.data.video import Recording, Span, VideoFile, find_sources
 from src.evaluation.events import WatchedVideo
-from src.inference.streaming import EventDetector, Recognizer, stream
+from src.inference.streaming import EventDetector, Recognizer, scored_frames
+from src.utils import softmax
 
 SOUND_LONGER = 1.0  # seconds, of annotations: a sound track may be longer than the pictures
 
 
-def watch_all(
-    paths: dict[str, str],
-    truth: dict[str, list[Span]],
-    recognizer: Recognizer,
-    detector: EventDetector,
-    logger: Logger,
-) -> tuple[list[WatchedVideo], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """All videos watched; and of each its scores, as (times [N], logits [N, C])."""
-    watched, scores = [], {}
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A video that was watched: its scores, logits float32 [N, C] at times [N], and the truth about it."""
+
+    name: str
+    seconds: float
+    gestures: list[Span]
+    times: np.ndarray
+    logits: np.ndarray
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """Of the classes, [N, C]."""
+        return softmax(self.logits)
+
+
+def find_videos(folder: str) -> dict[str, str]:
+    """The paths of the videos in a folder of (folders of) videos, by their names in it.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if not is_folder(folder):
+        raise InputError(f"{folder}: no such folder of videos")
+    paths = {str(Path(path).relative_to(folder)): path for path in find_sources([folder])}
+    if paths.keys() == {"."}:
+        raise InputError(f"{folder}: no videos in this folder")
+    return paths
+
+
+def score_videos(
+    paths: dict[str, str], truth: dict[str, list[Span]], recognizer: Recognizer, num_classes: int
+) -> Iterator[ScoredVideo]:
+    """The videos with their scores, one after the other; all of ``truth`` is checked before the first."""
     sources = {name: VideoFile(Path(path)) for name, path in paths.items()}
     for name, source in sources.items():  # before hours of work
         check_gestures(source, truth[name])
     with progress("Streams", len(paths), "video") as advance:
         for name, source in sources.items():
-            video, scores[name] = watch(name, source, truth[name], recognizer, detector)
-            watched.append(video)
-            right = len(video.pairs)
-            logger.info("%s: %d gestures, %d events, %d right", name, len(video.gestures), len(video.events), right)
+            scored = [(seconds, row) for seconds, _, row in scored_frames(recognizer, source) if row is not None]
+            times = np.array([seconds for seconds, _ in scored])
+            logits = np.array([row for _, row in scored], np.float32).reshape(len(scored), num_classes)
+            yield ScoredVideo(name, source.duration, truth[name], times, logits)
             advance(1)
-    return watched, scores
 
 
-def watch(
-    name: str, source: Recording, gestures: list[Span], recognizer: Recognizer, detector: EventDetector
-) -> tuple[WatchedVideo, tuple[np.ndarray, np.ndarray]]:
-    """One video: what happens in it, and its scores."""
-    seconds = source.duration
-    times, logits, log = [], [], EventLog()
-    for moment in stream(recognizer, detector, source, realtime=False):
-        if moment.logits is not None:
-            times.append(moment.seconds)
-            logits.append(moment.logits)
-        log.add(moment.seconds, moment.changes)
-    log.add(seconds, detector.finish(seconds))
-    scores = np.array(times), np.array(logits, np.float32).reshape(len(times), len(detector.categories))
-    return log.video(name, seconds, gestures), scores
+def replayed(video: ScoredVideo, detector: EventDetector) -> WatchedVideo:
+    """What the detector, which is reset, finds in the video."""
+    detector.reset()
+    events: list[Span] = []
+    decided: dict[tuple[float, str], float] = {}
+
+    def note(seconds: float, changes: list[Span]) -> None:
+        for change in changes:
+            decided.setdefault((change.start, change.label), seconds)
+        events.extend(change for change in changes if change.end is not None)
+
+    for seconds, probabilities in zip(video.times.tolist(), video.probabilities):
+        note(seconds, detector.update(seconds, probabilities))
+    note(video.seconds, detector.finish(video.seconds))
+    events.sort()
+    reported = [decided[event.start, event.label] for event in events]
+    return WatchedVideo(video.name, video.seconds, video.gestures, events, reported)
 
 
 def check_gestures(source: Recording, gestures: list[Span]) -> None:
@@ -64,25 +99,6 @@ def check_gestures(source: Recording, gestures: list[Span]) -> None:
             raise InputError(
                 f"{source.name}: {gesture}, but the video ends at {source.duration:g} s; are these seconds?"
             )
-
-
-class EventLog:
-    """Collects what a detector reports about a video."""
-
-    def __init__(self) -> None:
-        self.ended: list[Span] = []
-        self.decided: dict[tuple[float, str], float] = {}
-
-    def add(self, seconds: float, changes: list[Span]) -> None:
-        """Takes what the detector has reported at a time."""
-        for change in changes:
-            self.decided.setdefault((change.start, change.label), seconds)
-        self.ended += [change for change in changes if change.end is not None]
-
-    def video(self, name: str, seconds: float, gestures: list[Span]) -> WatchedVideo:
-        """The events, and the gestures in the same video."""
-        events = sorted(self.ended)
-        return WatchedVideo(name, seconds, gestures, events, [self.decided[e.start, e.label] for e in events])
 
 
 def log_metrics(metrics: dict[str, Any], logger: Logger) -> None:
@@ -110,11 +126,11 @@ def stream_protocol(video: WatchedVideo) -> dict[str, Any]:
     return {"video": video.name, "seconds": video.seconds, "gestures": gestures, "events": events, "matched": pairs}
 
 
-def scores_bytes(categories: list[str], scores: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+def scores_bytes(categories: list[str], videos: list[ScoredVideo]) -> bytes:
     """An .npz file: ``categories`` [C]; for each video ``VIDEO/times`` [N] and ``VIDEO/logits`` [N, C]."""
     arrays = {"categories": np.array(categories)}
-    for name, (times, logits) in scores.items():
-        arrays[f"{name}/times"], arrays[f"{name}/logits"] = times, logits
+    for video in videos:
+        arrays[f"{video.name}/times"], arrays[f"{video.name}/logits"] = video.times, video.logits
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

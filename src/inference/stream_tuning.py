@@ -1,19 +1,12 @@
-"""Chooses the thresholds of events in streams: those with the fewest edits between gestures and events.
-
-The network's scores do not depend on the thresholds, so a video is watched once and its scores are replayed.
-"""
+"""Chooses the thresholds of events in streams: those with the fewest edits between gestures and events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
-from typing import NamedTuple
 
-import numpy as np
-
-from src.data.video import Span
 from src.evaluation.events import WatchedVideo, levenshtein
-from src.inference.stream_eval import EventLog
+from src.inference.stream_eval import ScoredVideo, replayed
 from src.inference.streaming import EventDetector, EventRules
 
 CHOICES = {
@@ -24,26 +17,6 @@ CHOICES = {
     "early": (0.5, 0.6, 0.75, 0.9, 1.05, 1.2, 1.5, 2.0),
 }
 ROUNDS = 3  # of choosing each threshold in turn
-
-
-class ScoredVideo(NamedTuple):
-    """A video that was watched: its scores as probabilities [N, C] at times [N], and the truth about it."""
-
-    name: str
-    seconds: float
-    gestures: list[Span]
-    times: np.ndarray
-    probabilities: np.ndarray
-
-
-def replayed(recording: ScoredVideo, detector: EventDetector) -> WatchedVideo:
-    """What the detector finds in the video."""
-    detector.reset()
-    log = EventLog()
-    for time, scoring in zip(recording.times.tolist(), recording.probabilities):
-        log.add(time, detector.update(time, scoring))
-    log.add(recording.seconds, detector.finish(recording.seconds))
-    return log.video(recording.name, recording.seconds, recording.gestures)
 
 
 def watched(recordings: Iterable[ScoredVideo], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:

@@ -230,7 +230,25 @@ def stream(recognizer: Recognizer, detector: EventDetector, source: Source, real
     """All frames of a source, with the gestures that start or end at each.
 
     Args:
-        recognizer: is reset first, as is ``detector``.
+        recognizer, source, realtime: see ``scored_frames``.
+        detector: is reset first.
+
+    Raises:
+        InputError: as ``scored_frames`` does.
+    """
+    detector.reset()
+    for seconds, frame, logits in scored_frames(recognizer, source, realtime):
+        changes = [] if logits is None else detector.update(seconds, softmax(logits))
+        yield Moment(seconds, frame, logits, changes)
+
+
+def scored_frames(
+    recognizer: Recognizer, source: Source, realtime: bool = False
+) -> Iterator[tuple[float, np.ndarray, np.ndarray | None]]:
+    """All frames of a source: (seconds, frame, logits [C] or None).
+
+    Args:
+        recognizer: is reset first.
         source: a camera's frames have the time since the start of the stream, those of a folder or file their own.
         realtime: whether a folder or file is played at its own pace. A frame that comes after the next one is due is
             then left out, as a camera would leave it out.
@@ -239,22 +257,11 @@ def stream(recognizer: Recognizer, detector: EventDetector, source: Source, real
         InputError: if a frame cannot be read, or its scores are NaN or infinite.
     """
     recognizer.reset()
-    detector.reset()
     for seconds, frame, late in _timed(source, realtime):
-        yield Moment(seconds, frame, None, []) if late else look(recognizer, detector, frame, seconds, source.name)
-
-
-def look(recognizer: Recognizer, detector: EventDetector, frame: np.ndarray, seconds: float, name: str) -> Moment:
-    """The next frame of the stream ``name``, and the gestures that start or end at it.
-
-    Raises:
-        InputError: if its scores are NaN or infinite.
-    """
-    logits = recognizer.push(frame, seconds)
-    if logits is not None and not np.isfinite(logits).all():
-        raise InputError(f"{name}: the network's scores at {seconds:.2f} s are NaN or infinite")
-    changes = [] if logits is None else detector.update(seconds, softmax(logits))
-    return Moment(seconds, frame, logits, changes)
+        logits = None if late else recognizer.push(frame, seconds)
+        if logits is not None and not np.isfinite(logits).all():
+            raise InputError(f"{source.name}: the network's scores at {seconds:.2f} s are NaN or infinite")
+        yield seconds, frame, logits
 
 
 def _timed(source: Source, realtime: bool) -> Iterator[tuple[float, np.ndarray, bool]]:

@@ -141,7 +141,7 @@ def test_thresholds_of_the_config(tmp_path, model, videos):
 )
 def test_a_gesture_after_the_end_of_the_video(tmp_path, model, videos, monkeypatch, gesture, message):
     """No video is watched then, also none before it."""
-    monkeypatch.setattr("src.inference.stream_eval.watch", lambda *_: pytest.fail("watched"))
+    monkeypatch.setattr("src.inference.stream_eval.scored_frames", lambda *_: pytest.fail("watched"))
     truth = write_truth(tmp_path / "truth.json", [(*gesture, "Red")], [])
     if message:
         with pytest.raises(InputError, match=re.escape(message)):

@@ -11,7 +11,8 @@ import tune_stream
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src.data.video import Span
-from src.inference.stream_tuning import ScoredVideo, choose_rules, edits, on_other_videos, watched
+from src.inference.stream_eval import ScoredVideo
+from src.inference.stream_tuning import choose_rules, edits, on_other_videos, watched
 from src.inference.streaming import EventDetector, EventRules
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import NAMES, colour_network, colour_settings, coloured, write_video
@@ -29,7 +30,8 @@ def recording(name, *stretches):
         if is_gesture:
             gestures.append(Span(now, now + seconds, label, 1.0))
         now += seconds
-    return ScoredVideo(name, now, gestures, np.arange(len(scores)) / 4, np.array(scores))
+    with np.errstate(divide="ignore"):  # a probability of 0
+        return ScoredVideo(name, now, gestures, np.arange(len(scores)) / 4, np.log(scores))
 
 
 REST = ("No gesture", 0.96, 3, False)
