@@ -15,7 +15,7 @@ from model_utils.settings import Settings, Use, keys_for, values_before, with_re
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer, crops_learnt
-from src.inference.scorers import ExportedScorer, PairScorer
+from src.inference.scorers import ExportedScorer
 from src.shipping.exported import EXPORTED_SUFFIXES, pair_paths, read_usage
 from src.shipping.parts import Parts, network_parts
 from src.transforms import cut_crops
@@ -149,13 +149,10 @@ def _load_exported(config: Settings, categories: list[str] | None, batch_size: i
         raise InputError(f"{path}: exported for the classes {', '.join(names)}; the given list differs")
     config = _with_usage(config, usage)
     mirrored = _mirrored(config, names)
-    if "part" in usage:
-        if usage["part"] == "head":
-            raise InputError(f"{path}: takes features; give the other file of the pair, {usage['other']['file']}")
-        pair = PairScorer(path, usage, mirrored=mirrored, batch_size=batch_size)
-        return Model(path, pair, names, config, usage=usage, pair=pair.parts)
+    if usage.get("part") == "head":
+        raise InputError(f"{path}: takes features; give the other file of the pair, {usage['other']['file']}")
     score = ExportedScorer(path, usage, mirrored=mirrored, seed=config.seed, batch_size=batch_size)
-    return Model(path, score, names, config, usage=usage)
+    return Model(path, score, names, config, usage=usage, pair=score.parts)
 
 
 def _mirrored(config: Settings, categories: list[str]) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Exported files at work: a whole network that scores clips, and a pair of parts for streams that scores them too."""
+"""Exported files at work: a whole network that scores clips, and the two files of a stream, which score them too."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ class ExportedFile:
         """The file's input for uint8 frames [N, S, S, 3] BGR: float32 [N, 3, S, S]."""
         return exported.described_input(self.usage["input"]).prepare(frames)
 
+    def scores(self, *inputs: np.ndarray) -> np.ndarray:
+        """``__call__`` of a file that gives scores. Raises InputError, too, as ``require_classes`` does."""
+        logits = self(*inputs)
+        self.require_classes(logits)
+        return logits
+
     def require_classes(self, logits: np.ndarray) -> None:
         """Raises InputError for scores [N, C] of another number of classes than the JSON names."""
         if logits.shape[1:] != (len(self.usage["categories"]),):
@@ -53,10 +59,12 @@ class ExportedFile:
 
 
 class ExportedScorer:
-    """``protocol.Scorer`` for the exported file of a whole network.
+    """``protocol.Scorer`` for an exported file of a whole network, or for the two files of a stream.
+
+    ``parts`` are those of a stream; None for a whole network.
 
     Args:
-        path, usage: see ``ExportedFile``.
+        path, usage: see ``ExportedFile``; of a stream those of the file that makes features.
         mirrored: see ``average_crops``.
         seed: of the relations, if the file takes drawn ones.
         batch_size: clips that an evaluation gives at once.
@@ -67,6 +75,7 @@ class ExportedScorer:
     ) -> None:
         self.file = ExportedFile(path, usage)
         self.mirrored, self.seed, self.batch_size = mirrored, seed, batch_size
+        self.parts = _parts(self.file) if "part" in usage else None
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> float32 [B, C].
@@ -76,16 +85,19 @@ class ExportedScorer:
                 classes.
         """
         count, crops, segments, side = clips.shape[:4]
-        pixels = self.file.pixels(clips.reshape(-1, side, side, 3))
-        inputs = [pixels.reshape(-1, segments * 3, side, side)]
+        frames = clips.reshape(-1, side, side, 3)
+        if self.parts:
+            features = self.parts.frame_features(frames)
+            logits = self.parts.head(features.reshape(count * crops, segments, -1))
+            return average_crops(logits.reshape(count, crops, -1), self.mirrored)
+        inputs = [self.file.pixels(frames).reshape(-1, segments * 3, side, side)]
         usage = self.file.usage
         if usage["relations"] == "sampled":
             drawn = drawn_relations(segments, usage["subsample_num"], self.seed, indices)
             inputs.append(np.repeat(drawn, crops, axis=0))
         if "interface" in usage:
             return self._zoo_scores(count, crops, *inputs)
-        logits = self.file(*inputs)  # [B*crops, C]
-        self.file.require_classes(logits)
+        logits = self.file.scores(*inputs)  # [B*crops, C]
         return average_crops(logits.reshape(count, crops, -1), self.mirrored)
 
     def _zoo_scores(self, count: int, crops: int, video: np.ndarray, relations: np.ndarray) -> np.ndarray:
@@ -98,34 +110,8 @@ class ExportedScorer:
         return logits.mean(1)
 
 
-class PairScorer:
-    """``protocol.Scorer`` for the two files of a stream; ``parts`` are its parts.
-
-    Args:
-        path, usage: of the file that makes features; its JSON names the other.
-        mirrored, batch_size: see ``ExportedScorer``.
-    """
-
-    def __init__(
-        self, path: Path, usage: dict[str, Any], *, mirrored: np.ndarray | None = None, batch_size: int = 1
-    ) -> None:
-        self.frame = ExportedFile(path, usage)
-        other = exported.other_path(path, usage)
-        self.head = ExportedFile(other, exported.read_usage(other))
-        self.mirrored, self.batch_size = mirrored, batch_size
-        self.parts = Parts(usage["num_segments"], self._features, self._scores)
-
-    def _features(self, frames: np.ndarray) -> np.ndarray:
-        return self.frame(self.frame.pixels(frames))
-
-    def _scores(self, features: np.ndarray) -> np.ndarray:
-        logits = self.head(features)
-        self.head.require_classes(logits)
-        return logits
-
-    def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        """As ``ExportedScorer``; all relations, so the indices are not used."""
-        count, crops, segments, side = clips.shape[:4]
-        features = self._features(clips.reshape(-1, side, side, 3))
-        logits = self._scores(features.reshape(count * crops, segments, -1))
-        return average_crops(logits.reshape(count, crops, -1), self.mirrored)
+def _parts(frame: ExportedFile) -> Parts:
+    """The parts of a stream, of which ``frame`` makes features; its JSON names the other file."""
+    other = exported.other_path(frame.path, frame.usage)
+    head = ExportedFile(other, exported.read_usage(other))
+    return Parts(frame.usage["num_segments"], lambda frames: frame(frame.pixels(frames)), head.scores)
