@@ -96,10 +96,7 @@ def main() -> None:
     write_bytes(folder / "order_ablation.md", table.encode())
     write_bytes(folder / "order_ablation.csv", tables.csv_bytes([rows[0], *(row.values() for row in rows)]))
     print(table)
-    path = folder / "order_ablation.png"
-    picture = plots.picture_or_warning(str(path), lambda: plots.png_bytes(draw_answers(rows)))
-    if picture:
-        write_bytes(path, picture)
+    plots.write_picture(folder / "order_ablation.png", lambda: plots.png_bytes(draw_answers(rows)))
 
 
 if __name__ == "__main__":

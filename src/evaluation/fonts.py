@@ -100,7 +100,7 @@ def _log_missing_font() -> None:
 @cache
 def _font_file(character: str) -> Path | None:
     """The first font file that has a character; None where there is none."""
-    return next((file for file in (BASE_FONT, *_system_fonts()) if _has(file, character)), None)
+    return next((file for file in (BASE_FONT, *_system_fonts()) if ord(character) in _characters(file)), None)
 
 
 @lru_cache(maxsize=1)
@@ -117,20 +117,14 @@ def _system_fonts() -> tuple[Path, ...]:
     return tuple(sorted(files, key=preference))
 
 
-def _has(file: Path, character: str) -> bool:
-    characters = _characters(file)
-    place = np.searchsorted(characters, ord(character))
-    return bool(place < len(characters) and characters[place] == ord(character))
-
-
 @cache
 def _characters(file: Path) -> np.ndarray:
-    """The code points that a font has, sorted; none for a file that is no font and for bitmaps of one size."""
+    """The code points that a font has; none for a file that is no font and for bitmaps of one size."""
     from matplotlib.ft2font import FT2Font
 
     try:
         font = FT2Font(str(file))
-        return np.array(sorted(font.get_charmap()) if font.scalable else [], np.int64)
+        return np.array(list(font.get_charmap()) if font.scalable else [], np.int64)
     except (OSError, RuntimeError):
         return np.zeros(0, np.int64)
 

@@ -14,14 +14,13 @@ import numpy as np
 from src.evaluation import plots
 from src.evaluation.metrics import confused_pairs, per_class
 from src.evaluation.plots import picture_or_warning, png_bytes
-from src.evaluation.tables import Evaluation, text_bytes
-from src.evaluation.templates import page_environment
+from src.evaluation.tables import Evaluation
+from src.evaluation.templates import percent, render
 
 TEMPLATE = "page.html.j2"
 PAIRS_SHOWN, MISTAKES_SHOWN, LEFT_OUT_SHOWN = 8, 2, 100
 STRIP_HEIGHT = 80  # pixels
 STRIP_FRAMES = 16  # at most
-WIDEST_FRAME = 4  # times its height
 LONG_VALUE = 24  # characters; a longer value of the protocol gets a line of its own
 
 FramesOf = Callable[[int], "list[np.ndarray]"]
@@ -34,16 +33,15 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
         confusion_png: the picture of the confusion matrix; None where it could not be drawn.
         frames_of: see ``results.write_results``; a clip whose frames cannot be read gets no picture.
     """
-    environment = page_environment()
-    environment.filters["percent"] = _percent
     metrics, categories, observed = evaluation.metrics, evaluation.categories, evaluation.metrics["observed"]
     several = len(observed) > 1
-    html = environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
+        metrics["protocol"],
         title=f"{Path(metrics['protocol']['ckpt_file']).name} on {metrics['clips']} clips",
         tiles=tiles(metrics),
         left_out=metrics["left_out"],
         left_out_shown=LEFT_OUT_SHOWN,
-        protocol=[(key.replace("_", " "), str(value)) for key, value in metrics["protocol"].items()],
         long_value=LONG_VALUE,
         recognition=_picture("early recognition", lambda: plots.draw_recognition(observed)) if several else None,
         several_observed=several,
@@ -53,26 +51,25 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
         classes=class_rows(evaluation),
         mistakes=list(mistakes(evaluation, frames_of)),
     )
-    return text_bytes(html)
 
 
 def tiles(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """The headline: (number, what it is)."""
     low, high = metrics["top1_interval_95"]
     shown = [
-        (_percent(metrics["top1"]), f"top-1 (95 % interval {100 * low:.1f} to {100 * high:.1f})"),
-        (_percent(metrics["top5"]), "top-5" + (f" ({metrics['top5_note']})" if "top5_note" in metrics else "")),
-        (_percent(metrics["class_mean"]["recall"]), "recall, mean over classes"),
+        (percent(metrics["top1"]), f"top-1 (95 % interval {100 * low:.1f} to {100 * high:.1f})"),
+        (percent(metrics["top5"]), "top-5" + (f" ({metrics['top5_note']})" if "top5_note" in metrics else "")),
+        (percent(metrics["class_mean"]["recall"]), "recall, mean over classes"),
         (str(metrics["clips"]), f"clips of the {metrics['clips_listed']} listed"),
     ]
     order = metrics.get("order", {})
     if order.get("pair_clips"):
         shown += [
-            (_percent(order["pair_top1"]), f"top-1 on {order['pair_clips']} clips of reversible gestures"),
-            (_percent(order["pair_answered_opposite"]), "of these answered with the opposite gesture"),
+            (percent(order["pair_top1"]), f"top-1 on {order['pair_clips']} clips of reversible gestures"),
+            (percent(order["pair_answered_opposite"]), "of these answered with the opposite gesture"),
         ]
     if order.get("rest_clips"):
-        shown.append((_percent(order["rest_top1"]), f"top-1 on the other {order['rest_clips']} clips"))
+        shown.append((percent(order["rest_top1"]), f"top-1 on the other {order['rest_clips']} clips"))
     return shown
 
 
@@ -140,9 +137,7 @@ def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
     """The frames of a clip side by side as a JPEG file; of many, some at equal distances."""
     frames = frames_of(row)
     shown = np.linspace(0, len(frames) - 1, min(len(frames), STRIP_FRAMES)).round().astype(int)
-    height, width = frames[0].shape[:2]
-    size = min(max(1, round(width * STRIP_HEIGHT / height)), WIDEST_FRAME * STRIP_HEIGHT), STRIP_HEIGHT
-    small = [cv2.resize(frames[index], size, interpolation=cv2.INTER_AREA) for index in shown]
+    small = plots.thumbnails([frames[index] for index in shown], STRIP_HEIGHT)
     gap = np.full((STRIP_HEIGHT, 3, 3), 255, np.uint8)
     strip = np.hstack([piece for frame in small for piece in (frame, gap)][:-1])
     return cv2.imencode(".jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 82])[1].tobytes()
@@ -150,7 +145,3 @@ def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
 
 def _data_uri(data: bytes | None, kind: str) -> str | None:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}" if data else None
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import cv2
 import numpy as np
 
 from model_utils.errors import InputError
-from model_utils.util import LOGGER_NAME, Stopped
+from model_utils.util import LOGGER_NAME, Stopped, write_bytes
 from src.evaluation import fonts
 from src.evaluation.metrics import confused_pairs
 
@@ -26,6 +28,7 @@ BLUE, ORANGE, GREY, PALE = "#2a6fb0", "#d1701f", "#8a8f98", "#e4e7eb"
 NUMBERED_CLASSES = 40  # up to here a confusion matrix has a number in each cell
 OVERVIEW_SIDE = 2000  # pixels of a matrix without numbers
 MOST_CONFUSED = 24  # classes
+WIDEST_THUMBNAIL = 4  # times its height
 
 
 def picture_or_warning(name: str, draw: Callable[[], bytes]) -> bytes | None:
@@ -40,6 +43,14 @@ def picture_or_warning(name: str, draw: Callable[[], bytes]) -> bytes | None:
         problem = " ".join(f"{type(error).__name__}: {error}".split())
     logging.getLogger(LOGGER_NAME).warning("%s: left out, it could not be drawn: %s", name, problem)
     return None
+
+
+def write_picture(path: Path, draw: Callable[[], bytes]) -> bytes | None:
+    """Writes what ``picture_or_warning`` returns, unless that is None, and returns it."""
+    picture = picture_or_warning(str(path), draw)
+    if picture:
+        write_bytes(path, picture)
+    return picture
 
 
 def png_bytes(figure: Figure) -> bytes:
@@ -60,6 +71,13 @@ def png_bytes(figure: Figure) -> bytes:
 def label_texts(names: list[str]) -> list[str]:
     """Names as a figure can show them: in one line, in characters that a font has, not too long."""
     return [fonts.shorten(fonts.drawable(name)) for name in names]
+
+
+def thumbnails(frames: list[np.ndarray], height: int) -> list[np.ndarray]:
+    """Frames uint8 [height, width, 3] of one size as small pictures, which are not too wide."""
+    width = round(frames[0].shape[1] * height / frames[0].shape[0])
+    size = min(max(1, width), WIDEST_THUMBNAIL * height), height
+    return [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
 
 
 # ------------------------------------------------------------------------------------------------ confusion matrix

@@ -53,17 +53,10 @@ def write_results(
         (folder / name).unlink(missing_ok=True)
     if not len(evaluation.known):
         return
-    confusion = plots.picture_or_warning(
-        str(folder / CONFUSION_PICTURE),
-        lambda: plots.png_bytes(plots.draw_confusion(categories, evaluation.confusion)),
+    confusion = plots.write_picture(
+        folder / CONFUSION_PICTURE, lambda: plots.png_bytes(plots.draw_confusion(categories, evaluation.confusion))
     )
-    if confusion:
-        write_bytes(folder / CONFUSION_PICTURE, confusion)
-    report = plots.picture_or_warning(
-        str(folder / PAGE_FILE), lambda: page.render_report(evaluation, confusion, frames_of)
-    )
-    if report:
-        write_bytes(folder / PAGE_FILE, report)
+    plots.write_picture(folder / PAGE_FILE, lambda: page.render_report(evaluation, confusion, frames_of))
 
 
 def _files_of_earlier_evaluation(folder: Path) -> set[str]:
@@ -85,10 +78,8 @@ def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | Non
     """
     rows = [["" if epoch[column] is None else f"{epoch[column]:.7g}" for column in CURVE_COLUMNS] for epoch in epochs]
     write_bytes(Path(folder) / CURVE_NUMBERS, tables.csv_bytes([CURVE_COLUMNS, *rows]))
-    path = Path(folder) / CURVE_PICTURE
-    drawn = picture and plots.picture_or_warning(str(path), lambda: plots.png_bytes(plots.draw_training(epochs)))
-    if drawn:
-        write_bytes(path, drawn)
+    if picture:
+        plots.write_picture(Path(folder) / CURVE_PICTURE, lambda: plots.png_bytes(plots.draw_training(epochs)))
 
 
 def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, float | None]]:

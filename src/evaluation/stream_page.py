@@ -11,7 +11,7 @@ from src.data.names import without_background
 from src.data.video import Span
 from src.evaluation.colours import class_colours
 from src.evaluation.events import WatchedVideo
-from src.evaluation.templates import page_environment
+from src.evaluation.templates import render
 from src.utils import softmax
 
 STREAM_TEMPLATE = "stream_page.html.j2"
@@ -42,25 +42,20 @@ def render_stream_report(
         scores: for each video's name (times [N], logits [N, C]).
         protocol: what is told about how the events were found.
     """
-    environment = page_environment()
     rgb = class_colours(categories, protocol["background"])
     colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in rgb.items()}
-    html = environment.get_template(STREAM_TEMPLATE).render(
+    return render(
+        STREAM_TEMPLATE,
+        protocol,
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
         metrics=metrics,
-        protocol=[(key.replace("_", " "), _shown(value)) for key, value in protocol.items()],
         warning="" if protocol["background"] else without_background(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
         width=WIDTH,
         curves=CURVES,
     )
-    return html.encode("utf-8", "replace")
-
-
-def _shown(value: Any) -> str:
-    return (", ".join(value) or "none") if isinstance(value, list) else str(value)
 
 
 def timeline(

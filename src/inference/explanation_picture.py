@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THUMBNAIL = 90  # height in pixels
-WIDEST = 4  # a frame's width, as a multiple of its height
 
 
 def draw_explanation(
@@ -82,9 +81,7 @@ def _draw_bars(axes: Any, shares: list[np.ndarray]) -> None:
 
 def _grid(frames: list[np.ndarray], chosen: list[Any]) -> np.ndarray:
     """The frames in a row for each choice of them, the others pale: uint8 [height, width, 3] RGB."""
-    height, width = frames[0].shape[:2]
-    size = min(max(1, round(width * THUMBNAIL / height)), WIDEST * THUMBNAIL), THUMBNAIL
-    small = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA)[..., ::-1] for frame in frames]
+    small = [image[..., ::-1] for image in plots.thumbnails(frames, THUMBNAIL)]
     framed = [cv2.copyMakeBorder(image, *(2, 2, 2, 2), cv2.BORDER_CONSTANT, value=(255,) * 3) for image in small]
     pale = [(255 - 0.15 * (255.0 - image)).astype(np.uint8) for image in framed]
     rows = [np.hstack([framed[i] if i in row else pale[i] for i in range(len(frames))]) for row in chosen]
