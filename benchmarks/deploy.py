@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Item, Side, side
-from benchmarks.network import CLASSES, FORWARDS, SEGMENTS, SETTINGS, SIDE, random_video, trained_network
+from benchmarks import network
+from benchmarks.harness import Item, Round, repeated, side
+from benchmarks.inputs import read_records
+from benchmarks.network import CLASSES, FORWARDS, SEGMENTS, SETTINGS, SIDE, evaluated, new_frames, random_video
 
 CALIBRATION_CLIPS = 4  # speed does not depend on the ranges that they give
 NEW_FRAMES = 64  # a round
@@ -36,7 +38,7 @@ def exported(
         clips = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         samples = Samples(clips, clips[:1], {}, "")
     path = data / "exported" / f"{'int8' if int8 else 'fp32'}_{100 * width:.0f}.onnx"
-    export.export_network(trained_network(width_mult=width), config, NAMES, path, samples)
+    export.export_network(network.trained_network(width_mult=width), config, NAMES, path, samples)
     files = pair_paths(path) if pair else [path]
     sizes = [f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in files]
     print(", ".join(sizes), file=sys.stderr)
@@ -51,82 +53,62 @@ def load(path: Path, test_crops: int = 1) -> Any:
     return load_model(load_config(["--ckpt_file", str(path), "--test_crops", str(test_crops), "--flip", "none"]))
 
 
-def onnx_forward(data: Path, clips: int, int8: bool) -> Callable[[], int]:
+def onnx_forward(data: Path, clips: int, int8: bool) -> Round:
     """The exported file under onnxruntime, loaded as the programs load it."""
     from src.shipping.exported import load_exported
 
     run, video = load_exported(exported(data, int8)), random_video(clips)
-
-    def one_round() -> int:
-        for _ in range(FORWARDS):
-            run([video])
-        return FORWARDS * clips
-
-    return one_round
+    return repeated(FORWARDS, lambda: run([video]), clips)
 
 
-def onnx_evaluate(data: Path, clips: int, int8: bool) -> Callable[[], int]:
-    """Ten crops of a clip, from its frames on the disk to its scores, as eval.py does it."""
-    from benchmarks.inputs import read_records
-    from src.data.clips import EvaluationLoader
-    from src.evaluation.evaluator import Evaluator
-
-    model = load(exported(data, int8), 10)
-    records, frames = read_records(data, clips)
-    evaluator = Evaluator(model.score, EvaluationLoader(frames, SEGMENTS, SIDE, test_crops=10), records)
-    return lambda: len(evaluator().scores)
+def onnx_evaluate(data: Path, clips: int, int8: bool) -> Round:
+    return evaluated(data, clips, load(exported(data, int8), 10).score)
 
 
-def onnx_stream(data: Path, int8: bool) -> Callable[[], int]:
+def onnx_stream(data: Path, int8: bool) -> Round:
     """New frames of a video through the two files of a stream."""
     from src.inference.streaming import Recognizer
 
-    push = Recognizer(load(exported(data, int8, pair=True)).parts("a stream"), SIDE).push
-    frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
-
-    def one_round() -> int:
-        for frame in frames:
-            push(frame)
-        return len(frames)
-
-    return one_round
+    return new_frames(Recognizer(load(exported(data, int8, pair=True)).parts("a stream"), SIDE), NEW_FRAMES)
 
 
-def infer(data: Path, checkpoint: bool) -> Callable[[], int]:
+def infer(data: Path, checkpoint: bool) -> Round:
     """infer.py from its start to its end, on one clip with one crop."""
-    from benchmarks.inputs import read_records
-
     (record,), frames = read_records(data, 1)
     path = random_checkpoint(data) if checkpoint else exported(data, int8=False)
     options = ["--device_target", "CPU", "--test_crops", "1"]
     command = [sys.executable, "infer.py", "--model", str(path), "--source", str(frames.root / record.folder), *options]
-
-    def one_round() -> int:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return 1
-
-    return one_round
+    return repeated(1, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
 def random_checkpoint(data: Path) -> Path:
-    from benchmarks.network import our_network
     from src.training.checkpoint import describe, save_checkpoint
 
     followed = {"image_size": SIDE, "flip": "plain", "mirror_pairs": "", "background_class": "No gesture"}
     followed["freeze_backbone"] = False
     about = describe(SimpleNamespace(**SETTINGS, **followed), NAMES)
-    return save_checkpoint(data / "exported" / "trn.ckpt", our_network().parameters_dict(), about)
+    return save_checkpoint(data / "exported" / "trn.ckpt", network.our_network().parameters_dict(), about)
 
 
 ITEMS = [
+    Item(
+        "onnx",
+        "scores of 2 clips from the exported ONNX under onnxruntime",
+        "clip",
+        (
+            side("this project, ONNX", onnx_forward, clips=2, int8=False),
+            side("PyTorch eager, channels last", network.torch_forward, 1.1, clips=2, channels_last=True),
+        ),
+        {"clips": "clips"},
+    ),
     Item(
         "int8",
         "scores of a clip from the 8-bit ONNX",
         "clip",
         (
-            side("this project, INT8", "deploy:onnx_forward", clips=1, int8=True),
-            side("this project, FP32 ONNX", "deploy:onnx_forward", 2.2, clips=1, int8=False),
-            side("PyTorch eager, channels last", "network:torch_forward", 4, clips=1, channels_last=True),
+            side("this project, INT8", onnx_forward, clips=1, int8=True),
+            side("this project, FP32 ONNX", onnx_forward, 2.2, clips=1, int8=False),
+            side("PyTorch eager, channels last", network.torch_forward, 4, clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -134,9 +116,9 @@ ITEMS = [
         "10-crop evaluation through ONNX, from the disk to scores",
         "clip",
         (
-            side("this project, FP32 ONNX", "deploy:onnx_evaluate", clips=2, int8=False),
-            side("PyTorch + Pillow", "network:torch_evaluate", 4, clips=1),
-            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
+            side("this project, FP32 ONNX", onnx_evaluate, clips=2, int8=False),
+            side("PyTorch + Pillow", network.torch_evaluate, 4, clips=1),
+            side("PyTorch + Pillow, channels last", network.torch_evaluate, clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -144,9 +126,9 @@ ITEMS = [
         "10-crop evaluation through 8-bit ONNX, from the disk to scores",
         "clip",
         (
-            side("this project, INT8", "deploy:onnx_evaluate", clips=4, int8=True),
-            side("PyTorch + Pillow", "network:torch_evaluate", 4, clips=1),
-            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
+            side("this project, INT8", onnx_evaluate, clips=4, int8=True),
+            side("PyTorch + Pillow", network.torch_evaluate, 4, clips=1),
+            side("PyTorch + Pillow, channels last", network.torch_evaluate, clips=1, channels_last=True),
         ),
     ),
     Item(
@@ -154,8 +136,8 @@ ITEMS = [
         "scores after a new frame, ONNX pair",
         "frame",
         (
-            side("this project, ONNX pair", "deploy:onnx_stream", int8=False),
-            side("the clip anew in MindSpore", "network:streaming", 10, anew=True, segments=8),
+            side("this project, ONNX pair", onnx_stream, int8=False),
+            side("the clip anew in MindSpore", network.streaming, 10, anew=True, segments=8),
         ),
     ),
     Item(
@@ -163,8 +145,8 @@ ITEMS = [
         "scores after a new frame, 8-bit pair",
         "frame",
         (
-            side("this project, INT8 pair", "deploy:onnx_stream", int8=True),
-            side("the clip anew in MindSpore", "network:streaming", 20, anew=True, segments=8),
+            side("this project, INT8 pair", onnx_stream, int8=True),
+            side("the clip anew in MindSpore", network.streaming, 20, anew=True, segments=8),
         ),
     ),
     Item(
@@ -172,8 +154,8 @@ ITEMS = [
         "infer.py from its start to its answer, one clip",
         "start",
         (
-            Side("ONNX", "deploy:infer", {"checkpoint": False}, at_most=1.5),
-            Side("checkpoint", "deploy:infer", {"checkpoint": True}),
+            side("ONNX", infer, at_most=1.5, checkpoint=False),
+            side("checkpoint", infer, checkpoint=True),
         ),
     ),
 ]

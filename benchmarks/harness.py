@@ -6,10 +6,10 @@ thread pools are its own. While one side runs the others are stopped (SIGSTOP): 
 To add an item, write for each side a function that prepares one round and returns it, and append an `Item` to `ITEMS`
 of a module that `benchmarks/run.py` names in `MODULES`:
 
-    def prepare_ours(data: Path, clips: int) -> Callable[[], float]:
+    def prepare_ours(data: Path, clips: int) -> Round:
         import mindspore                   # inside, so that only this side's process imports it
         ...
-        def one_round() -> float:          # timed, including what it starts and joins
+        def one_round() -> int:            # timed, including what it starts and joins
             ...
             return clips                   # how many units it did
         return one_round                   # has it an attribute `before`, that is called first, and not timed
@@ -18,8 +18,8 @@ of a module that `benchmarks/run.py` names in `MODULES`:
         Item(
             name="forward", title="Forward pass of 2 clips", unit="clip",
             sides=(
-                side("this project", "network:prepare_ours", clips=8),
-                side("PyTorch eager", "network:prepare_torch", 1.2, clips=8),
+                side("this project", prepare_ours, clips=8),
+                side("PyTorch eager", prepare_torch, 1.2, clips=8),
             ),
             growth={"clips": "clips"},     # option -> what it is: measured again with it 2 and 4 times as large
                                            # (`factors`); options are whole numbers then
@@ -34,7 +34,6 @@ round of a side should take 1 to 5 seconds; sides may do different amounts of wo
 from __future__ import annotations
 
 import ctypes
-import importlib
 import multiprocessing
 import os
 import resource
@@ -44,28 +43,48 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 GROWTH_ROUNDS = 3
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 
 
+Round = Callable[[], int]  # does some work and returns how many units that was
+
+
 @dataclass(frozen=True)
 class Side:
-    """`prepare` is "module:function", the module one of this folder; `at_least` the ratio that the item is to show,
+    """`prepare` is a function of a module that is imported by its name; `at_least` the ratio that the item is to show,
     `at_most` the seconds a unit.
     """
 
     label: str
-    prepare: str
-    options: dict[str, Any] = field(default_factory=dict)
+    prepare: Callable[..., Round]
+    options: dict[str, Any]
     at_least: float | None = None
     at_most: float | None = None
 
 
-def side(label: str, prepare: str, at_least: float | None = None, **options: Any) -> Side:
-    return Side(label, prepare, options, at_least)
+def side(
+    label: str,
+    prepare: Callable[..., Round],
+    at_least: float | None = None,
+    at_most: float | None = None,
+    **options: Any,
+) -> Side:
+    return Side(label, prepare, options, at_least, at_most)
+
+
+def repeated(times: int, work: Callable[[], Any], units: int = 1) -> Round:
+    """A round that does the work so many times; once is so many units."""
+
+    def one_round() -> int:
+        for _ in range(times):
+            work()
+        return times * units
+
+    return one_round
 
 
 @dataclass(frozen=True)
@@ -204,14 +223,13 @@ def _growth(measured: list[list[dict]], time_of_unit: str) -> dict[str, list[flo
     return {label: [row[label] / rounds[0][label] for row in rounds] for label in labels}
 
 
-def _serve(connection: Any, prepare: str, options: dict[str, Any], data: Path) -> None:
+def _serve(connection: Any, prepare: Callable[..., Round], options: dict[str, Any], data: Path) -> None:
     os.setpgid(0, 0)
     # As in a program of its own: in a spawned process a DataLoader, too, would spawn workers that import all anew.
     multiprocessing.set_start_method("fork", force=True)
     # Stopped, it would outlive a harness that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    module, function = prepare.split(":")
-    one_round = getattr(importlib.import_module(f"benchmarks.{module}"), function)(data, **options)
+    one_round = prepare(data, **options)
     connection.send({})
     while connection.recv():
         getattr(one_round, "before", bool)()  # what is not timed

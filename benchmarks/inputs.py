@@ -13,10 +13,10 @@ from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from benchmarks.data import JESTER_CLIPS, TRAIN_CLIPS, drop_cache, make_folders, make_packed
-from benchmarks.harness import Item, Side, side
+from benchmarks.harness import Item, Round, repeated, side
 
 if TYPE_CHECKING:
     from src.data.frame_files import FrameFolders, VideoRecord
@@ -44,9 +44,7 @@ def read_records(data: Path, clips: int, packed: bool = False) -> tuple[list[Vid
     return list(islice(cycle(records), clips)), frames
 
 
-def train_input(
-    data: Path, clips: int, workers: int, segments: int, packed: bool = False, cold: bool = False
-) -> Callable[[], int]:
+def train_input(data: Path, clips: int, workers: int, segments: int, packed: bool = False, cold: bool = False) -> Round:
     """Whole training pipeline of the project: uint8 batches. From the tar if ``packed``; ``cold``: from the disk."""
     import numpy as np
 
@@ -75,7 +73,7 @@ def train_input(
     return one_round
 
 
-def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[[], int]:
+def eval_input(data: Path, clips: int, workers: int, segments: int) -> Round:
     """Whole 10-crop pipeline of the project: uint8 batches."""
     from src.data.clips import EvaluationLoader
     from src.tsn_dataset import evaluation_dataset
@@ -90,7 +88,7 @@ def eval_input(data: Path, clips: int, workers: int, segments: int) -> Callable[
     return one_round
 
 
-def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Callable[[], int]:
+def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Round:
     """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
     import warnings
 
@@ -113,7 +111,7 @@ def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops:
     return one_round
 
 
-def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable[[], int]:
+def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Round:
     """Decode, crop and resize alone: what the machine can do."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -139,7 +137,7 @@ def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Callable
     return one_round
 
 
-def preprocess(data: Path, clips: int) -> Callable[[], int]:
+def preprocess(data: Path, clips: int) -> Round:
     """The project's preprocessing, checks and all."""
     from src.preprocess_jester_dataset import write_dataset_lists
 
@@ -153,7 +151,7 @@ def preprocess(data: Path, clips: int) -> Callable[[], int]:
     return one_round
 
 
-def glob_preprocess(data: Path, clips: int) -> Callable[[], int]:
+def glob_preprocess(data: Path, clips: int) -> Round:
     """A glob for each folder, without checks."""
     images, labels = _folders(data, clips)
 
@@ -185,16 +183,10 @@ def _folders(data: Path, clips: int) -> tuple[Path, Path]:
     return dataset / "20bn-jester-v1", labels
 
 
-def show_help(data: Path, program: str) -> Callable[[], int]:
+def show_help(data: Path, program: str) -> Round:
     """An entry point from its start to the end of its help text."""
     command = [sys.executable, *program.split(), "--help"]
-
-    def one_round() -> int:
-        for _ in range(STARTS):
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return STARTS
-
-    return one_round
+    return repeated(STARTS, lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))
 
 
 ITEMS = [
@@ -203,9 +195,9 @@ ITEMS = [
         "training input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            side("this project, 1 worker", "inputs:train_input", clips=1920, workers=1, segments=8),
-            side("PyTorch + Pillow, 1 worker", "inputs:torch_input", 6, clips=72, workers=1, segments=8, test_crops=0),
-            side("bare OpenCV, 1 thread", "inputs:bare_opencv", 0.5, clips=480, threads=1, segments=8),
+            side("this project, 1 worker", train_input, clips=1920, workers=1, segments=8),
+            side("PyTorch + Pillow, 1 worker", torch_input, 6, clips=72, workers=1, segments=8, test_crops=0),
+            side("bare OpenCV, 1 thread", bare_opencv, 0.5, clips=480, threads=1, segments=8),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)", "workers": "workers"},
     ),
@@ -214,8 +206,8 @@ ITEMS = [
         "10-crop test input, 224 px, T = 8, from the disk to a batch",
         "clip",
         (
-            side("this project, 1 worker", "inputs:eval_input", clips=864, workers=1, segments=8),
-            side("PyTorch + Pillow, 1 worker", "inputs:torch_input", 20, clips=8, workers=1, segments=8, test_crops=10),
+            side("this project, 1 worker", eval_input, clips=864, workers=1, segments=8),
+            side("PyTorch + Pillow, 1 worker", torch_input, 20, clips=8, workers=1, segments=8, test_crops=10),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
     ),
@@ -224,11 +216,11 @@ ITEMS = [
         "training input with 2 workers",
         "clip",
         (
-            side("this project, 2 workers", "inputs:train_input", clips=3840, workers=2, segments=8),
-            side("this project, 1 worker", "inputs:train_input", 1.7, clips=1920, workers=1, segments=8),
-            side("PyTorch + Pillow, 2 workers", "inputs:torch_input", clips=144, workers=2, segments=8, test_crops=0),
-            side("bare OpenCV, 2 threads", "inputs:bare_opencv", clips=960, threads=2, segments=8),
-            side("bare OpenCV, 1 thread", "inputs:bare_opencv", clips=480, threads=1, segments=8),
+            side("this project, 2 workers", train_input, clips=3840, workers=2, segments=8),
+            side("this project, 1 worker", train_input, 1.7, clips=1920, workers=1, segments=8),
+            side("PyTorch + Pillow, 2 workers", torch_input, clips=144, workers=2, segments=8, test_crops=0),
+            side("bare OpenCV, 2 threads", bare_opencv, clips=960, threads=2, segments=8),
+            side("bare OpenCV, 1 thread", bare_opencv, clips=480, threads=1, segments=8),
         ),
     ),
     Item(
@@ -236,8 +228,8 @@ ITEMS = [
         "training input from the tar, 224 px, T = 8, 1 worker",
         "clip",
         (
-            side("tar", "inputs:train_input", clips=1920, workers=1, segments=8, packed=True),
-            side("folders", "inputs:train_input", 0.95, clips=1920, workers=1, segments=8),
+            side("tar", train_input, clips=1920, workers=1, segments=8, packed=True),
+            side("folders", train_input, 0.95, clips=1920, workers=1, segments=8),
         ),
     ),
     Item(
@@ -245,8 +237,8 @@ ITEMS = [
         "the same, nothing in the system's cache",
         "clip",
         (
-            side("tar", "inputs:train_input", clips=TRAIN_CLIPS, workers=1, segments=8, packed=True, cold=True),
-            side("folders", "inputs:train_input", clips=TRAIN_CLIPS, workers=1, segments=8, cold=True),
+            side("tar", train_input, clips=TRAIN_CLIPS, workers=1, segments=8, packed=True, cold=True),
+            side("folders", train_input, clips=TRAIN_CLIPS, workers=1, segments=8, cold=True),
         ),
     ),
     Item(
@@ -254,8 +246,8 @@ ITEMS = [
         f"list files from {JESTER_CLIPS} folders of 37 frames",
         "clip",
         (
-            side("this project", "inputs:preprocess", clips=JESTER_CLIPS),
-            side("glob for each folder", "inputs:glob_preprocess", 3, clips=JESTER_CLIPS),
+            side("this project", preprocess, clips=JESTER_CLIPS),
+            side("glob for each folder", glob_preprocess, 3, clips=JESTER_CLIPS),
         ),
         {"clips": "clips"},
         factors=(0.25, 0.5, 1),
@@ -264,6 +256,6 @@ ITEMS = [
         "help",
         "start of a program up to its help text",
         "start",
-        tuple(Side(p, "inputs:show_help", {"program": p}, at_most=2) for p in PROGRAMS),
+        tuple(side(program, show_help, at_most=2, program=program) for program in PROGRAMS),
     ),
 ]

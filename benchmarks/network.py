@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
 
 import numpy as np
 
-from benchmarks.harness import Item, side
+from benchmarks.harness import Item, Round, repeated, side
+from benchmarks.inputs import read_records
 
 CLASSES, SEGMENTS, SIDE, FEATURES = 27, 8, 224, 256
 SETTINGS = {
@@ -61,7 +63,7 @@ def random_relations(clips: int, segments: int = SEGMENTS) -> np.ndarray:
     return np.stack([sample_relations(segments, 3, rng) for _ in range(clips)]).astype(np.int32)
 
 
-def train_step(data: Path, clips: int, steps: int = STEPS) -> Callable[[], int]:
+def train_step(data: Path, clips: int, steps: int = STEPS) -> Round:
     """Pixels to updated weights, one compiled graph."""
     from mindspore import Tensor
 
@@ -74,13 +76,7 @@ def train_step(data: Path, clips: int, steps: int = STEPS) -> Callable[[], int]:
     channels = network.base_model.feature_channels
     masks = np.stack([dropout_mask(SEGMENTS, channels, SETTINGS["dropout"], rng) for _ in range(clips)])
     batch = (pixels, np.arange(clips, dtype=np.int32), random_relations(clips), masks)
-
-    def one_round() -> int:
-        for _ in range(steps):
-            step(*map(Tensor, batch)).asnumpy()
-        return steps * clips
-
-    return one_round
+    return repeated(steps, lambda: step(*map(Tensor, batch)).asnumpy(), clips)
 
 
 def limit_to_avx2() -> None:
@@ -88,7 +84,7 @@ def limit_to_avx2() -> None:
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 
 
-def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Callable[[], int]:
+def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Round:
     if avx2:
         limit_to_avx2()
     import torch
@@ -98,44 +94,26 @@ def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Callable[[],
     network = torch_network().train()
     optimizer = torch_reference.make_optimizer(network, RATE, MOMENTUM, DECAY)
     video, relations = torch.from_numpy(random_video(clips)), torch.from_numpy(random_relations(clips))
-    labels = torch.arange(clips)
-
-    def one_round() -> int:
-        for _ in range(STEPS):
-            torch_reference.train_step(network, optimizer, video, labels, relations, CLIP_NORM)
-        return STEPS * clips
-
-    return one_round
+    batch = video, torch.arange(clips), relations
+    return repeated(STEPS, lambda: torch_reference.train_step(network, optimizer, *batch, CLIP_NORM), clips)
 
 
-def forward(data: Path, clips: int, segments: int) -> Callable[[], int]:
+def forward(data: Path, clips: int, segments: int) -> Round:
     """All relations, as everywhere below."""
     from mindspore import Tensor
 
     network, video = trained_network(segments), Tensor(random_video(clips, segments))
-
-    def one_round() -> int:
-        for _ in range(FORWARDS):
-            network(video).asnumpy()
-        return FORWARDS * clips
-
-    return one_round
+    return repeated(FORWARDS, lambda: network(video).asnumpy(), clips)
 
 
-def torch_forward(data: Path, clips: int, channels_last: bool = False, avx2: bool = False) -> Callable[[], int]:
+def torch_forward(data: Path, clips: int, channels_last: bool = False, avx2: bool = False) -> Round:
     if avx2:
         limit_to_avx2()
     import torch
 
     network, video = torch_network().eval(), torch.from_numpy(random_video(clips))
     score = torch_scores(network, channels_last)
-
-    def one_round() -> int:
-        for _ in range(FORWARDS):
-            score(video)
-        return FORWARDS * clips
-
-    return one_round
+    return repeated(FORWARDS, lambda: score(video), clips)
 
 
 def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], Any]:
@@ -154,25 +132,23 @@ def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], A
     return score
 
 
-def evaluate(data: Path, clips: int) -> Callable[[], int]:
-    """Ten crops of a clip, from its frames on the disk to its scores."""
-    from benchmarks.inputs import read_records
-    from src.data.clips import EvaluationLoader
+def evaluate(data: Path, clips: int) -> Round:
     from src.evaluation.scoring import ClipScorer
-    from src.tsn_dataset import evaluation_dataset
+
+    return evaluated(data, clips, ClipScorer(trained_network(), test_crops=10))
+
+
+def evaluated(data: Path, clips: int, scorer: Any) -> Round:
+    """Ten crops of a clip, from its frames on the disk to its scores, as eval.py does it."""
+    from src.data.clips import EvaluationLoader
+    from src.evaluation.evaluator import Evaluator
 
     records, frames = read_records(data, clips)
-    loader = EvaluationLoader(frames, SEGMENTS, SIDE, test_crops=10)
-    scorer = ClipScorer(trained_network(), test_crops=10)
-
-    def one_round() -> int:
-        dataset = evaluation_dataset(loader, records, batch_size=1)
-        return sum(len(scorer(clips, indices)) for clips, _, indices in dataset.read(output_numpy=True))
-
-    return one_round
+    evaluator = Evaluator(scorer, EvaluationLoader(frames, SEGMENTS, SIDE, test_crops=10), records)
+    return lambda: len(evaluator().scores)
 
 
-def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Callable[[], int]:
+def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Round:
     from torch.utils.data import DataLoader, Subset
 
     from benchmarks.torch_reference import VideoDataset
@@ -188,7 +164,7 @@ def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Calla
     return one_round
 
 
-def head(data: Path, clips: int, segments: int, classes: int, sampled: bool = False) -> Callable[[], int]:
+def head(data: Path, clips: int, segments: int, classes: int, sampled: bool = False) -> Round:
     """The relation head alone: all 247 tuples, or three drawn at each scale."""
     from mindspore import Tensor
 
@@ -196,32 +172,19 @@ def head(data: Path, clips: int, segments: int, classes: int, sampled: bool = Fa
     inputs = [Tensor(random_features(clips, segments))]
     if sampled:
         inputs.append(Tensor(random_relations(clips, segments)))
-
-    def one_round() -> int:
-        for _ in range(HEAD_CALLS):
-            consensus(*inputs).asnumpy()
-        return HEAD_CALLS * clips
-
-    return one_round
+    return repeated(HEAD_CALLS, lambda: consensus(*inputs).asnumpy(), clips)
 
 
-def brute_force_head(data: Path, clips: int, classes: int) -> Callable[[], int]:
+def brute_force_head(data: Path, clips: int, classes: int) -> Round:
     """One tuple after the other, as the definition has it, in PyTorch."""
     import torch
 
     consensus = torch_network(classes=classes).consensus.eval()
     features = torch.from_numpy(random_features(clips, SEGMENTS))
-
-    @torch.no_grad()
-    def one_round() -> int:
-        for _ in range(HEAD_CALLS):
-            consensus.all_relations(features)
-        return HEAD_CALLS * clips
-
-    return one_round
+    return repeated(HEAD_CALLS, torch.no_grad()(lambda: consensus.all_relations(features)), clips)
 
 
-def streaming(data: Path, anew: bool, segments: int) -> Callable[[], int]:
+def streaming(data: Path, anew: bool, segments: int) -> Round:
     """New frames of a video: through the backbone once each, or the clip of the last T frames anew each time."""
     from mindspore import Tensor
 
@@ -229,23 +192,16 @@ def streaming(data: Path, anew: bool, segments: int) -> Callable[[], int]:
     from src.tsn import ClipLogits
 
     network = trained_network(segments)
-    frames = np.random.default_rng(0).integers(0, 256, (NEW_FRAMES, 256, 340, 3), dtype=np.uint8)
-    if anew:
-        whole = ClipLogits(network, 1).set_train(False)
-        crops = np.ascontiguousarray(frames[None, None, :segments, 16:240, 58:282])  # [1, 1, T, S, S, 3]
+    if not anew:
+        return new_frames(Recognizer(network, SIDE), NEW_FRAMES)
+    whole = ClipLogits(network, 1).set_train(False)
+    crops = np.random.default_rng(0).integers(0, 256, (1, 1, segments, SIDE, SIDE, 3), dtype=np.uint8)
+    return repeated(2, lambda: whole(Tensor(crops)).asnumpy())
 
-        def push(frame: np.ndarray) -> None:
-            whole(Tensor(crops)).asnumpy()
-    else:
-        push = Recognizer(network, SIDE).push
 
-    def one_round() -> int:
-        chosen = frames[:2] if anew else frames
-        for frame in chosen:
-            push(frame)
-        return len(chosen)
-
-    return one_round
+def new_frames(recognizer: Any, count: int) -> Round:
+    frames = cycle(np.random.default_rng(0).integers(0, 256, (count, 256, 340, 3), dtype=np.uint8))
+    return repeated(count, lambda: recognizer.push(next(frames)))
 
 
 FIRST_STEP = """
@@ -255,14 +211,10 @@ train_step(Path(), 2, steps=1)()
 """
 
 
-def first_step(data: Path) -> Callable[[], int]:
+def first_step(data: Path) -> Round:
     """A program from its start to the end of its first training step of 2 clips."""
-
-    def one_round() -> int:
-        subprocess.run([sys.executable, "-c", FIRST_STEP], check=True, stderr=subprocess.DEVNULL)
-        return 1
-
-    return one_round
+    command = [sys.executable, "-c", FIRST_STEP]
+    return repeated(1, lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL))
 
 
 ITEMS = [
@@ -271,9 +223,9 @@ ITEMS = [
         "training step of 2 clips, batch normalisation frozen",
         "clip",
         (
-            side("this project", "network:train_step", clips=2),
-            side("PyTorch eager", "network:torch_train_step", 1.0, clips=2),
-            side("PyTorch eager, AVX2 only", "network:torch_train_step", clips=2, avx2=True),
+            side("this project", train_step, clips=2),
+            side("PyTorch eager", torch_train_step, 1.0, clips=2),
+            side("PyTorch eager, AVX2 only", torch_train_step, clips=2, avx2=True),
         ),
         {"clips": "clips"},
     ),
@@ -282,32 +234,22 @@ ITEMS = [
         "scores of 2 clips",
         "clip",
         (
-            side("this project", "network:forward", clips=2, segments=8),
-            side("PyTorch eager", "network:torch_forward", 1.2, clips=2),
-            side("PyTorch eager, AVX2 only", "network:torch_forward", clips=2, avx2=True),
-            side("PyTorch eager, channels last", "network:torch_forward", clips=2, channels_last=True),
+            side("this project", forward, clips=2, segments=8),
+            side("PyTorch eager", torch_forward, 1.2, clips=2),
+            side("PyTorch eager, AVX2 only", torch_forward, clips=2, avx2=True),
+            side("PyTorch eager, channels last", torch_forward, clips=2, channels_last=True),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)"},
         factors=(0.5, 1, 2),
-    ),
-    Item(
-        "onnx",
-        "scores of 2 clips from the exported ONNX under onnxruntime",
-        "clip",
-        (
-            side("this project, ONNX", "deploy:onnx_forward", clips=2, int8=False),
-            side("PyTorch eager, channels last", "network:torch_forward", 1.1, clips=2, channels_last=True),
-        ),
-        {"clips": "clips"},
     ),
     Item(
         "evaluate",
         "10-crop evaluation, from the disk to scores",
         "clip",
         (
-            side("this project", "network:evaluate", clips=1),
-            side("PyTorch + Pillow", "network:torch_evaluate", 1.2, clips=1),
-            side("PyTorch + Pillow, channels last", "network:torch_evaluate", clips=1, channels_last=True),
+            side("this project", evaluate, clips=1),
+            side("PyTorch + Pillow", torch_evaluate, 1.2, clips=1),
+            side("PyTorch + Pillow, channels last", torch_evaluate, clips=1, channels_last=True),
         ),
         {"clips": "clips"},
     ),
@@ -316,9 +258,9 @@ ITEMS = [
         "relation head alone, all 247 tuples of 2 clips",
         "clip",
         (
-            side("this project", "network:head", clips=2, segments=8, classes=27),
-            side("brute force", "network:brute_force_head", 10, clips=2, classes=27),
-            side("this project, 3 tuples a scale", "network:head", 0.5, clips=2, segments=8, classes=27, sampled=True),
+            side("this project", head, clips=2, segments=8, classes=27),
+            side("brute force", brute_force_head, 10, clips=2, classes=27),
+            side("this project, 3 tuples a scale", head, 0.5, clips=2, segments=8, classes=27, sampled=True),
         ),
         {"clips": "clips", "segments": "frames of a clip (T)", "classes": "classes"},
         factors=(0.5, 1, 2),
@@ -328,8 +270,8 @@ ITEMS = [
         "scores after a new frame",
         "frame",
         (
-            side("this project", "network:streaming", anew=False, segments=8),
-            side("the clip anew", "network:streaming", 6, anew=True, segments=8),
+            side("this project", streaming, anew=False, segments=8),
+            side("the clip anew", streaming, 6, anew=True, segments=8),
         ),
         {"segments": "frames of a clip (T)"},
         factors=(0.5, 1, 2),
@@ -338,6 +280,6 @@ ITEMS = [
         "first_step",
         "program start to the end of the first training step",
         "start",
-        (side("this project", "network:first_step"),),
+        (side("this project", first_step),),
     ),
 ]
