@@ -31,6 +31,7 @@ def evaluate(config: Config) -> None:
     from src import tsn_dataset
     from src.evaluation.evaluator import Evaluator, log_accuracy, score_fractions
     from src.evaluation.results import write_results
+    from src.evaluation.tables import Evaluation
     from src.inference.model import load_model
 
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
@@ -59,15 +60,10 @@ def evaluate(config: Config) -> None:
     elapsed = (time.monotonic() - began) * 1000
     log_plain(logger, f"epoch time: {elapsed:.3f} ms, per step time: {elapsed / len(records) / len(fractions):.3f} ms")
 
-    write_results(
-        output_dir,
-        {"protocol": measured, "clips_listed": len(records), **results},
-        categories,
-        [records[index].name for index in scored.indices],
-        scored.scores,
-        scored.labels,
-        lambda row: evaluator.frames(int(scored.indices[row]), fractions[-1]),
-    )
+    metrics = {"protocol": measured, "clips_listed": len(records), **results}
+    names = [records[index].name for index in scored.indices]
+    evaluation = Evaluation(metrics, categories, names, scored.scores, scored.labels)
+    write_results(output_dir, evaluation, lambda row: evaluator.frames(int(scored.indices[row]), fractions[-1]))
     logger.info("results: %s", output_dir)
     log_accuracy(logger, results, len(records))
 

@@ -9,7 +9,7 @@ import csv
 import json
 import os
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import numpy as np
 
@@ -23,13 +23,7 @@ CURVE_COLUMNS = ("epoch", "lr", "loss", "top1", "top5", "seconds")
 
 
 def write_results(
-    folder: str | os.PathLike,
-    metrics: dict[str, Any],
-    categories: list[str],
-    clips: list[str],
-    scores: np.ndarray,
-    labels: np.ndarray,
-    frames_of: Callable[[int], list[np.ndarray]],
+    folder: str | os.PathLike, evaluation: tables.Evaluation, frames_of: Callable[[int], list[np.ndarray]]
 ) -> None:
     """Writes the files of an evaluation; removes those of an earlier one that this one does not have.
 
@@ -37,14 +31,12 @@ def write_results(
     known, ``per_class.csv``, ``confusion_matrix.png`` and ``report.html`` over the clips whose class is.
 
     Args:
-        metrics, categories, clips, scores, labels: see ``tables.Evaluation``.
         frames_of: gives the frames of clip n as the network saw them, uint8 [height, width, 3] BGR.
 
     Raises:
         InputError: if a file cannot be written.
     """
     folder = Path(folder)
-    evaluation = tables.Evaluation(metrics, categories, clips, scores, labels)
     earlier = _files_of_earlier_evaluation(folder)
     numbers = tables.number_files(evaluation)
     for name, data in numbers.items():
@@ -54,7 +46,8 @@ def write_results(
     if not len(evaluation.known):
         return
     confusion = plots.write_picture(
-        folder / CONFUSION_PICTURE, lambda: plots.png_bytes(plots.draw_confusion(categories, evaluation.confusion))
+        folder / CONFUSION_PICTURE,
+        lambda: plots.png_bytes(plots.draw_confusion(evaluation.categories, evaluation.confusion)),
     )
     plots.write_picture(folder / PAGE_FILE, lambda: page.render_report(evaluation, confusion, frames_of))
 

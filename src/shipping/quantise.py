@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] |
 
     model = version_converter.convert_version(onnx.load(path), OPSET)
     names = [value.name for value in model.graph.input]
+    rows = (dict(zip(names, batch)) for batch in batches)
     chosen = quantised_nodes(model.graph) if nodes is None else nodes
     with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
@@ -45,7 +47,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] |
         quantization.quantize_static(
             str(plain),
             str(path),
-            _Reader(names, batches),
+            SimpleNamespace(get_next=lambda: next(rows, None)),  # all that a CalibrationDataReader is asked for
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -64,16 +66,6 @@ class _quiet:
 
     def __exit__(self, *error: object) -> None:
         logging.disable(logging.NOTSET)
-
-
-class _Reader:
-    """Hands batches to the quantiser as it asks for them (its ``CalibrationDataReader``)."""
-
-    def __init__(self, names: list[str], batches: Iterable[list[np.ndarray]]) -> None:
-        self.rows = (dict(zip(names, batch)) for batch in batches)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.rows, None)
 
 
 def quantised_nodes(graph: Any) -> list[str]:

@@ -37,7 +37,7 @@ def write(folder, scores, labels, frames_of=frames_of, **changes):
     summary = summarise(scores[known], labels[known], NAMES) if known.any() else {"clips": len(labels)}
     metrics = {"protocol": PROTOCOL, "clips_listed": len(labels), **summary, "left_out": [], "observed": [], **changes}
     clips = [f"clip{row}" for row in range(len(labels))]
-    results.write_results(folder, metrics, NAMES, clips, scores, labels, frames_of)
+    results.write_results(folder, tables.Evaluation(metrics, NAMES, clips, scores, labels), frames_of)
     return metrics
 
 
@@ -77,9 +77,9 @@ def test_tables_say_what_the_scores_say(tmp_path):
 
 
 def test_tables_by_hand(tmp_path):
-    results.write_results(
-        tmp_path, metrics_by_hand(), by_hand.NAMES, by_hand.CLIPS, by_hand.SCORES, by_hand.LABELS, by_hand.plain_frames
-    )
+    clips = by_hand.CLIPS, by_hand.SCORES, by_hand.LABELS
+    evaluation = tables.Evaluation(metrics_by_hand(), by_hand.NAMES, *clips)
+    results.write_results(tmp_path, evaluation, by_hand.plain_frames)
     assert (tmp_path / "per_class.csv").read_text().splitlines() == [
         "class,precision,recall,f1,support,most_confused_with,times",
         "Swiping Left,0.500000,0.750000,0.600000,4,Swiping Right,1",
