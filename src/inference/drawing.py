@@ -86,14 +86,12 @@ def write_video(path: str, source: Recording, spans: list[Span], categories: lis
     Raises:
         InputError: if a frame cannot be read or the video cannot be written.
     """
-    colours = palette(categories)
-    extent = 0.0, source.duration
     starts = [span.start for span in spans]
-    with VideoWriter(path, source.rate) as writer:
+    with live_video(path, source, categories) as show:
         for index, frame in frames_of_one_size(source):
             now = float(source.times[index])
             span = spans[max(bisect_right(starts, now) - 1, 0)]
-            writer.write(draw_overlay(frame, (span.label, span.probability), spans, now, extent, colours))
+            show(frame, now, (span.label, span.probability), spans)
 
 
 def check_size(path: str, source: Source) -> None:
