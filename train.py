@@ -133,10 +133,11 @@ def build_validation(
     from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.evaluation.evaluator import Evaluator, Validation
-    from src.evaluation.scoring import scorer_for
+    from src.evaluation.scoring import ClipScorer
 
-    workers, size = tsn_dataset.usable_workers(config.eval_workers, ranks_on_node(config)), config.train_batch_size
-    scorer, loader = scorer_for(config, network, 1, size), tsn_dataset.evaluation_loader(config, 1)
+    workers = tsn_dataset.usable_workers(config.eval_workers, ranks_on_node(config))
+    scorer = ClipScorer(network, config, test_crops=1, batch_size=config.train_batch_size)
+    loader = tsn_dataset.evaluation_loader(config, 1)
     evaluator = Evaluator(scorer, loader, records, workers=workers, on_error=config.on_error, ranks=ranks)
     return Validation(evaluator, num_classes)
 

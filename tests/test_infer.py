@@ -107,7 +107,7 @@ def test_scores_of_a_folder_are_those_of_the_evaluation(models, tmp_path, crops,
         result=tmp_path / "r.json",
     )
     mirrored = np.arange(4) if flip == "label_aware" else None
-    scorer = ClipScorer(ordering_network(), test_crops=crops, mirrored=mirrored, subsample_num=2)
+    scorer = ClipScorer(ordering_network(), test_crops=crops, mirrored=mirrored)
     evaluate = Evaluator(scorer, EvaluationLoader(folders(tmp_path), 3, SIDE, crops), [VideoRecord("clip", 17, 0)])
     np.testing.assert_allclose(result["logits"], evaluate().scores[0], rtol=0, atol=1e-5)
 

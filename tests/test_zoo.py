@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import mindspore as ms
 import numpy as np
@@ -277,7 +278,8 @@ def test_the_dataset_for_evaluation_gives_the_evaluations_scores(small_backbone,
     assert (classes, data.get_dataset_size()) == (2, 2)
     whole = network().set_train(False)
     whole.base_model.fc.weight.set_data(whole.base_model.fc.weight * 1000)
-    scorer = ClipScorer(whole, test_crops=10, relations="sampled", subsample_num=2, seed=7)
+    settings = SimpleNamespace(relations="sampled", subsample_num=2, seed=7)
+    scorer = ClipScorer(whole, settings, test_crops=10)
     frames = FrameFolders(prepared / "20bn-jester-v1", "{:05d}.jpg")
     loader, records = EvaluationLoader(frames, SEGMENTS, SIDE, 10), read_video_list(prepared / where[2], 2, frames)
     for index, (images, chosen, labels) in enumerate(arrays(data)):

@@ -38,6 +38,7 @@ class EvaluatedClips:
     left_out: dict[int, str]
 
 
+@dataclass
 class Evaluator:
     """Scores the clips of a list; made once, because the first batch compiles the network.
 
@@ -49,18 +50,12 @@ class Evaluator:
         ranks: which share of the clips is scored here.
     """
 
-    def __init__(
-        self,
-        scorer: Scorer,
-        loader: EvaluationLoader,
-        records: list[VideoRecord],
-        *,
-        workers: int = 1,
-        on_error: str = "stop",
-        ranks: Ranks = ALONE,
-    ) -> None:
-        self.scorer, self.loader, self.records = scorer, loader, records
-        self.workers, self.on_error, self.ranks = workers, on_error, ranks
+    scorer: Scorer
+    loader: EvaluationLoader
+    records: list[VideoRecord]
+    workers: int = 1
+    on_error: str = "stop"
+    ranks: Ranks = ALONE
 
     def __call__(self, observe: float = 1.0, after_batch: AfterBatch = None) -> EvaluatedClips:
         """Scores the clips.

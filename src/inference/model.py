@@ -131,13 +131,14 @@ def load_model(config: Settings, categories: list[str] | None = None, batch_size
 
 
 def _load_checkpoint(config: Settings, categories: list[str] | None, batch_size: int) -> Model:
-    from src.evaluation.scoring import scorer_for
+    from src.evaluation.scoring import ClipScorer
     from src.training.checkpoint import load_network
     from src.tsn import prepare_for_inference
 
     network, names, config = load_network(config, categories)
     prepare_for_inference(network)
-    score = scorer_for(config, network, config.test_crops, batch_size, _mirrored(config, names))
+    crops, mirrored = config.test_crops, _mirrored(config, names)
+    score = ClipScorer(network, config, test_crops=crops, batch_size=batch_size, mirrored=mirrored)
     return Model(Path(config.ckpt_file), score, names, config, network)
 
 

@@ -23,7 +23,7 @@ from src.backbones import Backbone
 from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord
 from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation
-from src.evaluation.scoring import ClipScorer, scorer_for
+from src.evaluation.scoring import ClipScorer
 from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
@@ -148,8 +148,8 @@ def test_observed_fractions_increase():
 
 def evaluator_of(dataset, network, crops=1, batch_size=4, workers=1, seed=3, loading=(), scoring=(), ranks=ALONE):
     loader = EvaluationLoader(folders(dataset / "20bn-jester-v1"), 3, SIDE, crops, seed=seed, **dict(loading))
-    options = {"subsample_num": 2, "seed": seed, **dict(scoring)}
-    scorer = ClipScorer(network, test_crops=crops, batch_size=batch_size, **options)
+    settings = SimpleNamespace(**{"relations": "all", "subsample_num": 2, "seed": seed, **dict(scoring)})
+    scorer = ClipScorer(network, settings, test_crops=crops, batch_size=batch_size)
     return Evaluator(scorer, loader, records_of(dataset), workers=workers, ranks=ranks)
 
 
@@ -204,10 +204,9 @@ def test_a_scorer_and_a_loader_are_built_from_all_their_settings():
     loader = tsn_dataset.evaluation_loader(SimpleNamespace(**keys), 5)
     assert loader == EvaluationLoader(folders("root/frames", "{}.png"), 5, 64, 5, "reversed", 1.0, 11)
     mirrored, network = np.array([0]), SmallNetwork()
-    scorer = scorer_for(SimpleNamespace(**keys), network, 5, 6, mirrored)
+    scorer = ClipScorer(network, SimpleNamespace(**keys), test_crops=5, batch_size=6, mirrored=mirrored)
     assert (scorer.logits.network, scorer.logits.crops, scorer.batch_size) == (network, 5, 6)
-    assert (scorer.mirrored is mirrored, scorer.draws_relations) == (True, True)
-    assert (scorer.subsample_num, scorer.seed) == (7, 11)
+    assert (scorer.mirrored is mirrored, scorer.draws) == (True, (7, 11))
 
 
 def test_ranks_score_the_list_together(dataset):

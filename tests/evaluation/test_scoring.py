@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
@@ -58,9 +60,9 @@ def test_scores_are_the_mean_over_crops(crops):
 def test_scores_do_not_depend_on_the_batch(relations):
     network = small_network()
     pixels = clips(3, 5)
-    options = {"test_crops": 5, "relations": relations, "subsample_num": 2, "seed": 3}
-    together = ClipScorer(network, batch_size=4, **options)(pixels, np.array([5, 6, 7]))
-    alone = ClipScorer(network, batch_size=1, **options)
+    settings = SimpleNamespace(relations=relations, subsample_num=2, seed=3)
+    together = ClipScorer(network, settings, test_crops=5, batch_size=4)(pixels, np.array([5, 6, 7]))
+    alone = ClipScorer(network, settings, test_crops=5, batch_size=1)
     one_by_one = [alone(pixels[i : i + 1], np.array([5 + i]))[0] for i in range(3)]
     np.testing.assert_allclose(together, one_by_one, rtol=1e-5, atol=1e-6)
 
@@ -73,7 +75,8 @@ def test_two_evaluations_agree_to_the_last_digit(tmp_path, relations):
     for i in range(8):
         write_clip(tmp_path / str(i), 5, 40, 50, seed=i)
     network = small_network()
-    scorer = ClipScorer(network, test_crops=5, batch_size=4, relations=relations, subsample_num=2, seed=1)
+    settings = SimpleNamespace(relations=relations, subsample_num=2, seed=1)
+    scorer = ClipScorer(network, settings, test_crops=5, batch_size=4)
 
     def evaluate(clips, workers):
         loader = EvaluationLoader(folders(tmp_path), 3, SIDE, test_crops=5)
@@ -139,6 +142,6 @@ def test_sampled_relations_reach_the_network(subsample_num):
     video = pixels[0].astype(np.float32) - np.float32([104, 117, 128])
     video = video.transpose(0, 1, 4, 2, 3).reshape(1, 9, SIDE, SIDE)
     expected = network(Tensor(video), Tensor(relations[None])).asnumpy()
-    options = {"test_crops": 1, "relations": "sampled", "subsample_num": subsample_num, "seed": 7}
-    scores = ClipScorer(network, **options)(pixels, np.array([12]))
+    settings = SimpleNamespace(relations="sampled", subsample_num=subsample_num, seed=7)
+    scores = ClipScorer(network, settings, test_crops=1)(pixels, np.array([12]))
     np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
