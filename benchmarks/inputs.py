@@ -13,7 +13,7 @@ from io import StringIO
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.data import JESTER_CLIPS, TRAIN_CLIPS, drop_cache, make_folders, make_packed
 from benchmarks.harness import Item, Round, repeated, side
@@ -89,7 +89,12 @@ def eval_input(data: Path, clips: int, workers: int, segments: int) -> Round:
 
 
 def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Round:
-    """The same clips with Pillow in a PyTorch DataLoader: float32 batches."""
+    loader = torch_loader(data, clips, workers, segments, test_crops)
+    return lambda: sum(len(labels) for _, labels in loader)
+
+
+def torch_loader(data: Path, clips: int, workers: int, segments: int, test_crops: int) -> Any:
+    """The same clips with Pillow in a PyTorch DataLoader, which starts its workers anew each time: float32 batches."""
     import warnings
 
     from torch.utils.data import DataLoader, Subset
@@ -103,12 +108,7 @@ def torch_input(data: Path, clips: int, workers: int, segments: int, test_crops:
     batch = EVAL_BATCH if test_crops else TRAIN_BATCH
     warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores
     chosen = Subset(dataset, [index % len(dataset) for index in range(clips)])
-
-    def one_round() -> int:
-        loader = DataLoader(chosen, batch_size=batch, shuffle=not test_crops, num_workers=workers)
-        return sum(len(labels) for _, labels in loader)
-
-    return one_round
+    return DataLoader(chosen, batch_size=batch, shuffle=not test_crops, num_workers=workers)
 
 
 def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Round:

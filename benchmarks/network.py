@@ -13,7 +13,7 @@ from typing import Any, Callable
 import numpy as np
 
 from benchmarks.harness import Item, Round, repeated, side
-from benchmarks.inputs import read_records
+from benchmarks.inputs import read_records, torch_loader
 
 CLASSES, SEGMENTS, SIDE, FEATURES = 27, 8, 224, 256
 SETTINGS = {
@@ -149,19 +149,8 @@ def evaluated(data: Path, clips: int, scorer: Any) -> Round:
 
 
 def torch_evaluate(data: Path, clips: int, channels_last: bool = False) -> Round:
-    from torch.utils.data import DataLoader, Subset
-
-    from benchmarks.torch_reference import VideoDataset
-
-    jester = data / "jester"
-    dataset = VideoDataset(jester / "train_videofolder.txt", jester / "20bn-jester-v1", SEGMENTS, SIDE, test_crops=10)
-    score = torch_scores(torch_network().eval(), channels_last)
-
-    def one_round() -> int:
-        loader = DataLoader(Subset(dataset, range(clips)), num_workers=1)
-        return sum(len(score(crops[0]).mean(0, keepdim=True)) for crops, _ in loader)
-
-    return one_round
+    loader, score = torch_loader(data, clips, 1, SEGMENTS, 10), torch_scores(torch_network().eval(), channels_last)
+    return lambda: sum(len(score(crops[0]).mean(0, keepdim=True)) for crops, _ in loader)
 
 
 def head(data: Path, clips: int, segments: int, classes: int, sampled: bool = False) -> Round:
