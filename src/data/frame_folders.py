@@ -13,7 +13,7 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,34 +24,22 @@ from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
 from src.data.names import LONGEST_NAME, SOURCE_FILE
 from src.data.video import VideoFile
-from src.data.video_frames import Decoding, Stretch, decoding, expected_bytes, inspect_video, num_frames, write_frames
+from src.data.video_frames import Decoding, Wanted, decoding, expected_bytes, inspect_video, num_frames, write_frames
 
 # Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
 END_TOLERANCE = 0.1  # seconds
-
-
-class Wanted(NamedTuple):
-    """A clip: the name of its folder, where it is listed (for messages), its video, start and end in seconds."""
-
-    folder: str
-    place: str
-    video: Path
-    start: float = 0.0
-    end: float | None = None
 
 
 class Plan(NamedTuple):
     """What there is to do.
 
     ``counts`` maps the folder of each clip that is made already to its number of frames, and ``problems`` that of each
-    clip that cannot be made to the reason. ``todo`` maps each video to the clips still to be made. ``videos`` lists the
-    videos in ``todo`` that can be read.
+    clip that cannot be made to the reason. ``todo`` lists the videos that can be read with the clips to be made.
     """
 
     counts: dict[str, int]
     problems: dict[str, str]
-    videos: list[VideoFile]
-    todo: dict[Path, list[Wanted]]
+    todo: list[tuple[VideoFile, list[Wanted]]]
 
 
 class Made(NamedTuple):
@@ -99,26 +87,25 @@ class FrameMaker:
             InputError: for a video that cannot be read and a stretch outside its video, unless they are left out; if
                 the frames would need more disk than is free.
         """
-        counts: dict[str, int] = {}
-        todo: dict[Path, list[Wanted]] = {}
-        videos, problems = [], {}
+        plan = Plan({}, {}, [])
+        unmade: dict[Path, list[Wanted]] = {}
         for clip in clips:
             made = _read_source(self.images / clip.folder)
             try:
                 if made and made["source"] == self._source(clip):
-                    counts[clip.folder] = made["frames"]
+                    plan.counts[clip.folder] = made["frames"]
                 else:
-                    todo.setdefault(clip.video, []).append(clip)
+                    unmade.setdefault(clip.video, []).append(clip)
             except InputError as error:
-                problems[clip.folder] = str(error)
-        for path, result in decoding(inspect_video, todo, Path, "Inspect"):
+                plan.problems[clip.folder] = str(error)
+        for path, result in decoding(inspect_video, unmade, Path, "Inspect"):
             if isinstance(result, InputError):
-                problems.update({clip.folder: str(result) for clip in todo[path]})
+                refused = {clip.folder: str(result) for clip in unmade[path]}
             else:
-                videos.append(result)
-                problems.update({clip.folder: why for clip in todo[path] if (why := self._refused(clip, result))})
-        self._stop_at(problems)
-        plan = Plan(counts, problems, videos, todo)
+                refused = {clip.folder: why for clip in unmade[path] if (why := self._refused(clip, result))}
+                plan.todo.append((result, [clip for clip in unmade[path] if clip.folder not in refused]))
+            plan.problems.update(refused)
+        self._stop_at(plan.problems)
         self._check_space(plan)
         return plan
 
@@ -129,27 +116,24 @@ class FrameMaker:
             InputError: for such a clip, unless it is left out; if a folder is in the way.
         """
         counts, problems, new = dict(plan.counts), dict(plan.problems), 0
-        with ExitStack() as stack:
-            partial = stack.enter_context(_emptied(self.images.with_name(f"{self.images.name}.partial")))
-            work = decoding(write_frames, self._jobs(plan, partial), lambda job: job.video.path, "Decode")
-            for job, result in stack.enter_context(closing(work)):
-                clips = _good_clips(plan, job.video)
+        partial = self.images.with_name(f"{self.images.name}.partial")
+        jobs = [
+            Decoding(video, {partial / f"{v}-{c}": clip for c, clip in enumerate(clips)}, self.fps, self.height)
+            for v, (video, clips) in enumerate(plan.todo)
+            if clips
+        ]
+        work = decoding(write_frames, jobs, lambda job: job.video.path, "Decode")
+        with _emptied(partial), closing(work):
+            for job, result in work:
                 if isinstance(result, InputError):
-                    problems.update({clip.folder: str(result) for clip in clips})
+                    problems.update({clip.folder: str(result) for clip in job.clips.values()})
                     self._stop_at(problems)
                     continue
-                for clip, stretch, count in zip(clips, job.stretches, result):
-                    self._publish(clip, stretch.folder, count)
+                for (folder, clip), count in zip(job.clips.items(), result):
+                    self._publish(clip, folder, count)
                     counts[clip.folder] = count
                     new += 1
         return Made(counts, problems, new)
-
-    def _jobs(self, plan: Plan, partial: Path) -> Iterator[Decoding]:
-        for number, video in enumerate(plan.videos):
-            clips = _good_clips(plan, video)
-            if clips:
-                stretches = [Stretch(partial / f"{number}-{i}", clip.start, clip.end) for i, clip in enumerate(clips)]
-                yield Decoding(video, stretches, self.fps, self.height)
 
     def _refused(self, clip: Wanted, video: VideoFile) -> str:
         """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
@@ -160,7 +144,7 @@ class FrameMaker:
             end = "its end" if clip.end is None else f"{clip.end:g} s"
             has = f"outside the video {video.name}, which has {video.duration:.2f} s"
             return f"{clip.place}: from {clip.start:g} s to {end} is {has}; expected a stretch inside it"
-        count = num_frames(video, clip.start, clip.end, self.fps)
+        count = num_frames(video, clip, self.fps)
         if count > self.max_frames:
             at_most = f"at most {self.max_frames} (--max_frames)"
             return f"{clip.place}: {count} frames at {self.fps:g} a second; expected {at_most}"
@@ -168,9 +152,7 @@ class FrameMaker:
 
     def _check_space(self, plan: Plan) -> None:
         expected = sum(
-            expected_bytes(video, clip.start, clip.end, self.fps, self.height)
-            for video in plan.videos
-            for clip in _good_clips(plan, video)
+            expected_bytes(video, clip, self.fps, self.height) for video, clips in plan.todo for clip in clips
         )
         free = shutil.disk_usage(next(folder for folder in self.images.parents if folder.exists())).free
         if expected > free:
@@ -210,10 +192,6 @@ class FrameMaker:
             raise cannot_be_read(clip.video, error) from None
         about = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "start": clip.start, "end": clip.end}
         return {**about, "fps": self.fps, "height": self.height}
-
-
-def _good_clips(plan: Plan, video: VideoFile) -> list[Wanted]:
-    return [clip for clip in plan.todo[video.path] if clip.folder not in plan.problems]
 
 
 def _read_source(folder: Path) -> dict[str, Any] | None:

@@ -19,13 +19,14 @@ from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.annotations import VideoClip, find_clips, read_annotations
-from src.data.frame_folders import FrameMaker, Made, Wanted
+from src.data.frame_folders import FrameMaker, Made
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
 from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER, check_classes
 from src.data.pack_frames import pack_folders, unpack_tar
 from src.data.packed import is_packed
 from src.data.splits import split_clips
+from src.data.video_frames import Wanted
 
 FEW_CLIPS = 10  # in training; with fewer a class is reported
 USUAL_SEGMENTS = 8  # T of the configs; of a shorter clip some frames are seen twice

@@ -22,7 +22,7 @@ from model_utils.command_line import Parser
 from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, run_main
-from src.data.frame_folders import FrameMaker, Wanted
+from src.data.frame_folders import FrameMaker
 from src.data.lists import missing_files, read_json, require_disjoint, write_lists
 from src.data.names import (
     LABELS_DIR_NAME,
@@ -33,6 +33,7 @@ from src.data.names import (
     V2_VIDEOS_DIR_NAME,
     check_classes,
 )
+from src.data.video_frames import Wanted
 
 HEIGHT = 240  # of the videos as they are given out
 

@@ -26,19 +26,24 @@ BYTES_PER_PIXEL = 0.5  # of such a file; measured: 0.33 for drawn frames of 100 
 BYTES_WORTH_A_PROCESS = 500_000  # of videos, about half a second of decoding: what a process takes to start
 
 
-class Stretch(NamedTuple):
-    """A clip to write: its folder, which is made, and its start and end in the video, in seconds (None: to the end)."""
+class Wanted(NamedTuple):
+    """A clip: the name of its folder, where it is listed (for messages), its video, start and end in seconds."""
 
-    folder: Path
-    start: float
-    end: float | None
+    folder: str
+    place: str
+    video: Path
+    start: float = 0.0
+    end: float | None = None  # that of the video
 
 
 class Decoding(NamedTuple):
-    """A video and what is written of it: ``fps`` frames a second, ``height`` pixels high at most."""
+    """A video and the clips that are written of it, by the folders that are made for them.
+
+    They get ``fps`` frames a second, ``height`` pixels high at most.
+    """
 
     video: VideoFile
-    stretches: list[Stretch]
+    clips: dict[Path, Wanted]
     fps: float
     height: int
 
@@ -53,19 +58,19 @@ def inspect_video(path: Path) -> VideoFile | InputError:
 
 
 def write_frames(job: Decoding) -> list[int] | InputError:
-    """Writes frames 00001.jpg ... of each stretch into its folder; decodes the video once.
+    """Writes frames 00001.jpg ... of each clip into its folder; decodes the video once.
 
     Returns:
-        The number of frames of each stretch, or what is wrong with the video.
+        The number of frames of each clip, or what is wrong with the video.
     """
     places: dict[int, list[Path]] = {}
     counts = []
-    for stretch in job.stretches:
-        stretch.folder.mkdir(parents=True)
-        indices = frame_indices(job.video, stretch.start, stretch.end, job.fps)
+    for folder, clip in job.clips.items():
+        folder.mkdir(parents=True)
+        indices = frame_indices(job.video, clip, job.fps)
         counts.append(len(indices))
         for number, index in enumerate(indices.tolist(), 1):
-            places.setdefault(index, []).append(stretch.folder / FRAME_NAME.format(number))
+            places.setdefault(index, []).append(folder / FRAME_NAME.format(number))
     try:
         for index, frame in frames_of_one_size(job.video, places):
             picture = cv2.imencode(".jpg", shrink(frame, job.height), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
@@ -76,27 +81,27 @@ def write_frames(job: Decoding) -> list[int] | InputError:
     return counts
 
 
-def frame_indices(video: VideoFile, start: float, end: float | None, fps: float) -> np.ndarray:
+def frame_indices(video: VideoFile, clip: Wanted, fps: float) -> np.ndarray:
     """Which frames are shown ``start``, ``start`` + 1 / fps ... seconds after the video's beginning, before ``end``.
 
     Returns:
         int64 [N], from 0, at least one; a frame stands there as often as it is shown.
     """
-    moments = start + np.arange(num_frames(video, start, end, fps)) / fps
+    moments = clip.start + np.arange(num_frames(video, clip, fps)) / fps
     # The frame shown at a moment is the last one whose time has come; containers round times.
     return np.maximum(np.searchsorted(video.times, moments + TIME_ROUNDING, side="right") - 1, 0)
 
 
-def num_frames(video: VideoFile, start: float, end: float | None, fps: float) -> int:
+def num_frames(video: VideoFile, clip: Wanted, fps: float) -> int:
     """How many indices ``frame_indices`` gives."""
-    length = (video.duration if end is None else min(end, video.duration)) - start
+    length = (video.duration if clip.end is None else min(clip.end, video.duration)) - clip.start
     return max(1, int(np.ceil((length - TIME_ROUNDING) * fps)))
 
 
-def expected_bytes(video: VideoFile, start: float, end: float | None, fps: float, height: int) -> float:
-    """About how much ``write_frames`` writes of a stretch."""
+def expected_bytes(video: VideoFile, clip: Wanted, fps: float, height: int) -> float:
+    """About how much ``write_frames`` writes of a clip."""
     shrunk = min(1.0, height / max(video.height, 1))
-    return num_frames(video, start, end, fps) * video.width * video.height * shrunk**2 * BYTES_PER_PIXEL
+    return num_frames(video, clip, fps) * video.width * video.height * shrunk**2 * BYTES_PER_PIXEL
 
 
 def shrink(frame: np.ndarray, height: int) -> np.ndarray:
