@@ -28,7 +28,7 @@ from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.progress import progress
 from model_utils.util import exclusive_folder, run_main
-from src.data.frame_counts import GapError, NoFramesError, frame_counts
+from src.data.frame_counts import GapError, frame_counts
 from src.data.label_lists import LabelRow, read_lists
 from src.data.lists import first_three, write_lists
 from src.data.names import (
@@ -85,8 +85,8 @@ def _count_clip(
         raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
     if isinstance(counted, GapError):
         found.gaps.append(row.clip)
-    elif isinstance(counted, (FileNotFoundError, NotADirectoryError, NoFramesError)):
-        found.missing.append((row, getattr(counted, "strerror", "no frames")))
+    elif isinstance(counted, (FileNotFoundError, NotADirectoryError)):
+        found.missing.append((row, str(counted.strerror)))
     elif isinstance(counted, OSError):
         raise InputError(f"{row.place}: clip folder {images_path / row.clip}: {counted.strerror}")
     elif isinstance(counted, Exception):

@@ -19,10 +19,6 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".t
 FOLDERS_WORTH_A_PROCESS = 5000
 
 
-class NoFramesError(InputError):
-    """A clip's folder holds no frames."""
-
-
 class GapError(InputError):
     """The numbers of a clip's frames have a gap."""
 
@@ -42,23 +38,21 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
         frame_name: names of the frames, see ``names.split_frame_name``.
 
     Raises:
-        InputError: if there are none, for a gap, and for a picture with another name, such as 00003.JPG: training would
-            not find it.
+        InputError: for a gap, and for a picture with another name, such as 00003.JPG: training would not find it.
+        OSError: if there are none, or if the folder cannot be read.
     """
     found = os.listdir(folder)
     if found and _frame_names(len(found), 1, frame_name).issuperset(found):
         return 1, len(found)
     names = sorted(name for name in found if name.split(".")[0].isdecimal() or is_picture(name))
-    expected = f"expected {frame_name.format(1)}, {frame_name.format(2)} ..."
     if not names:
-        raise NoFramesError(f"{folder}: no frames in it; {expected}")
+        raise FileNotFoundError(errno.ENOENT, "no frames", folder)
     before, behind = split_frame_name(frame_name)
     for name in names:
         number = name[len(before) : len(name) - len(behind)]
         if not number.isdecimal() or name != frame_name.format(int(number)):
-            raise InputError(
-                f"{folder}/{name}: not the name of a frame; {expected}{_other_frame_name(name, frame_name)}"
-            )
+            expected = f"{frame_name.format(1)}, {frame_name.format(2)} ...{_other_frame_name(name, frame_name)}"
+            raise InputError(f"{folder}/{name}: not the name of a frame; expected {expected}")
     first = 0 if frame_name.format(0) in names else 1
     missing = _frame_names(len(names), first, frame_name).difference(names)
     if missing:
