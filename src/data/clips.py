@@ -95,7 +95,13 @@ class TrainingLoader:
             and the dropout mask.
         """
         rng = partial(sampling.generator, self.seed, epoch, index)
-        indices, label = self.frame_indices(record, epoch, rng)
+        label, background = record.label, self.background
+        share = sampling.sliding_window_share(self.sliding_windows, epoch, self.windows_start, self.windows_full)
+        if share > 0 and (window := rng("window")).random() < share:
+            indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, window, background >= 0)
+            label = label if whole else background
+        else:
+            indices = sampling.train_segments(record.num_frames, self.num_segments, rng("frames"))
         mirror = self.flip != "none" and sampling.mirror_clip(rng("flip"))
         if mirror and self.flip == "label_aware":
             mirror = self.mirrored[label] >= 0
@@ -103,19 +109,6 @@ class TrainingLoader:
         relations = sampling.sample_relations(self.num_segments, self.subsample_num, rng("relations"))
         mask = sampling.dropout_mask(self.num_segments, self.features, self.dropout, rng("dropout"))
         return indices, mirror, label, relations, mask
-
-    def frame_indices(
-        self, record: VideoRecord, epoch: int, rng: Callable[[str], np.random.Generator]
-    ) -> tuple[np.ndarray, int]:
-        """The frames of a clip, int64 [T], and the class that they show, with ``rng(stream)`` as random numbers."""
-        if self.sliding_windows > 0:
-            window = rng("window")
-            growth = self.windows_start, self.windows_full
-            if window.random() < sampling.sliding_window_share(self.sliding_windows, epoch, *growth):
-                parts = self.background >= 0
-                indices, whole = sampling.sliding_window(record.num_frames, self.num_segments, window, parts)
-                return indices, record.label if whole else self.background
-        return sampling.train_segments(record.num_frames, self.num_segments, rng("frames")), record.label
 
 
 @dataclass(frozen=True)
