@@ -22,6 +22,7 @@ from model_utils.files import digest
 from model_utils.stop_signals import raise_on_sigterm
 from model_utils.util import locked, run_main, write_bytes, write_json
 from src.data.annotations import VideoClip, find_clips, read_annotations
+from src.data.names import BACKGROUND
 from src.own_gestures import material, network, outcome
 from src.own_gestures.join_streams import JOINED_RATE
 from src.own_gestures.material import OWN_LISTS
@@ -55,7 +56,7 @@ class Run:
         clips = read_annotations(annotations, args.videos) if annotations else find_clips(args.videos)
         names = sorted({clip.label for clip in clips})
         background = material.background_among(names)
-        label = background or material.default_background(names)
+        label = background or BACKGROUND[0]
         options = []
         if annotations:
             if not background:
@@ -186,11 +187,7 @@ def run(args: Namespace) -> None:
         work.measure(model, stream)
         exported = work.export(model)
     with open(out / "eval/per_class.csv", encoding="utf-8", newline="") as file:
-        rows = [
-            {"name": row["class"], "clips": int(row["support"]), "recall": float(row["recall"])}
-            | {"confused_with": row["most_confused_with"]}
-            for row in csv.DictReader(file)
-        ]
+        rows = list(csv.DictReader(file))
     print(f"Report: {out / 'eval/report.html'}, {out / 'eval-streams/stream_report.html'}; model: {model}")
     numbers = out / "eval/metrics.json", stream.with_suffix(".json")
     metrics, streams = (json.loads(path.read_text(encoding="utf-8")) for path in numbers)

@@ -12,7 +12,7 @@ from model_utils.util import write_bytes, write_text
 from src.data.annotations import SPLITS, VideoClip
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
-from src.data.names import BACKGROUND, CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
+from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile
 from src.evaluation.tables import csv_bytes
 from src.tsn_dataset import read_video_list
@@ -79,23 +79,20 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
     """
     categories = read_categories(dataset / CATEGORIES_FILE)
     frames = frames_of(dataset)
-    lists = {
-        side: read_video_list(dataset / LIST_FILES[side], len(categories), frames)
-        for side in ("training", "validation")
-    }
-    rows = {side: [f"{clip.folder} {clip.num_frames} {clip.label}" for clip in clips] for side, clips in lists.items()}
+    clips = read_video_list(dataset / LIST_FILES["training"], len(categories), frames)
+    files = {side: dataset / LIST_FILES[side] for side in ("training", "validation")}
+    rows = {side: file.read_text(encoding="utf-8").splitlines() for side, file in files.items()}
     if background:
         said = f"background: your own clips of {background}"
     else:
-        wanted = max(2, round(len(lists["training"]) / len(categories)))
-        rows["training"] += _rest_rows(lists["training"], len(categories), wanted)
+        wanted = max(2, round(len(clips) / len(categories)))
+        rows["training"] += _rest_rows(clips, len(categories), wanted)
         categories = [*categories, label]
         said = f"background: {label}, rest at the beginning and end of the clips; clips of it in a folder are better"
     index = categories.index(background or label)
-    rows["training"] += _write_begun(frames, [clip for clip in lists["training"] if clip.label != index], index)
-    files = {OWN_LISTS["categories"]: categories, **{OWN_LISTS[side]: rows[side] for side in rows}}
-    for name, lines in files.items():
-        write_text(dataset / name, "".join(f"{line}\n" for line in lines))
+    rows["training"] += _write_begun(frames, [clip for clip in clips if clip.label != index], index)
+    for name, lines in {"categories": categories, **rows}.items():
+        write_text(dataset / OWN_LISTS[name], "".join(f"{line}\n" for line in lines))
     return said
 
 
@@ -133,8 +130,3 @@ def _rest_rows(clips: list[VideoRecord], label: int, wanted: int) -> list[str]:
         first = 1 if number % 2 == 0 else clip.num_frames - count + 1
         rows.append(f"{clip.folder} {first} {count} {label}")
     return rows
-
-
-def default_background(names: list[str]) -> str:
-    """How a new background class is called."""
-    return BACKGROUND[0] if BACKGROUND[0] not in names else BACKGROUND[1]

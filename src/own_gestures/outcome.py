@@ -29,22 +29,23 @@ def poisson_interval(count: int) -> tuple[float, float]:
     return float(gammaincinv(count, 0.025)) if count else 0.0, float(gammaincinv(count + 1, 0.975))
 
 
-def weakest(classes: list[dict[str, Any]], background: str) -> str:
+def weakest(classes: list[dict[str, str]], background: str) -> str:
     """What to record for the class that is recognised least often.
 
     Args:
-        classes: rows of ``per_class.csv``: class, clips, recall, most_confused_with.
+        classes: rows of ``per_class.csv``.
         background: the class that is no gesture.
     """
-    known = [row for row in classes if row["clips"] and row["name"] != background]
-    worst = min(known, key=lambda row: row["recall"])
-    if worst["recall"] == 1:
+    known = [row for row in classes if int(row["support"]) and row["class"] != background]
+    worst = min(known, key=lambda row: float(row["recall"]))
+    name, clips, recall = worst["class"], int(worst["support"]), float(worst["recall"])
+    if recall == 1:
         return "Weakest class: none; record clips by other people and in other places to find out what is still wrong"
-    other = worst["confused_with"]
+    other = worst["most_confused_with"]
     taken = f", taken for {other}" if other else ""
-    both = f"{worst['name']} and of {other}" if other else worst["name"]
-    share = f"{round(worst['recall'] * worst['clips'])} of {worst['clips']} clips right{taken}"
+    both = f"{name} and of {other}" if other else name
+    share = f"{round(recall * clips)} of {clips} clips right{taken}"
     return (
-        f"Weakest class: {worst['name']}, {share}; record ten more clips of {both}, with other people, distances and"
+        f"Weakest class: {name}, {share}; record ten more clips of {both}, with other people, distances and"
         " light, so that the two differ in nothing but the gesture"
     )

@@ -347,10 +347,10 @@ def test_three_lines():
     )
     assert "1.0 false alarms a minute (0.1 to 3.6)" in line
     classes = [
-        {"name": "wave", "clips": 4, "recall": 1.0, "confused_with": ""},
-        {"name": "clap", "clips": 4, "recall": 0.5, "confused_with": "wave"},
-        {"name": "rest", "clips": 4, "recall": 0.0, "confused_with": "wave"},
-        {"name": "nobody", "clips": 0, "recall": 0.0, "confused_with": ""},
+        {"class": "wave", "support": "4", "recall": "1.0", "most_confused_with": ""},
+        {"class": "clap", "support": "4", "recall": "0.5", "most_confused_with": "wave"},
+        {"class": "rest", "support": "4", "recall": "0.0", "most_confused_with": "wave"},
+        {"class": "nobody", "support": "0", "recall": "0.0", "most_confused_with": ""},
     ]
     said = outcome.weakest(classes, "rest")
     assert said.startswith(
