@@ -26,26 +26,25 @@ class Release:
     Attributes:
         folder: the folder in the archive.
         parts: what the parts are called, before -00, -01 ...
-        labels_archives: zips with the label lists; the first that is there is read.
+        labels_archive: the zip with the label lists.
         list_prefix: what label lists that are not in a zip begin with; there have been lists without it.
         list_suffix: what label lists end with.
     """
 
     folder: str
     parts: tuple[str, ...]
-    labels_archives: tuple[str, ...]
+    labels_archive: str
     list_prefix: str
     list_suffix: str
 
 
 # The vendor's download page of today leaves out a hyphen.
-JESTER = Release(IMAGES_DIR_NAME, (IMAGES_DIR_NAME, "20bnjester-v1"), (LABELS_ARCHIVE,), "jester-v1-", ".csv")
+JESTER = Release(IMAGES_DIR_NAME, (IMAGES_DIR_NAME, "20bnjester-v1"), LABELS_ARCHIVE, "jester-v1-", ".csv")
 _SOMETHING_LABELS = "20bn-something-something-download-package-labels.zip"
 _SOMETHING = "20bn-something-something-v1"
-SOMETHING_V1 = Release(_SOMETHING, (_SOMETHING,), (_SOMETHING_LABELS,), "something-something-v1-", ".csv")
-SOMETHING_V2 = Release(
-    V2_VIDEOS_DIR_NAME, (V2_VIDEOS_DIR_NAME,), (_SOMETHING_LABELS,), "something-something-v2-", ".json"
-)
+SOMETHING_V1 = Release(_SOMETHING, (_SOMETHING,), _SOMETHING_LABELS, "something-something-v1-", ".csv")
+_V2 = V2_VIDEOS_DIR_NAME
+SOMETHING_V2 = Release(_V2, (_V2,), _SOMETHING_LABELS, "something-something-v2-", ".json")
 RELEASES = (JESTER, SOMETHING_V1, SOMETHING_V2)
 
 # Below the dataset root.

@@ -107,7 +107,7 @@ def _kind(folders: set[str], is_video: bool) -> str:
 
 
 def _find_zips(data_path: Path) -> Packaging | None:
-    labels = {name for release in RELEASES for name in release.labels_archives}
+    labels = {release.labels_archive for release in RELEASES}
     with reading(data_path):
         zips = [path for path in sorted(data_path.iterdir()) if path.suffix == ".zip" and path.name not in labels]
     used, folders, lists, size, is_video = [], set(), {}, 0, False
@@ -220,13 +220,9 @@ def _folder_members(data_path: Path, folders: list[str], update: Callable[[int],
 
 def _lists_among(data_path: Path, release: Release) -> dict[str, File]:
     """Lists one folder below, where a zip with one folder was unzipped."""
-    found: dict[str, File] = {}
     with reading(data_path):
         folders = [path for path in sorted(data_path.iterdir()) if path.is_dir() and path.name[0] != "."]
-    for folder in folders:
-        if not found:
-            found = lists_in(folder, (release,))
-    return found
+    return next((found for folder in folders if (found := lists_in(folder, (release,)))), {})
 
 
 # --- Label lists ------------------------------------------------------------------------------------------------------
@@ -240,14 +236,13 @@ def find_lists(data_path: Path, packaging: Packaging) -> tuple[Path, dict[str, F
     Raises:
         InputError: if there are none, or one cannot be read.
     """
-    release = packaging.release
-    for archive_path in (data_path / name for name in release.labels_archives):
-        if archive_path.is_file():
-            with open_zip(archive_path) as archive:
-                lists = zipped_lists(archive, release)
-            if not lists:
-                raise InputError(f"{archive_path}: no label lists (*{release.list_suffix}) in it")
-            return archive_path, lists
+    release, archive_path = packaging.release, data_path / packaging.release.labels_archive
+    if archive_path.is_file():
+        with open_zip(archive_path) as archive:
+            lists = zipped_lists(archive, release)
+        if not lists:
+            raise InputError(f"{archive_path}: no label lists (*{release.list_suffix}) in it")
+        return archive_path, lists
     for folder in (data_path / LABELS_DIR_NAME, data_path / ANNOTATIONS_DIR_NAME, data_path):
         if folder.is_dir() and (lists := lists_in(folder, (release,))):
             return folder, lists
