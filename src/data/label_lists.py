@@ -137,7 +137,10 @@ def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
         names = sorted({row.label or "" for row in read_rows(files["train"], labelled=True)})
         found["labels.csv"] = "".join(f"{name}\n" for name in names).encode()
     for name, file in files.items():
-        if name == "labels" or not _needs_change(file, name):
+        if name == "labels" or not file.data.strip():
+            continue
+        separator, columns = _form(_lines_of(file, "a label list")[0][1])
+        if not columns and separator in ("", "" if name == "test" else ";"):
             continue
         rows = read_rows(file, labelled=None if name == "test" else True)
         labelled = "".join(f"{row.clip};{row.label}\n" for row in rows if row.label is not None).encode()
@@ -147,13 +150,6 @@ def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
             if labelled:
                 found.setdefault("test-answers.csv", labelled)
     return found
-
-
-def _needs_change(file: File, name: str) -> bool:
-    if not file.data.strip():
-        return False
-    separator, columns = _form(_lines_of(file, "a label list")[0][1])
-    return bool(columns) or separator == "," or (name == "test" and separator == ";")
 
 
 def _lines_of(file: File, expected: str) -> list[tuple[str, str]]:
