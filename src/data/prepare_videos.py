@@ -116,7 +116,8 @@ def report(sides: dict[str, list[VideoClip]], made: Made) -> list[str]:
     return lines
 
 
-def _parse_arguments(argv: list[str] | None) -> Namespace:
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
     parser = Parser(prog="prepare_videos", description="Turn one's own videos into frame folders and list files.")
     parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
     parser.add_argument("dataset_root", type=Path, help="folder for the dataset; made if it is not there")
@@ -129,12 +130,7 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
     args.maker = FrameMaker.from_options(args.dataset_root / IMAGES_DIR_NAME, args)
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command line."""
-    prepare_videos(_parse_arguments(argv))
+    prepare_videos(args)
     print("DONE!")
 
 

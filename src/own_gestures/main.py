@@ -196,7 +196,8 @@ def run(args: Namespace) -> None:
     print(f"Try it: bash scripts/run_demo.sh {exported} --config_path {stream}")
 
 
-def _parse_arguments(argv: list[str] | None) -> Namespace:
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
     parser = Parser(prog="my_gestures", description="From clips of one's own gestures to a working stream.")
     parser.add_argument("videos", type=Path, help="folder of class folders of videos, or of the annotated videos")
     parser.add_argument("out_dir", type=Path, help="work folder; made if it is not there")
@@ -213,13 +214,8 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
             raise InputError(f"{path}: no such file")
     if args.start and not args.start.name.endswith((".ckpt", ".pth.tar", ".pth")):
         raise InputError(f"--from {args.start}: expected a name that ends in .ckpt, .pth.tar or .pth")
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command line."""
     raise_on_sigterm()  # else the step would go on
-    run(_parse_arguments(argv))
+    run(args)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import os
 import tarfile
 import tempfile
 import zipfile
-from argparse import Namespace
 from pathlib import Path
 
 import cv2
@@ -123,7 +122,8 @@ def _write_labels(path: Path, labels: list[str], splits: dict[str, list[tuple[in
     return path
 
 
-def _parse_arguments(argv: list[str] | None) -> Namespace:
+def main(argv: list[str] | None = None) -> None:
+    """Command line: write the archives, or a picture of what they would show, or both."""
     parser = Parser(
         prog="make_synthetic_jester", description="Draw a small Jester and pack it as 20BN packs the real one."
     )
@@ -138,12 +138,6 @@ def _parse_arguments(argv: list[str] | None) -> Namespace:
     args = parser.parse_args(argv)
     if not args.target and not args.contact_sheet:
         parser.error("give a target folder or --contact_sheet")
-    return args
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Command line: write the archives, or a picture of what they would show, or both."""
-    args = _parse_arguments(argv)
     labels = list(GESTURES)[: args.gestures]
     if args.contact_sheet:
         write_bytes(args.contact_sheet, cv2.imencode(".png", contact_sheet(labels, args.seed))[1].tobytes())
