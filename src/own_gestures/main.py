@@ -83,7 +83,7 @@ class Run:
         left = 60 * args.minutes
         if start and args.train != "whole":
             frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
-            top1["frozen"] = self.train_one("frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))
+            top1["frozen"] = self.train_one("train-frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))["top1"]
             left -= self.programs.seconds("train-frozen")
         # A whole training cannot do better than all right, and one of a few epochs does worse than the frozen one.
         if not top1 or (args.train == "both" and top1["frozen"] < 1 and left > 0):
@@ -91,7 +91,7 @@ class Run:
                 keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
             epochs = self.epochs_that_fit(keys, left)
             if epochs > network.LEAST_EPOCHS or not top1:
-                top1["whole"] = self.train_one("whole", network.for_epochs(keys, epochs))
+                top1["whole"] = self.train_one("train-whole", network.for_epochs(keys, epochs))["top1"]
         best = max(top1, key=lambda way: top1[way])  # of two as good the frozen one, which came first
         shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
         print(f"held-out clips right: {shown}; taken: {best}", flush=True)
@@ -99,21 +99,16 @@ class Run:
 
     def epochs_that_fit(self, keys: dict[str, Any], seconds: float) -> int:
         """How many epochs of a whole training fit, by the time that a second epoch takes."""
-        probe, config = self.out / "probe", self.out / "probe.yaml"
-        network.write_config(config, self.mark, {**network.for_epochs(keys, 2), "eval_interval": 0})
-        self.train_with("probe", config, probe)
-        return network.epochs_in(seconds - self.programs.seconds("probe"), network.last_epoch(probe)["seconds"])
+        second = self.train_one("probe", {**network.for_epochs(keys, 2), "eval_interval": 0})
+        return network.epochs_in(seconds - self.programs.seconds("probe"), second["seconds"])
 
-    def train_one(self, way: str, keys: dict[str, Any]) -> float:
-        """Trains, frozen or whole; returns the share of held-out clips that it gets right."""
-        config, output = self.out / f"{way}.yaml", self.out / f"train-{way}"
+    def train_one(self, step: str, keys: dict[str, Any]) -> dict[str, float]:
+        """Trains; returns the last row of its curves, in which top1 is the share of held-out clips that are right."""
+        config, output = self.out / f"{step.removeprefix('train-')}.yaml", self.out / step
         network.write_config(config, self.mark, keys)
-        self.train_with(f"train-{way}", config, output)
-        return network.last_epoch(output)["top1"]
-
-    def train_with(self, step: str, config: Path, output: Path) -> None:
         command = ["train.py", "--config_path", str(config), "--train_output_dir", str(output), "--resume", "auto"]
         self.programs.run(step, command, ["prepare", digest(config), *self.lists()], output)
+        return network.last_epoch(output)
 
     def lists(self) -> list[str]:
         return [digest(self.dataset / name) for name in OWN_LISTS.values()]
