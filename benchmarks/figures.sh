@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Measure the accuracies of README and docs anew: docs/figures.md says which step gives which.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
 STEPS=(quickstart streams rules order crops longer few_clips mobilenet forms parts resize timeline gestures27 real_time)

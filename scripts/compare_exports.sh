@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Export a trained network in every form, evaluate each of them, and compare their answers with the checkpoint's.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/compare_exports.sh DATASET_ROOT CKPT OUT_DIR [--key value ...]

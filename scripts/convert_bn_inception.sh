@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Turn the published PyTorch weights of BNInception (ImageNet) into a MindSpore checkpoint to start training from.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/convert_bn_inception.sh IN.pth OUT.ckpt [--width_mult X]

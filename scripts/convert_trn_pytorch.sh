@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Turn a TRN checkpoint that the paper's authors released for PyTorch into a MindSpore checkpoint to evaluate or export.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/convert_trn_pytorch.sh IN.pth.tar OUT.ckpt [--categories FILE] [--num_segments N] [--width_mult X]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Make a folder of static files: a page that recognises gestures in its visitor's browser.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/make_page.sh MODEL OUT_DIR [--dataset_root DATASET_ROOT] [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Draw the synthetic Jester and pack it in the same way as the archives that 20BN gives out.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/make_synthetic_jester.sh TARGET [--option value ...]

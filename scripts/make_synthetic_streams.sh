@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Draw videos of gestures that follow one another, with the truth about them, to evaluate the recognition of streams.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/make_synthetic_streams.sh TARGET [--option value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # From clips of one's own gestures to a network that recognises them in a stream, with a report and a page to try it.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/my_gestures.sh VIDEOS OUT_DIR [--option value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Put the frames of a dataset into one tar with an index, or back into a folder for each clip.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/pack_frames.sh DATASET_ROOT [--option value ...]

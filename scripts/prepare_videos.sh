@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Turn one's own videos into frame folders and the list files that training and evaluation read.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/prepare_videos.sh VIDEOS DATASET_ROOT [--option value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Write the list files that training and evaluation read: categories.txt, train_videofolder.txt, val_videofolder.txt.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/preprocess_jester_dataset.sh DATASET_ROOT [--option value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Decode the unpacked videos of Something-Something v2 and write the list files that training and evaluation read.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/preprocess_something_v2.sh DATASET_ROOT [--option value ...]

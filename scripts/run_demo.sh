@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Show the page of a model on this machine: gestures of a camera or a video, recognised in the browser.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_demo.sh MODEL [--port N] [--dataset_root DATASET_ROOT] [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Train on several devices, one process each, started by mpirun.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_distributed_train_gpu.sh DATASET_ROOT PRETRAINED [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate a trained network, a checkpoint or an exported file: accuracy, tables, a report.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_eval_gpu.sh DATASET_ROOT MODEL [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Export a trained network to MINDIR (or --file_format ONNX or AIR).
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_export_gpu.sh DATASET_ROOT CKPT [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # How much of each head's answers comes from the order of frames: train three heads alike, score clips in three orders.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_order_ablation.sh DATASET_ROOT OUT_DIR [--key value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Train on one device.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_standalone_train_gpu.sh DEVICE_ID DATASET_ROOT PRETRAINED [--key value ...]

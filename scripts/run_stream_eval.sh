@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate the recognition of gestures in streams; log, numbers and a page with timelines go to ./eval-logs.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_stream_eval.sh VIDEOS TRUTH CKPT [--key value ...]

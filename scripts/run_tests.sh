@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # Make the environments if there are none and run every check that CI runs, on both MindSpore packages.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$REPO_ROOT"
-# shellcheck source=scripts/environment.sh
 source scripts/environment.sh
 
 USAGE="usage: bash scripts/run_tests.sh

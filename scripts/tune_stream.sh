@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Choose the window and the thresholds of gestures in streams; they are written as a config file.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/tune_stream.sh MODEL VIDEOS TRUTH [--option value ...]

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Unpack a download of Jester, or of Something-Something v1 or v2, into frame folders and label lists.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/unpack_jester_dataset.sh DATA_PATH TARGET_PATH [--packed true]
