@@ -178,11 +178,12 @@ def streaming(data: Path, anew: bool, segments: int) -> Round:
     from mindspore import Tensor
 
     from src.inference.streaming import Recognizer
+    from src.shipping.parts import network_parts
     from src.tsn import ClipLogits
 
     network = trained_network(segments)
     if not anew:
-        return new_frames(Recognizer(network, SIDE), NEW_FRAMES)
+        return new_frames(Recognizer(network_parts(network), SIDE), NEW_FRAMES)
     whole = ClipLogits(network, 1).set_train(False)
     crops = np.random.default_rng(0).integers(0, 256, (1, 1, segments, SIDE, SIDE, 3), dtype=np.uint8)
     return repeated(2, lambda: whole(Tensor(crops)).asnumpy())

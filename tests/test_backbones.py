@@ -17,6 +17,7 @@ from src.inference.model import load_model
 from src.inference.streaming import Recognizer
 from src.ops.compat import EXPORTS_ANY_BATCH
 from src.shipping.export import export_network
+from src.shipping.parts import network_parts
 from src.train_cell import TrainStep, build_optimizer, parameter_groups
 from src.training import checkpoint, start, state
 from src.training.frozen import FeatureLoss
@@ -339,6 +340,6 @@ def test_exported_and_streamed(tmp_path, compiled):
         config.ckpt_file = str(path)
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
-    recognizer = Recognizer(model.network, model.image_size, window=3.0)
+    recognizer = Recognizer(network_parts(model.network), model.image_size, window=3.0)
     scores = [recognizer.push(frame, float(second)) for second, frame in enumerate(frames)][-1]
     np.testing.assert_allclose(scores, expected, atol=1e-4)

@@ -15,6 +15,7 @@ from src.evaluation.scoring import ClipScorer
 from src.inference.streaming import Recognizer
 from src.ops import compat
 from src.shipping import export
+from src.shipping.parts import network_parts
 from src.transforms import cut_crops
 from src.tsn import TSN
 from src.utils import softmax
@@ -121,7 +122,7 @@ def test_the_camera_loop_prints_what_a_stream_of_the_network_has(tmp_path):
     assert ended.returncode == 0, ended.stderr
     found = [re.fullmatch(r" *([\d.]+) s +([\d.]+)%  (.*)", line).groups() for line in ended.stdout.splitlines()]
 
-    recognizer, expected = Recognizer(network, SIDE), []
+    recognizer, expected = Recognizer(network_parts(network), SIDE), []
     for index, frame in enumerate(stored_frames(tmp_path / "clip.mp4")):
         scores = recognizer.push(frame, index / 10)
         if scores is not None:

@@ -94,7 +94,7 @@ def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, floa
     rows = []
     for number, line in enumerate(lines, start=2):
         try:
-            epoch, *others = map(_csv_number, line)
+            epoch, *others = [float(text) if text else None for text in line]
         except ValueError as error:
             raise InputError(f"{path}, line {number}: expected numbers: {error}") from None
         if epoch is None or len(line) != len(CURVE_COLUMNS):
@@ -102,7 +102,3 @@ def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, floa
         if epoch <= epochs:
             rows.append(dict(zip(CURVE_COLUMNS, (epoch, *others))))
     return rows
-
-
-def _csv_number(text: str) -> float | None:
-    return float(text) if text else None

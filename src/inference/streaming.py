@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,9 @@ from model_utils.settings import Settings
 from src.data.names import BACKGROUND, background_of
 from src.data.video import TIME_ROUNDING, Source, Span, frames_of_one_size
 from src.inference.timeline import TOLERANCE, WINDOW
-from src.shipping.parts import Parts, network_parts
+from src.shipping.parts import Parts
 from src.transforms import cut_crops
 from src.utils import softmax
-
-if TYPE_CHECKING:
-    from src.tsn import TSN
 
 FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring stands for: the first, and after a gap
 
@@ -44,14 +41,12 @@ class Recognizer:
     then span ``window`` seconds. Of a source with fewer frames a second it takes every frame, and T of them span more.
 
     Args:
-        network: the TSN, which is put into evaluation mode, or its parts. Scores are those of the centre crop and all
-            relations.
+        parts: those of a network. Scores are those of the centre crop and all relations.
         image_size: side S of the crop.
         window: seconds that T frames span.
     """
 
-    def __init__(self, network: TSN | Parts, image_size: int, window: float = WINDOW) -> None:
-        parts = network if isinstance(network, Parts) else network_parts(network)
+    def __init__(self, parts: Parts, image_size: int, window: float = WINDOW) -> None:
         self.image_size = image_size
         self.num_segments, self.frame_features, self.head = parts
         self.interval = window / self.num_segments

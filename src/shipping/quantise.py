@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -40,8 +41,10 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] |
     names = [value.name for value in model.graph.input]
     rows = (dict(zip(names, batch)) for batch in batches)
     chosen = quantised_nodes(model.graph) if nodes is None else nodes
-    with TemporaryDirectory() as folder, warnings.catch_warnings(), _quiet():
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), ExitStack() as stack:
         warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)  # the quantiser's advice
+        stack.callback(logging.disable, logging.NOTSET)
         plain = Path(folder) / "plain.onnx"
         onnx.save(model, plain)
         quantization.quantize_static(
@@ -56,16 +59,6 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] |
             nodes_to_quantize=chosen,
             op_types_to_quantize=sorted({node.op_type for node in model.graph.node if node.name in chosen}),
         )
-
-
-class _quiet:
-    """Without the quantiser's advice in the log of an export."""
-
-    def __enter__(self) -> None:
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *error: object) -> None:
-        logging.disable(logging.NOTSET)
 
 
 def quantised_nodes(graph: Any) -> list[str]:

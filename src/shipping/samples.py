@@ -12,7 +12,7 @@ import numpy as np
 from model_utils.settings import Settings
 from src import sampling, tsn_dataset
 from src.data.clips import EvaluationLoader
-from src.data.frame_files import VideoRecord, dataset_frames
+from src.data.frame_files import dataset_frames
 
 COMPARED = 128  # clips, at most
 
@@ -42,19 +42,15 @@ def read_samples(config: Settings, num_classes: int) -> Samples:
     def drawn(list_name: str, count: int) -> np.ndarray:
         records = tsn_dataset.read_clips(config, list_name, num_classes)
         order = sampling.epoch_order(len(records), config.seed, 0)[:count]
-        return _read(config, [records[index] for index in order.tolist()])
+        loader = EvaluationLoader(dataset_frames(config), config.num_segments, config.image_size, test_crops=1)
+        dataset = tsn_dataset.evaluation_dataset(loader, [records[index] for index in order.tolist()], batch_size=1)
+        with closing(dataset.read(output_numpy=True)) as batches:
+            return np.stack([clips[0, 0] for clips, *_ in batches])
 
     calibration = drawn(config.train_list_file_name, config.calibration_clips)
     compared = drawn(config.eval_list_file_name, COMPARED)
     about = {"list_file": Path(config.train_list_file_name).name, "clips": len(calibration), "seed": config.seed}
     return Samples(calibration, compared, about, Path(config.eval_list_file_name).name)
-
-
-def _read(config: Settings, records: list[VideoRecord]) -> np.ndarray:
-    loader = EvaluationLoader(dataset_frames(config), config.num_segments, config.image_size, test_crops=1)
-    dataset = tsn_dataset.evaluation_dataset(loader, records, batch_size=1)
-    with closing(dataset.read(output_numpy=True)) as batches:
-        return np.stack([clips[0, 0] for clips, *_ in batches])
 
 
 def batches_of(inputs: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -16,6 +16,7 @@ from src.inference.streaming import Recognizer
 from src.ops import compat
 from src.shipping import export
 from src.shipping.exported import pair_paths, read_usage, usage_path
+from src.shipping.parts import network_parts
 from src.shipping.samples import Samples
 from src.tsn import prepare_for_inference
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
@@ -62,7 +63,7 @@ def test_a_stream_has_the_scores_of_the_whole_network(tmp_path, file_format, cha
     path, difference = write(tmp_path, file_format, **changes)
     network = prepared(**{key: value for key, value in changes.items() if key != "batch"})
     assert difference["largest"] < 1e-5
-    expected, found = Recognizer(network, SIDE), Recognizer(load(path).parts("a stream"), SIDE)
+    expected, found = Recognizer(network_parts(network), SIDE), Recognizer(load(path).parts("a stream"), SIDE)
     scores = [(expected.push(frame), found.push(frame)) for frame in FRAMES]
     assert [one is None for one, _ in scores] == [True, True] + [False] * 5
     pairs = np.array([pair for pair in scores if pair[0] is not None])

@@ -11,6 +11,7 @@ from src.data.video import open_source
 from src.evaluation.scoring import ClipScorer
 from src.inference import explain, streaming
 from src.inference.streaming import EventDetector, EventRules, Recognizer, build_detector, stream
+from src.shipping.parts import network_parts
 from src.transforms import cut_crops
 from tests.helpers.colours import (
     NAMES,
@@ -33,7 +34,7 @@ def clip_score(network, frames):
 def test_scores_are_those_of_the_last_frames_as_a_clip(consensus_type):
     network = ordering_network(consensus_type)
     frames = changing_frames(7)
-    recognizer = Recognizer(network, SIDE)
+    recognizer = Recognizer(network_parts(network), SIDE)
     scores = [recognizer.push(frame) for frame in frames]
     assert scores[:2] == [None, None]
     for last in range(2, 7):
@@ -45,7 +46,7 @@ def test_scores_are_those_of_the_last_frames_as_a_clip(consensus_type):
 def test_a_convolution_sees_one_frame_as_it_sees_many():
     network = seeing_network(small=True)
     frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    recognizer = Recognizer(network, SIDE)
+    recognizer = Recognizer(network_parts(network), SIDE)
     scores = [recognizer.push(frame) for frame in frames][-1]
     np.testing.assert_allclose(scores, clip_score(network, frames), rtol=0, atol=1e-5)
     assert np.abs(scores).max() > 0.1
@@ -53,7 +54,7 @@ def test_a_convolution_sees_one_frame_as_it_sees_many():
 
 def test_a_network_in_training_mode_is_put_into_evaluation_mode():
     network = ordering_network().set_train(True)
-    Recognizer(network, SIDE)
+    Recognizer(network_parts(network), SIDE)
     assert not any(cell.training for _, cell in network.cells_and_names())
 
 
@@ -61,7 +62,7 @@ def test_a_network_in_training_mode_is_put_into_evaluation_mode():
 def test_compiled(compiled):
     network = ordering_network()
     frames = changing_frames(4)
-    recognizer = Recognizer(network, SIDE)
+    recognizer = Recognizer(network_parts(network), SIDE)
     scores = [recognizer.push(frame) for frame in frames]
     np.testing.assert_allclose(scores[2], clip_score(network, frames[:3]), rtol=0, atol=1e-5)
     np.testing.assert_allclose(scores[3], clip_score(network, frames[1:]), rtol=0, atol=1e-5)
@@ -71,7 +72,7 @@ def test_compiled(compiled):
 
 def test_each_frame_passes_the_backbone_once():
     network = ordering_network()
-    recognizer = Recognizer(network, SIDE)
+    recognizer = Recognizer(network_parts(network), SIDE)
     seen = []
     construct = network.base_model.construct
     network.base_model.construct = lambda frames: seen.append(len(frames)) or construct(frames)
@@ -82,7 +83,7 @@ def test_each_frame_passes_the_backbone_once():
 
 
 def test_reset_forgets():
-    recognizer = Recognizer(ordering_network(), SIDE)
+    recognizer = Recognizer(network_parts(ordering_network()), SIDE)
     frames = changing_frames(4)
     first = [recognizer.push(frame, 0.1 * i) for i, frame in enumerate(frames, 300)]
     recognizer.reset()
@@ -107,13 +108,13 @@ def taken(recognizer, times):
 @pytest.mark.parametrize("rate", [30, 7])
 def test_frames_go_in_at_the_pace_of_the_window(rate):
     """Three in a second, so 15 in 5 s, evenly; of 7 a second that is every second or third."""
-    times = taken(Recognizer(colour_network(), SIDE, window=1.0), np.arange(5 * rate) / rate)
+    times = taken(Recognizer(network_parts(colour_network()), SIDE, window=1.0), np.arange(5 * rate) / rate)
     assert len(times) == 15
     np.testing.assert_allclose(times, np.arange(15) / 3, atol=1 / rate)
 
 
 def test_every_frame_of_a_slow_source_goes_in():
-    recognizer = Recognizer(colour_network(), SIDE, window=1.0)
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=1.0)
     scores = [recognizer.push(frame, 2.0 * second) for second, frame in enumerate(coloured("Red", 5))]
     assert [score is None for score in scores] == [True, True, False, False, False]
 
@@ -121,7 +122,7 @@ def test_every_frame_of_a_slow_source_goes_in():
 def test_after_a_gap_frames_are_not_caught_up_on():
     """Ten frames a second with nine missing seconds."""
     times = np.array([*range(10), *range(100, 110)]) / 10
-    assert taken(Recognizer(colour_network(), SIDE, window=1.0), times) == [0, 0.4, 0.7, 10, 10.4, 10.7]
+    assert taken(Recognizer(network_parts(colour_network()), SIDE, window=1.0), times) == [0, 0.4, 0.7, 10, 10.4, 10.7]
 
 
 # -------------------------------------------------------------------------------------------------------- gestures
@@ -274,7 +275,7 @@ def test_realtime_waits_for_its_frames_and_not_for_itself(tmp_path, monkeypatch,
     clock = Clock(work)
     monkeypatch.setattr(streaming, "time", clock)
     source = open_source(str(write_folder(tmp_path / "clip", coloured("Red", 24))))
-    recognizer = Recognizer(colour_network(), SIDE, window=0.1)
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=0.1)
     pushed = []
     push = recognizer.push
 
@@ -298,7 +299,7 @@ def test_realtime_waits_for_its_frames_and_not_for_itself(tmp_path, monkeypatch,
 def test_frames_of_a_file_have_their_own_times(tmp_path):
     """A frame each 0.1 s for 1 s, then one each 2 s: the later ones all go in, of the others every third or fourth."""
     path = set_intervals(write_video(tmp_path / "v.mp4", coloured("Red", 15), 10), [0.1] * 10 + [2.0] * 5)
-    recognizer = Recognizer(colour_network(), SIDE, window=1.0)
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=1.0)
     seen = []
     push = recognizer.frame_features
     recognizer.frame_features = lambda frames: seen.append(frames) or push(frames)
@@ -312,7 +313,7 @@ def test_frames_of_a_file_have_their_own_times(tmp_path):
 
 def test_times_that_are_due_but_for_rounding_go_in():
     """0.1 · 3 is less than 0.3 in binary, and so are other sums: three a second of ten are these all the same."""
-    recognizer = Recognizer(colour_network(), SIDE, window=0.9)  # due every 0.3 s
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=0.9)  # due every 0.3 s
     assert taken(recognizer, [i / 10 for i in range(120)]) == [i / 10 for i in range(0, 120, 3)]
     recognizer.reset()
     assert taken(recognizer, [0.0, 0.297, 0.299]) == [0.0, 0.299]  # more than milliseconds round is too early
@@ -321,7 +322,9 @@ def test_times_that_are_due_but_for_rounding_go_in():
 def test_times_of_milliseconds_take_the_same_frames():
     """A container that rounds to milliseconds gives 12 frames a second a mean interval a little below 1/12 s."""
     for interval in (1 / 12, 1 / 12 - 3e-5):
-        times = taken(Recognizer(colour_network(), SIDE, window=1.125), np.arange(40) * interval)  # one every 0.375 s
+        times = taken(
+            Recognizer(network_parts(colour_network()), SIDE, window=1.125), np.arange(40) * interval
+        )  # one every 0.375 s
         assert np.rint(np.array(times) / interval).tolist() == [0, 5, 9, 14, 18, 23, 27, 32, 36]
 
 
@@ -331,12 +334,12 @@ def test_a_frame_that_is_a_little_late_does_not_delay_those_after_it():
     What comes at 4.5 is late by more than an interval, so the next is due at 5.5.
     """
     times = [0.0, 0.9, 1.9, 2.1, 2.9, 4.5, 5.4, 5.6, 6.0]
-    assert taken(Recognizer(colour_network(), SIDE), times) == [0.0, 1.9, 2.1, 4.5, 5.6]
+    assert taken(Recognizer(network_parts(colour_network()), SIDE), times) == [0.0, 1.9, 2.1, 4.5, 5.6]
 
 
 @pytest.mark.parametrize("window", [1e308, 1e-308])
 def test_windows_of_any_length(window):
-    recognizer = Recognizer(colour_network(), SIDE, window=window)
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=window)
     scores = [recognizer.push(frame, i / 10) for i, frame in enumerate(coloured("Red", 9))]
     assert [score is None for score in scores] == ([True] * 9 if window > 1 else [True] * 2 + [False] * 7)
 
@@ -392,7 +395,7 @@ def test_frames_of_a_camera_have_the_time_they_come_at(monkeypatch):
 
 
 def test_scores_that_are_not_finite_name_the_source_and_the_time():
-    recognizer = Recognizer(colour_network(), SIDE, window=3.0)
+    recognizer = Recognizer(network_parts(colour_network()), SIDE, window=3.0)
     recognizer.head = lambda features: np.full((1, 4), np.nan, np.float32)
     film = Film(np.arange(6.0), 6.0, 6)
     with pytest.raises(InputError, match="film: the network's scores at 2.00 s are NaN or infinite"):
@@ -400,7 +403,7 @@ def test_scores_that_are_not_finite_name_the_source_and_the_time():
 
 
 def test_a_stream_starts_anew():
-    recognizer, detector = Recognizer(colour_network(), SIDE, window=3.0), EventDetector(NAMES)
+    recognizer, detector = Recognizer(network_parts(colour_network()), SIDE, window=3.0), EventDetector(NAMES)
     film = Film(np.arange(6.0), 6.0, 6)
     for _ in range(2):
         moments = list(stream(recognizer, detector, film, realtime=False))
