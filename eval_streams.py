@@ -41,7 +41,7 @@ class StreamSettings(Config):
 def evaluate_streams(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
-    from src.data.names import BACKGROUND, background_of, without_background
+    from src.data.names import BACKGROUND, without_background
     from src.data.stream_truth import read_truth
     from src.evaluation.events import measure
     from src.evaluation.stream_page import render_stream_report
@@ -54,16 +54,14 @@ def evaluate_streams(config: StreamSettings) -> None:
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)
-    background_class = model.settings.background_class
-    background = background_of(model.categories, background_class)
-    truth = read_truth(config.truth, model.categories, list(paths), background or BACKGROUND)
+    detector = build_detector(model.settings, model.categories)
+    truth = read_truth(config.truth, model.categories, list(paths), detector.background or BACKGROUND)
     output_dir = Path(config.eval_output_dir)
     logger = get_logger(output_dir, file_name="stream_eval.log")
     log_settings(logger, config, output_dir, "eval_streams")
     recognizer = Recognizer(model.parts("stream evaluation"), model.image_size, window)
-    detector = build_detector(model.settings, model.categories)
-    if not background:
-        logger.warning("%s", without_background(background_class))
+    if not detector.background:
+        logger.warning("%s", without_background(model.settings.background_class))
 
     scored, watched = [], []
     for video in stream_eval.score_videos(paths, truth, recognizer, len(model.categories)):
@@ -76,7 +74,7 @@ def evaluate_streams(config: StreamSettings) -> None:
     stream_eval.log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
-    protocol.update(device_target=config.device_target, **model.measured(), background=background)
+    protocol.update(device_target=config.device_target, **model.measured(), background=detector.background)
     document = {**metrics, "per_video": [stream_eval.stream_protocol(video) for video in watched], "protocol": protocol}
     write_json(output_dir / "stream_metrics.json", document)
     write_bytes(output_dir / "stream_scores.npz", stream_eval.scores_bytes(model.categories, scored))

@@ -59,7 +59,7 @@ def _windows(text: str) -> list[float]:
 
 def tune(config: TuneSettings) -> None:
     from model_utils.device_adapter import start_device
-    from src.data.names import BACKGROUND, background_of
+    from src.data.names import BACKGROUND
     from src.data.stream_truth import read_truth
     from src.evaluation.events import measure
     from src.inference.model import load_model
@@ -74,9 +74,8 @@ def tune(config: TuneSettings) -> None:
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     model = load_model(config)
-    background = background_of(model.categories, model.settings.background_class)
-    truth = read_truth(config.truth, model.categories, list(paths), background or BACKGROUND)
     detector = build_detector(model.settings, model.categories)
+    truth = read_truth(config.truth, model.categories, list(paths), detector.background or BACKGROUND)
     found: list[tuple[int, float, EventRules, list[ScoredVideo]]] = []
     for window in config.windows:
         recognizer = Recognizer(model.parts("tune_stream.py"), model.image_size, window)
