@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 import gzip
 import os
-import resource
 import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import cv2
 import numpy as np
@@ -69,17 +69,17 @@ def read_batch(dataset_root: str, split: str) -> None:
     batches.close()
 
 
-def run_one(name: str, disk: Path, command: list[str]) -> None:
-    """Runs a program and prints its row. In a process of its own, so that the largest child is that program."""
+def measure(name: str, disk: Path, command: list[str]) -> None:
+    """Runs a program and prints its row."""
     before = count_files(disk)
     begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output = process.communicate()[0]
-    seconds = time.perf_counter() - begin
-    if process.returncode:
-        sys.exit(f"{name}: {output}")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    with TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        _, process.returncode, used = os.wait4(process.pid, 0)  # with what its children used
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{name}: {output.read()}")
+    seconds, cpu, memory = time.perf_counter() - begin, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
     print(f"| {name} | {seconds:,.1f} | {cpu:,.1f} | {memory:,.0f} | {count_files(disk) - before:,} |", flush=True)
 
 
@@ -93,31 +93,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=148_092)
     parser.add_argument("--forms", nargs="+", choices=("packed", "folders"), default=["packed", "folders"])
-    parser.add_argument("--row", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.batch:
-        return read_batch(*args.batch)
-    if args.row:
-        return run_one(args.row[0], args.folder, args.row[1:])
     data = args.folder / f"parts of {args.clips}"
     if not data.is_dir():
         make_parts(data, args.clips)
     print(f"{args.clips:,} clips of {FRAMES} frames, {os.cpu_count()} cores\n\n| step | s | CPU s | peak MB | inodes |")
     print("|---|---:|---:|---:|---:|", flush=True)
-    itself = [sys.executable, "-m", "benchmarks.scale", "--folder", str(args.folder)]
+    batch = ["-c", "import sys; from benchmarks.scale import read_batch; read_batch(*sys.argv[1:])"]
     for form in args.forms:
         target = str(args.folder / f"{form} {args.clips}")
         packed = str(form == "packed").lower()
         steps = {
             "unpack": ["-m", "src.data.unpack_jester_dataset", str(data), target, "--packed", packed],
             "preprocess": ["-m", "src.preprocess_jester_dataset", target],
-            "first batch of training": [*itself[1:], "--batch", target, "training"],
-            "a batch of evaluation": [*itself[1:], "--batch", target, "evaluation"],
+            "first batch of training": [*batch, target, "training"],
+            "a batch of evaluation": [*batch, target, "evaluation"],
         }
         for name, step in steps.items():
-            subprocess.run([*itself, "--row", f"{form}: {name}", sys.executable, *step], cwd=ROOT, check=True)
-    return None
+            measure(f"{form}: {name}", args.folder, [sys.executable, *step])
 
 
 if __name__ == "__main__":
