@@ -20,7 +20,6 @@ from model_utils.errors import InputError
 from model_utils.files import digest
 from model_utils.settings import AnySettings, Settings
 from model_utils.util import LOGGER_NAME, write_json, write_whole
-from src import sampling
 from src.data.names import LONGEST_NAME
 from src.evaluation.protocol import drawn_relations
 from src.mindcv_backbones import use_onnx_operators
@@ -211,11 +210,8 @@ def _inputs(config: Settings, pixels: Pixels) -> list[np.ndarray]:
     """Random inputs of the exported file, of two clips if it takes any number of them."""
     rng = np.random.default_rng(0)
     batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
-    frames = pixels.prepare(rng.integers(0, 256, (batch * config.num_segments, side, side, 3), np.uint8))
-    inputs = [frames.reshape(batch, -1, side, side)]
-    if takes_relations(config):
-        draws = [sampling.sample_relations(config.num_segments, config.subsample_num, rng) for _ in range(batch)]
-        inputs.append(np.stack(draws).astype(np.int32))
+    clips = rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8)
+    inputs = _video_inputs(config, pixels, clips)
     if is_zoo(config):
         video, combinations = inputs
         return [video.reshape(1, -1, side, side), combinations[None]]

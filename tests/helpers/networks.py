@@ -41,6 +41,7 @@ def settings(**changes) -> SimpleNamespace:
         "test_crops": 10,
         "export_interface": "batch",
         "streaming": False,
+        "seed": 0,
         "given": frozenset(),
     }
     return SimpleNamespace(**{**values, **changes})
