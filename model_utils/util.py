@@ -142,7 +142,8 @@ def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]
     if the file cannot be written.
     """
     path = Path(path)
-    with _folder_for(path):
+    made_here = [folder for folder in path.parents if not os.path.lexists(folder)]
+    try:
         while True:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,14 +165,6 @@ def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]
                     with contextlib.suppress(OSError):
                         path.unlink()
                 return
-
-
-@contextlib.contextmanager
-def _folder_for(path: Path) -> Iterator[None]:
-    """Removes at the end what was made here of the folders of ``path`` and is empty."""
-    made_here = [folder for folder in path.parents if not os.path.lexists(folder)]
-    try:
-        yield
     finally:
         with contextlib.suppress(OSError):  # of a folder that is not empty, and so are those above it
             for folder in made_here:

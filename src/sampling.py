@@ -104,7 +104,6 @@ def crop_offsets(height: int, width: int, image_size: int, test_crops: int) -> l
     """The test crops of ``image_size``² pixels in a frame: a list of (x, y, mirrored).
 
     1 crop: the centre. 5: the four corners, then the centre. 10: each of the five, followed by its mirror image.
-
     """
     positions = CROP_POSITIONS[4:5] if test_crops == 1 else CROP_POSITIONS[:5]
     step_x, step_y = (width - image_size) // 4, (height - image_size) // 4

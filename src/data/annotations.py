@@ -134,18 +134,13 @@ def _read_row(place: str, row: dict[str, str], videos: Path) -> VideoClip:
     video = os.path.normpath(row["video"])
     if os.path.isabs(video) or video.startswith(".."):
         raise InputError(f"{place}: video {row['video']!r}; expected a path below {path_text(videos)}")
-    start, end = _csv_seconds(place, "start", row), _csv_seconds(place, "end", row)
+    start, end = (parse_seconds(place, name, row[name]) if row.get(name) else None for name in ("start", "end"))
     if end is not None and end <= (start or 0.0):
         raise InputError(f"{place}: from {start or 0.0:g} s to {end:g} s; expected an end after the start")
     split = row.get("split")
     if split is not None and split not in SPLITS:
         raise InputError(f"{place}: split {split!r}; expected {', '.join(SPLITS)} in every row, or no such column")
     return VideoClip(place, video, row["label"], start or 0.0, end, SPLITS[split] if split else None)
-
-
-def _csv_seconds(place: str, column: str, row: dict[str, str]) -> float | None:
-    text = row.get(column, "")
-    return parse_seconds(place, column, text) if text else None
 
 
 def _check_name(place: str, what: str, name: str) -> None:

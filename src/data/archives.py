@@ -80,18 +80,12 @@ class ArchivePart:
     size: int
     md5: str | None
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
-        if self.member is None:
-            with self.path.open("rb") as file:
-                yield file
-        else:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-                yield file
-
     def chunks(self) -> Iterator[bytes]:
         """The content piece by piece; an error while reading names the part."""
-        with reading(self.path), self.open() as file:
+        with reading(self.path), contextlib.ExitStack() as stack:
+            file: IO[bytes] = stack.enter_context(self.path.open("rb"))
+            if self.member is not None:
+                file = stack.enter_context(stack.enter_context(zipfile.ZipFile(file)).open(self.member))
             while chunk := file.read(READ_SIZE):
                 yield chunk
 

@@ -48,7 +48,9 @@ class VideoWriter:
 
     def write(self, frame: np.ndarray) -> None:
         if self.writer is None:
-            self.writer = self._open(*frame.shape[:2])
+            self.partial = self.stack.enter_context(write_whole(self.path, "video"))
+            path = self.stack.enter_context(_opencv_path(self.partial))
+            self.writer = _open_writer(path, self.rate, frame.shape[:2], self.name)
         self.writer.write(frame)
         self.num_frames += 1
 
@@ -60,11 +62,6 @@ class VideoWriter:
                 self._check()
         else:
             self.stack.__exit__(*raised)
-
-    def _open(self, height: int, width: int) -> cv2.VideoWriter:
-        self.partial = self.stack.enter_context(write_whole(self.path, "video"))
-        path = self.stack.enter_context(_opencv_path(self.partial))
-        return _open_writer(path, self.rate, (height, width), self.name)
 
     def _check(self) -> None:
         """Counts the frames that can be read back: OpenCV's writer does not report a full disk."""
@@ -87,7 +84,7 @@ def check_video_size(path: str, height: int, width: int) -> None:
         _open_writer(probe, PLAUSIBLE_RATES[0], (height, width), path_text(path)).release()
 
 
-def _open_writer(path: str, rate: float, size: tuple[int, int], name: str) -> cv2.VideoWriter:
+def _open_writer(path: str, rate: float, size: tuple[int, ...], name: str) -> cv2.VideoWriter:
     """``name`` is what an error calls the file; ``size`` is (height, width)."""
     height, width = size
     codec = cv2.VideoWriter.fourcc(*OUTPUT_CODECS[Path(path).suffix.lower()])

@@ -80,10 +80,10 @@ def stream_poses(
         poses = clip_poses(gesture, int(rng.integers(MIN_FRAMES, MAX_FRAMES + 1)), rng)
         poses = poses[::-1] if gesture.reverse else poses
         # Nobody sees the hand turn: at rest it is below the picture.
-        parts += [_pause(parts[-1][-1], poses[0], _pause_length(rng)), poses]
+        parts += [_pause(parts[-1][-1], poses[0], rng), poses]
         spans.append((len(backs) + len(parts[-2]), len(backs) + len(parts[-2]) + len(poses)))
         backs += [gesture.back_of_hand] * (len(parts[-2]) + len(poses))
-    parts.append(_pause(parts[-1][-1], REST, _pause_length(rng)))
+    parts.append(_pause(parts[-1][-1], REST, rng))
     backs += backs[-1:] * len(parts[-1])
     poses = np.concatenate(parts)
     return poses, np.array(backs), [_raised(poses, *span) for span in spans] if labels else []
@@ -97,13 +97,9 @@ def _raised(poses: np.ndarray, first: int, end: int) -> tuple[int, int]:
     return int(raised[0]), int(raised[-1]) + 1
 
 
-def _pause_length(rng: np.random.Generator) -> int:
-    """Frames."""
-    return round(rng.uniform(*PAUSE) * RATE)
-
-
-def _pause(before: np.ndarray, after: np.ndarray, length: int) -> np.ndarray:
-    """Poses [length, len(POSE)] on the way from one pose to rest and from there to another, EASE frames each."""
+def _pause(before: np.ndarray, after: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Poses [N, len(POSE)] on the way from one pose to rest and from there to another, EASE frames each."""
+    length = round(rng.uniform(*PAUSE) * RATE)
     keys = [0, EASE, length + 1 - EASE, length + 1]
     columns = zip(before, REST, REST, after)
     return np.stack([np.interp(np.arange(1, length + 1), keys, values) for values in columns], axis=1)
