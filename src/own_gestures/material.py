@@ -27,8 +27,7 @@ LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annot
 
 def background_among(names: list[str]) -> str:
     """The class that is no gesture, by its name; "" if there is none."""
-    known = [name for name in names if name.lower().replace("_", " ").strip() in NAMES_OF_REST]
-    return known[0] if known else ""
+    return next((name for name in names if name.lower().replace("_", " ").strip() in NAMES_OF_REST), "")
 
 
 def with_stretches_between(clips: list[VideoClip], videos: Path, label: str) -> list[VideoClip]:

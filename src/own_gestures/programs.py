@@ -43,13 +43,14 @@ class Programs:
 
         Args:
             command: the program's path in the repository and its arguments.
-            after: steps and facts that it depends on.
+            after: steps and facts that it depends on; a step stands for what it was done with.
             output: its output folder, which is emptied before other work than what was begun there.
 
         Raises:
             InputError: if the program fails.
         """
-        digest = self.digest([*command, *after])
+        known = [self.done[part]["done"] if part in self.done else part for part in (*command, *after)]
+        digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()
         if self.done.get(step, {}).get("done") == digest:
             return
         if output and self.done.get(step, {}).get("begun") != digest:
@@ -73,11 +74,6 @@ class Programs:
     def seconds(self, step: str) -> float:
         """How long a step took when it was done."""
         return float(self.done[step]["seconds"])
-
-    def digest(self, parts: Sequence[str]) -> str:
-        """Of a command and what it depends on; a step among them stands for its own digest."""
-        known = [self.done[part]["done"] if part in self.done else part for part in parts]
-        return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
     def _note(self, step: str, **facts: str) -> None:
         self.done[step] = facts
