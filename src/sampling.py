@@ -158,14 +158,9 @@ def sliding_window(
     while True:
         length = rng.uniform(*WINDOW_LENGTHS)
         start = rng.uniform(-length, 1)
-        covered = covered_share(start, start + length)
+        first, last = GESTURE
+        covered = max(0.0, min(start + length, last) - max(start, first)) / (last - first)
         if covered >= WHOLE or (parts and covered <= PART):
             break
     segments = start + length * (np.arange(num_segments) + rng.random(num_segments)) / num_segments
     return np.clip(np.floor(num_frames * segments), 0, num_frames - 1).astype(np.int64), covered >= WHOLE
-
-
-def covered_share(start: float, end: float) -> float:
-    """How much of the gesture a window covers: 0 to 1. ``start`` and ``end`` are fractions of the clip's length."""
-    first, last = GESTURE
-    return max(0.0, min(end, last) - max(start, first)) / (last - first)
