@@ -14,9 +14,9 @@ import shutil
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from model_utils.command_line import Parser
 from model_utils.errors import InputError
@@ -30,24 +30,21 @@ from src.data.video_frames import Decoding, Wanted, decoding, expected_bytes, in
 END_TOLERANCE = 0.1  # seconds
 
 
-class Plan(NamedTuple):
-    """What there is to do.
+@dataclass
+class Made:
+    """The clips that are made and those that are not yet.
 
-    ``counts`` maps the folder of each clip that is made already to its number of frames, and ``problems`` that of each
-    clip that cannot be made to the reason. ``todo`` lists the videos that can be read with the clips to be made.
+    Attributes:
+        counts: the number of frames of each clip that is made, by its folder.
+        problems: what is wrong with each clip that cannot be made, by its folder.
+        todo: the videos that can be read, with the clips still to be made.
+        new: how many clips were decoded in this run.
     """
 
-    counts: dict[str, int]
-    problems: dict[str, str]
-    todo: list[tuple[VideoFile, list[Wanted]]]
-
-
-class Made(NamedTuple):
-    """``counts``: frames of each clip; ``problems``: what is wrong with the others; ``new``: clips decoded now."""
-
-    counts: dict[str, int]
-    problems: dict[str, str]
-    new: int
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    todo: list[tuple[VideoFile, list[Wanted]]] = field(default_factory=list)
+    new: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,60 +77,59 @@ class FrameMaker:
     def from_options(cls, images: Path, args: Namespace) -> FrameMaker:
         return cls(images, args.fps, args.height, args.max_frames, args.on_error == "skip")
 
-    def inspect(self, clips: list[Wanted]) -> Plan:
+    def inspect(self, clips: list[Wanted]) -> Made:
         """Finds the clips that are not made yet, or were made of something else, and reads their videos through.
 
         Raises:
             InputError: for a video that cannot be read and a stretch outside its video, unless they are left out; if
                 the frames would need more disk than is free.
         """
-        plan = Plan({}, {}, [])
+        found = Made()
         unmade: dict[Path, list[Wanted]] = {}
         for clip in clips:
             made = _read_source(self.images / clip.folder)
             try:
                 if made and made["source"] == self._source(clip):
-                    plan.counts[clip.folder] = made["frames"]
+                    found.counts[clip.folder] = made["frames"]
                 else:
                     unmade.setdefault(clip.video, []).append(clip)
             except InputError as error:
-                plan.problems[clip.folder] = str(error)
+                found.problems[clip.folder] = str(error)
         for path, result in decoding(inspect_video, unmade, Path, "Inspect"):
             if isinstance(result, InputError):
                 refused = {clip.folder: str(result) for clip in unmade[path]}
             else:
                 refused = {clip.folder: why for clip in unmade[path] if (why := self._refused(clip, result))}
-                plan.todo.append((result, [clip for clip in unmade[path] if clip.folder not in refused]))
-            plan.problems.update(refused)
-        self._stop_at(plan.problems)
-        self._check_space(plan)
-        return plan
+                found.todo.append((result, [clip for clip in unmade[path] if clip.folder not in refused]))
+            found.problems.update(refused)
+        self._stop_at(found.problems)
+        self._check_space(found)
+        return found
 
-    def make(self, plan: Plan) -> Made:
-        """Makes the clips of a plan. One whose video cannot be decoded after all is a problem, too.
+    def make(self, clips: Made) -> Made:
+        """Makes the clips that are to be made. One whose video cannot be decoded after all is a problem, too.
 
         Raises:
             InputError: for such a clip, unless it is left out; if a folder is in the way.
         """
-        counts, problems, new = dict(plan.counts), dict(plan.problems), 0
         partial = self.images.with_name(f"{self.images.name}.partial")
         jobs = [
-            Decoding(video, {partial / f"{v}-{c}": clip for c, clip in enumerate(clips)}, self.fps, self.height)
-            for v, (video, clips) in enumerate(plan.todo)
-            if clips
+            Decoding(video, {partial / f"{v}-{c}": clip for c, clip in enumerate(wanted)}, self.fps, self.height)
+            for v, (video, wanted) in enumerate(clips.todo)
+            if wanted
         ]
         work = decoding(write_frames, jobs, lambda job: job.video.path, "Decode")
         with _emptied(partial), closing(work):
             for job, result in work:
                 if isinstance(result, InputError):
-                    problems.update({clip.folder: str(result) for clip in job.clips.values()})
-                    self._stop_at(problems)
+                    clips.problems.update({clip.folder: str(result) for clip in job.clips.values()})
+                    self._stop_at(clips.problems)
                     continue
                 for (folder, clip), count in zip(job.clips.items(), result):
                     self._publish(clip, folder, count)
-                    counts[clip.folder] = count
-                    new += 1
-        return Made(counts, problems, new)
+                    clips.counts[clip.folder] = count
+                    clips.new += 1
+        return clips
 
     def _refused(self, clip: Wanted, video: VideoFile) -> str:
         """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
@@ -150,9 +146,9 @@ class FrameMaker:
             return f"{clip.place}: {count} frames at {self.fps:g} a second; expected {at_most}"
         return ""
 
-    def _check_space(self, plan: Plan) -> None:
+    def _check_space(self, found: Made) -> None:
         expected = sum(
-            expected_bytes(video, clip, self.fps, self.height) for video, clips in plan.todo for clip in clips
+            expected_bytes(video, clip, self.fps, self.height) for video, clips in found.todo for clip in clips
         )
         free = shutil.disk_usage(next(folder for folder in self.images.parents if folder.exists())).free
         if expected > free:

@@ -67,9 +67,9 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
     if is_packed(images):
         unpack_tar(images)
     wanted = [Wanted(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
-    plan = args.maker.inspect(wanted)
+    found = args.maker.inspect(wanted)
     write_bytes(root / PREPARED_MARKER, b"")
-    made = args.maker.make(plan)
+    made = args.maker.make(found)
     kept = [clip for clip in clips if clip.folder in made.counts]
     if not kept:
         raise InputError(f"{args.videos}: none of the {len(clips)} clips can be read")
