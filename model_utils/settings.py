@@ -9,7 +9,7 @@ in the YAML. A type checker reads the rows as the attributes of a config, so tha
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
@@ -140,23 +140,19 @@ class Settings:
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def _rows() -> Iterator[tuple[str, type, list[Any]]]:
-    for key, hint in get_type_hints(Settings, include_extras=True).items():
-        if key != "given":
-            kind, *facts = get_args(hint)
-            yield key, kind, facts
-
-
 @cache
-def table() -> Mapping[str, tuple[type, frozenset[Use]]]:
-    """The rows as {key: (type, uses)}, in the order of the YAML."""
-    return {key: (kind, frozenset(fact for fact in facts if isinstance(fact, Use))) for key, kind, facts in _rows()}
+def table() -> Mapping[str, tuple[type, frozenset[Any]]]:
+    """The rows as {key: (type, uses and the value before)}, in the order of the YAML."""
+    rows = {
+        key: get_args(hint) for key, hint in get_type_hints(Settings, include_extras=True).items() if key != "given"
+    }
+    return {key: (kind, frozenset(facts)) for key, (kind, *facts) in rows.items()}
 
 
 @cache
 def values_before() -> Mapping[str, Any]:
     """For the keys that were added later, the value that older checkpoints mean."""
-    return {key: fact.value for key, _, facts in _rows() for fact in facts if isinstance(fact, Before)}
+    return {key: fact.value for key, (_, facts) in table().items() for fact in facts if isinstance(fact, Before)}
 
 
 def keys_for(*uses: Use) -> tuple[str, ...]:
