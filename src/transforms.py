@@ -46,9 +46,7 @@ CAFFE_PIXELS = Pixels("BGR", CHANNEL_MEANS_BGR, (1.0, 1.0, 1.0))  # BNInception'
 IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375))  # mindcv's
 
 
-def crop_and_resize_into(
-    frames: list[np.ndarray], crop: tuple[int, int, int, int], mirror: bool, clip: np.ndarray
-) -> None:
+def crop_and_resize(frames: list[np.ndarray], crop: tuple[int, int, int, int], mirror: bool, clip: np.ndarray) -> None:
     """Writes the same ``crop`` (x, y, width, height in pixels) of each frame, resized to S x S and mirrored if
     ``mirror``, into ``clip``, uint8 [T, S, S, 3].
     """

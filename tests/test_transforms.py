@@ -27,7 +27,7 @@ def largest_difference(ours, reference):
 
 def cropped(frames, crop, image_size, mirror):
     clip = np.empty((len(frames), image_size, image_size, 3), np.uint8)
-    transforms.crop_and_resize_into(frames, crop, mirror, clip)
+    transforms.crop_and_resize(frames, crop, mirror, clip)
     return clip
 
 

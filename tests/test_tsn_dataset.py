@@ -285,7 +285,7 @@ def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, 
         indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
     frames = read_frames(images_root / record.folder, indices)
     crop, clip = sampling.generator(5, epoch, index, "crop"), np.empty((4, 32, 32, 3), np.uint8)
-    transforms.crop_and_resize_into(frames, sampling.training_crop(*frames[0].shape[:2], 32, crop), False, clip)
+    transforms.crop_and_resize(frames, sampling.training_crop(*frames[0].shape[:2], 32, crop), False, clip)
     label = record.label if whole else background
     if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
         twin = {0: 1, 1: 0, 2: 2, 3: None}[label]

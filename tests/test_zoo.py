@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,6 @@ from PIL import Image
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.util import get_param_groups
-from src import sampling
 from src.bn_inception import BNInception
 from src.convert_bn_inception import convert_torch_checkpoint_to_mindspore
 from src.data.clips import EvaluationLoader, FrameFolders
@@ -336,7 +334,7 @@ def test_the_zoos_yaml_drops_what_it_drops_there():
     """Unchanged: 80 % of the features, by the masks that training draws with each clip."""
     config = load_config(["--config_path", str(ROOT / "tests" / "helpers" / "zoo_config.yaml")])
     loader = training_loader(config, ["No gesture", "Thumb Up"], features=1024)
-    _, mask = loader.draw_masks(partial(sampling.generator, config.seed, 0, 0))
+    *_, mask = loader.draw(VideoRecord("clip 8 0"), index=0, epoch=0)
     assert mask.shape == (8, 1024)
     assert np.mean(mask == 0) == pytest.approx(0.8, abs=0.02)
     np.testing.assert_allclose(mask[mask > 0], 5)

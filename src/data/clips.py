@@ -83,7 +83,7 @@ class TrainingLoader:
             height, width = frames[0].shape[:2]
             rng = sampling.generator(self.seed, epoch, index, "crop")
             crop = sampling.training_crop(height, width, self.image_size, rng)
-            transforms.crop_and_resize_into(frames, crop, mirror, clip)
+            transforms.crop_and_resize(frames, crop, mirror, clip)
 
         return label, relations, mask, _fill_or_explain(fill, clip)
 
