@@ -14,7 +14,6 @@ Each cell, a kind and a seed and a way, is done once: the same command goes on w
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import time
@@ -29,7 +28,6 @@ from src.data.video_writer import VideoWriter
 
 RATE, HEIGHT, WIDTH = 12, 100, 140
 CLIPS, TEST_CLIPS, STREAMS = 10, 12, 6  # of a class, of a class, in all
-GESTURES_A_STREAM = 5
 RECIPE = ["--config_path", str(REPO / "configs/synthetic_streams_config.yaml"), "--sliding_windows", "0"]
 
 Frames = list[np.ndarray]
@@ -74,35 +72,30 @@ class Scenes:
 
     def clip(self, label: str, number: int, seed: int, test: bool) -> Frames:
         rng = np.random.default_rng([seed, self.classes.index(label), number, test])
-        return self.perform([label], self.begin(rng, test), rng, (0.3, 0.6)).frames
+        return self.perform(label, self.begin(rng, test), rng, (0.3, 0.6)).frames
 
     def stream(self, labels: list[str], number: int, seed: int) -> Performance:
         rng = np.random.default_rng([seed, 77, number])
         parts, spans = [], []
         for label in labels or [""]:  # a cut before each gesture; a stream without gestures is a long rest
-            part = self.perform([label] if label else [], self.begin(rng, True), rng, (0.8, 2.0) if label else (12, 15))
+            part = self.perform(label, self.begin(rng, True), rng, (0.8, 2.0) if label else (12, 15))
             spans += [(first + len(parts), last + len(parts), name) for first, last, name in part.gestures]
             parts += part.frames
         return Performance(parts, spans)
 
-    def perform(
-        self, labels: list[str], scene: Any, rng: np.random.Generator, pause: tuple[float, float]
-    ) -> Performance:
-        """Gestures in one scene, with rest around them."""
-        frames, spans = [], []
+    def perform(self, label: str, scene: Any, rng: np.random.Generator, pause: tuple[float, float]) -> Performance:
+        """A gesture with a rest before and after it, or a rest alone."""
 
-        def rest(label: str, progress: float) -> None:
-            frames.extend(self._drawn(scene, label, [progress] * round(RATE * rng.uniform(*pause)), rng))
+        def rest(progress: float) -> Frames:
+            return self._drawn(scene, label or self.classes[0], [progress] * round(RATE * rng.uniform(*pause)), rng)
 
-        for label in labels or [self.classes[0]]:
-            rest(label, 0.0)
-            if labels:
-                begin, length = len(frames), round(RATE * rng.uniform(1.6, 2.6))
-                eased = (1 - np.cos(np.pi * np.linspace(0, 1, length))) / 2
-                frames.extend(self._drawn(scene, label, eased.tolist(), rng))
-                spans.append((begin, len(frames), label))
-                rest(label, 1.0)
-        return Performance(frames, spans)
+        frames = rest(0.0)
+        if not label:
+            return Performance(frames, [])
+        begin, length = len(frames), round(RATE * rng.uniform(1.6, 2.6))
+        eased = (1 - np.cos(np.pi * np.linspace(0, 1, length))) / 2
+        frames += self._drawn(scene, label, eased.tolist(), rng)
+        return Performance(frames + rest(1.0), [(begin, begin + length, label)])
 
     def _drawn(self, scene: Any, label: str, progresses: list[float], rng: np.random.Generator) -> Frames:
         pictures = (self.draw(scene, self.state(label, progress), rng).astype(np.float32) for progress in progresses)
@@ -285,14 +278,13 @@ def measure_cell(kind: str, seed: int, way: str, args: argparse.Namespace) -> di
 
 def write_test_lists(videos: Path, dataset: Path, model: Path) -> None:
     """The test clips as a dataset whose list of classes is the model's."""
+    from src.evaluation.tables import csv_bytes
     from src.training.checkpoint import read_checkpoint
 
     rows = dataset.parent / "test.csv"
-    with open(rows, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["video", "label", "split"])
-        for number, path in enumerate(sorted(videos.rglob("*.mp4"))):  # a dataset has clips to train with, one here
-            writer.writerow([path.relative_to(videos), path.parent.name, "train" if number == 0 else "val"])
+    found = [[path.relative_to(videos), path.parent.name, "val"] for path in sorted(videos.rglob("*.mp4"))]
+    found[0][2] = "train"  # a dataset has clips to train with, one here
+    rows.write_bytes(csv_bytes([["video", "label", "split"], *found]))
     run("src/data/prepare_videos.py", str(videos), str(dataset), "--annotations", str(rows))
     names = (dataset / "categories.txt").read_text(encoding="utf-8").splitlines()
     known = read_checkpoint(model)[1]["categories"]
