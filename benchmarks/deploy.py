@@ -90,6 +90,10 @@ def random_checkpoint(data: Path) -> Path:
     return save_checkpoint(data / "exported" / "trn.ckpt", network.our_network().parameters_dict(), about)
 
 
+WITH_PILLOW = (
+    side("PyTorch + Pillow", network.torch_evaluate, 4, clips=1),
+    side("PyTorch + Pillow, channels last", network.torch_evaluate, clips=1, channels_last=True),
+)
 ITEMS = [
     Item(
         "onnx",
@@ -115,21 +119,13 @@ ITEMS = [
         "evaluate_onnx",
         "10-crop evaluation through ONNX, from the disk to scores",
         "clip",
-        (
-            side("this project, FP32 ONNX", onnx_evaluate, clips=2, int8=False),
-            side("PyTorch + Pillow", network.torch_evaluate, 4, clips=1),
-            side("PyTorch + Pillow, channels last", network.torch_evaluate, clips=1, channels_last=True),
-        ),
+        (side("this project, FP32 ONNX", onnx_evaluate, clips=2, int8=False), *WITH_PILLOW),
     ),
     Item(
         "evaluate_int8",
         "10-crop evaluation through 8-bit ONNX, from the disk to scores",
         "clip",
-        (
-            side("this project, INT8", onnx_evaluate, clips=4, int8=True),
-            side("PyTorch + Pillow", network.torch_evaluate, 4, clips=1),
-            side("PyTorch + Pillow, channels last", network.torch_evaluate, clips=1, channels_last=True),
-        ),
+        (side("this project, INT8", onnx_evaluate, clips=4, int8=True), *WITH_PILLOW),
     ),
     Item(
         "stream_onnx",

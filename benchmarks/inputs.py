@@ -24,13 +24,11 @@ if TYPE_CHECKING:
 IMAGE_SIZE = 224
 TRAIN_BATCH, EVAL_BATCH = 8, 1
 STARTS = 3
-PROGRAMS = [f"{name}.py" for name in ("train", "eval", "export", "infer")] + [
-    f"-m src.{name}"
-    for name in (
-        *("synthetic.jester", "data.unpack_jester_dataset", "preprocess_jester_dataset"),
-        *("convert_bn_inception", "convert_trn_pytorch"),
-    )
-]
+PROGRAMS = (
+    *("train.py", "eval.py", "export.py", "infer.py"),
+    *("-m src.synthetic.jester", "-m src.data.unpack_jester_dataset", "-m src.preprocess_jester_dataset"),
+    *("-m src.convert_bn_inception", "-m src.convert_trn_pytorch"),
+)
 
 
 def read_records(data: Path, clips: int, packed: bool = False) -> tuple[list[VideoRecord], FrameFolders]:
