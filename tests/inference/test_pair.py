@@ -152,6 +152,13 @@ def test_the_other_one_is_missing_or_of_another_export(frame):
     assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
 
 
+def test_a_head_that_gives_other_scores_than_its_json_names(frame):
+    head = load(frame).parts("a stream").head
+    head.__self__.usage["categories"] = CLASSES[:2]
+    with pytest.raises(InputError, match="trn_head.mindir: gives 3 scores, but 2 classes are named in its JSON"):
+        head(np.zeros((1, 3, 8), np.float32))
+
+
 def test_a_json_that_was_edited(frame):
     about = json.loads(usage_path(frame).read_text())
     for seal in (about["json_sha256"], "1"):
