@@ -16,32 +16,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.deploy import NAMES, exported, load
+from benchmarks.deploy import exported, load
 from make_page import size_of
 from src.data.video import Span, open_source
 from src.data.video_writer import VideoWriter
 from src.evaluation.events import match_events
-from src.inference.streaming import EventDetector, EventRules, Recognizer, stream
-from src.inference.timeline import WINDOW
-from src.shipping.page import write_page
+from src.inference.streaming import EventDetector, Recognizer, stream
 from src.synthetic.streams import RATE, draw_stream, stream_labels
 from tests.helpers.browser import chromium, element, heard, listen, served_folder, state, waited, write_y4m
+from tests.helpers.pages import made_page
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED, VIDEOS = 909, 10  # not a seed of docs/streams.md
 FPS, SECONDS, HEIGHT, WIDTH = 30, 20, 480, 640
-
-
-def make(pair: Path, folder: Path, names: list[str]) -> Path:
-    folder.mkdir()
-    write_page(pair, folder, WINDOW, asdict(EventRules()), [name for name in names if name == "No gesture"])
-    return folder
 
 
 # ------------------------------------------------------------------------------------------------------------- streams
@@ -91,7 +83,7 @@ def streams(pair: Path) -> None:
     )
     sums = np.zeros(5, int)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        address = stack.enter_context(served_folder(make(pair, Path(folder) / "page", names)))
+        address = stack.enter_context(served_folder(made_page(pair, Path(folder) / "page")))
         browser = stack.enter_context(chromium())
         for number in numbers:
             frames, truth = draw_stream(stream_labels(gestures, SEED, number), SEED, number)
@@ -180,7 +172,7 @@ def speed(frames: int) -> None:
         print("width side threads   Chromium ms (95 %)   onnxruntime ms (95 %)")
         for width, side in ((0.25, 64), (1.0, 224)):
             pair = exported(work, True, True, 1, side, width)
-            page = make(pair, work / f"page {width}", NAMES)
+            page = made_page(pair, work / f"page {width}")
             print(f"folder of width {width}: {size_of(page):.1f} MB")
             with served_folder(page) as address:
                 with chromium() as browser:

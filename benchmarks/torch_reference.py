@@ -295,9 +295,6 @@ def test_segments(num_frames: int, num_segments: int) -> np.ndarray:
     return np.array([int(num_frames / num_segments * (segment + 0.5)) for segment in range(num_segments)])
 
 
-test_segments.__test__ = False  # its name is the paper's word, not pytest's
-
-
 def sample_relations(num_segments: int, subsample_num: int, rng: np.random.Generator) -> np.ndarray:
     """Random tuples for one clip: int32 [T-1, subsample_num], padded with -1 (see `MultiScaleRelation.forward`)."""
     rows = np.full((num_segments - 1, subsample_num), -1, np.int32)

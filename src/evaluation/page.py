@@ -16,6 +16,7 @@ from src.evaluation.metrics import confused_pairs, per_class
 from src.evaluation.plots import picture_or_warning, png_bytes
 from src.evaluation.tables import Evaluation
 from src.evaluation.templates import percent, render
+from src.utils import softmax
 
 TEMPLATE = "page.html.j2"
 PAIRS_SHOWN, MISTAKES_SHOWN, LEFT_OUT_SHOWN = 8, 2, 100
@@ -103,7 +104,7 @@ def mistakes(evaluation: Evaluation, frames_of: FramesOf) -> Iterator[dict[str, 
     categories, known = evaluation.categories, evaluation.known
     for true, answer, count in confused_pairs(evaluation.confusion)[:PAIRS_SHOWN]:
         rows = known[(evaluation.labels[known] == true) & (evaluation.predicted[known] == answer)]
-        probabilities = np.array([evaluation.probabilities(row) for row in rows])  # [clips of this kind, C]
+        probabilities = softmax(evaluation.scores[rows].astype(np.float64))  # [clips of this kind, C]
         examples = []
         for place in np.argsort(-probabilities[:, answer], kind="stable")[:MISTAKES_SHOWN]:
             row = int(rows[place])

@@ -53,10 +53,6 @@ class Evaluation:
         """The confusion matrix of the clips whose class is known, int64 [C, C], a row a true class."""
         return confusion_matrix(self.labels[self.known], self.predicted[self.known], len(self.categories))
 
-    def probabilities(self, row: int) -> np.ndarray:
-        """Probabilities of the classes for one clip, float64 [C]."""
-        return softmax(self.scores[row].astype(np.float64))
-
 
 def number_files(evaluation: Evaluation) -> dict[str, bytes]:
     """The content of each file of numbers that this evaluation has, by name."""
