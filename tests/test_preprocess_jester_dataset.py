@@ -62,6 +62,14 @@ def test_list_files(root):
     assert lists_in(root) == LISTS
 
 
+def test_a_quote_in_20bns_own_form_is_a_character(root):
+    for path in (root / "labels").iterdir():
+        path.write_text(path.read_text().replace("Thumb Up", '"Thumb" Up'))
+    main([str(root)])
+    assert lists_in(root)["categories.txt"] == '"Thumb" Up\nDoing other things\nStop Sign\n'
+    assert lists_in(root)["train_videofolder.txt"] == "12 12 0\n7 3 2\n8 1 1\n"
+
+
 def test_several_processes_write_and_refuse_the_same(root, monkeypatch):
     monkeypatch.setattr(frame_counts, "FOLDERS_WORTH_A_PROCESS", 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)

@@ -97,6 +97,7 @@ GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
         ("truth.json", '{"one.mp4": [], "one.mp4": []}', "truth.json: 'one.mp4' is listed twice"),
         ("truth.json", '{"one.mp4": []}', "truth.json: nothing about two.mp4, a, b.mp4; expected all videos"),
         ("truth.json", '{"0.mp4": []}', "0.mp4: there is no video '0.mp4'; expected one of one.mp4, two.mp4"),
+        ("truth.csv", "video,start,end,label,end\n", "truth.csv:1: 'video,start,end,label,end'; expected a header"),
         ("truth.csv", "one.mp4,1,2,Thumb Up\n", "truth.csv:1: 'one.mp4,1,2,Thumb Up'; expected a header video,st"),
         (
             "truth.csv",
