@@ -24,9 +24,9 @@ from src.data.annotations import VideoClip, read_annotations
 from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.video import VideoFile
+from src.data.video_list import read_video_list
 from src.data.video_writer import VideoWriter
 from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, to_and_fro
-from src.tsn_dataset import read_video_list
 
 GESTURES_A_STREAM, ORDERS, HELD_SECONDS = 4, 2, (0.75, 1.75)
 JOINED_RATE = 12  # frames a second, as prepare_videos makes them

@@ -14,8 +14,8 @@ from src.data.frame_files import FrameFolders, VideoRecord
 from src.data.lists import read_categories
 from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile
+from src.data.video_list import read_video_list
 from src.evaluation.tables import csv_bytes
-from src.tsn_dataset import read_video_list
 
 OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
 NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothing", "none", "doing other things"}

@@ -12,7 +12,6 @@ from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
 from model_utils.util import write_text
 from src.own_gestures.material import OWN_LISTS
-from src.training.checkpoint import read_checkpoint
 
 SMALL = {"width_mult": 0.25, "image_size": 64}  # from random weights, on a CPU
 FROZEN_EPOCHS = 200
@@ -28,6 +27,8 @@ def start_of(path: Path | None) -> tuple[dict[str, Any], bool]:
     """
     if path is None:
         return dict(SMALL), False
+    from src.training.checkpoint import read_checkpoint
+
     parameters, about = read_checkpoint(path)
     recorded = about.get("settings", {})
     settings = {key: recorded[key] for key in (*keys_for(Use.NETWORK), "image_size") if key in recorded}

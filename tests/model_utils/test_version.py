@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from model_utils.version import VERSION
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-ENTRY_POINTS = ("train.py", "eval.py", "eval_streams.py", "export.py", "infer.py", "demo.py", "make_page.py")
 PROGRAMS = sorted(
     {
         str(path.relative_to(ROOT))
@@ -22,16 +20,12 @@ PROGRAMS = sorted(
 )
 
 
-def test_all_entry_points_are_looked_at():
-    assert {*ENTRY_POINTS, "src/convert_bn_inception.py", "src/data/prepare_videos.py"} <= set(PROGRAMS)
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_program_shows_the_version(program):
-    command = [sys.executable, str(ROOT / program), "--version"]
-    done = subprocess.run(
-        command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
-    )
+def test_every_program_shows_the_version(program, tmp_path):
+    """Without MindSpore, which takes seconds to import."""
+    (tmp_path / "mindspore.py").write_text("raise SystemExit('MindSpore is imported')")
+    command, environment = [sys.executable, str(ROOT / program), "--version"], {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"Temporal Relation Networks on MindSpore {VERSION}\n"
 
