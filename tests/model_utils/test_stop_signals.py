@@ -3,11 +3,11 @@
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 BEGIN = """
 import ctypes, os, signal, sys, time
 from model_utils.stop_signals import ctrl_c_at_once
@@ -20,6 +20,9 @@ def main():
     with ctrl_c_at_once():
         os.kill(os.getpid(), signal.SIGINT)
 """
+
+
+WAIT = "while True: time.sleep(0.01)"
 
 
 def interruptible():
@@ -48,9 +51,9 @@ def run(body):
 @pytest.mark.parametrize(
     "body",
     [
-        "time.sleep(600)",
-        "try:\n    time.sleep(600)\nfinally:\n    comment()",
-        "try:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    raise RuntimeError('made of it')",
+        WAIT,
+        f"try:\n    {WAIT}\nfinally:\n    comment()",
+        f"try:\n    {WAIT}\nexcept KeyboardInterrupt:\n    raise RuntimeError('made of it')",
         "ctypes.CDLL(None).sleep(600)",
     ],
     ids=["Python", "comments of a library", "error of a library", "library that does not return"],
