@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Optional
 
-import mindspore as ms
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test a core, and layers so small that more threads only wait
 
-from src.ops.compat import LEGACY
+import mindspore as ms  # noqa: E402
+import pytest  # noqa: E402
+
+from src.ops.compat import LEGACY  # noqa: E402
 
 ms.set_context(mode=ms.PYNATIVE_MODE, device_target="CPU")
 os.environ.pop("DEVICE_TARGET", None)  # the programs would follow it
@@ -28,6 +30,14 @@ def small_backbone():
 
     with one_block():
         yield
+
+
+@pytest.fixture
+def clips_here(monkeypatch):
+    """Clips are loaded in this process: to start another takes longer than to load the few of a test."""
+    from tests.helpers.clips import load_here
+
+    monkeypatch.setattr("src.tsn_dataset.fill_batches", load_here)
 
 
 @pytest.fixture

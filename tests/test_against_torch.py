@@ -20,6 +20,7 @@ from src.convert_bn_inception import backbone_torch_name, convert_bn_inception  
 from src.training.start import load_start  # noqa: E402
 from src.trn import MultiScaleTRN  # noqa: E402
 from src.tsn import build_network  # noqa: E402
+from tests.helpers.exchange import draw_video  # noqa: E402
 
 WIDTH = 0.125
 CLASSES = 5
@@ -47,13 +48,6 @@ def backbones():
     return theirs, ours.set_train(False)
 
 
-def frames(count, side, seed=4):
-    """Frames with clearly different means, less the channel means: float32 [count, 3, side, side]."""
-    rng = np.random.default_rng(seed)
-    noise = rng.uniform(-40, 40, (count, 3, side, side))
-    return (noise + rng.uniform(-80, 80, (count, 3, 1, 1))).astype(np.float32)
-
-
 def relative_error(ours, theirs):
     ours, theirs = ours.asnumpy(), theirs.detach().numpy()
     assert ours.shape == theirs.shape
@@ -65,7 +59,7 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize("side", [63, 64, 65, 68, 70, 96, 224])
 def test_backbone_features(backbones, side):
     theirs, ours = backbones
-    x = frames(2, side)
+    x = draw_video(2, 1, side, seed=4)
     check_image_size(side)
     expected = theirs(torch.from_numpy(x))
     assert (expected[0] - expected[1]).abs().max() > 1e-2 * expected.abs().max()
@@ -104,7 +98,7 @@ def test_features_of_the_whole_backbone_through_conversion(tmp_path):
     config = SimpleNamespace(**settings, **start, width_mult=1.0, freeze_bn=True)
     ours = build_network(config, 2).set_train(False)
     load_start(ours, config, [])
-    x = frames(4, 224)
+    x = draw_video(4, 1, 224, seed=4)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x))
     assert expected.std(dim=0).max() > 1e-2 * expected.abs().max()

@@ -1,10 +1,7 @@
 """Models of mindcv as backbones: mindcv's own features, partial BN, checkpoints, resuming, export, streams."""
 
-import functools
-import http.server
 import importlib.util
 import json
-import threading
 
 import mindspore as ms
 import numpy as np
@@ -23,6 +20,7 @@ from src.training import checkpoint, start, state
 from src.training.frozen import FeatureLoss
 from src.transforms import IMAGENET_PIXELS
 from src.tsn import ClipLogits, FrameFeatures, build_network
+from tests.helpers.browser import served_folder
 from tests.helpers.networks import CLASSES, SIDE, settings
 
 needs_mindcv = pytest.mark.skipif(
@@ -205,26 +203,9 @@ def test_a_checkpoint_without_backbone_is_bn_inception(tmp_path):
         checkpoint.load_network(asked)
 
 
-@pytest.fixture
-def served():
-    """Gives the address under which the files of a folder can be fetched."""
-    servers = []
-
-    def serve(folder):
-        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{servers[-1].server_port}"
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
 @needs_mindcv
 @pytest.mark.parametrize("fetched", [False, True])
-def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
+def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, fetched):
     """A file as mindcv writes it, its last layer for 1000 classes; or fetched by mindcv, here from this machine."""
     import mindcv
     from mindcv.models import registry
@@ -232,12 +213,13 @@ def test_mindcvs_own_checkpoint(tmp_path, monkeypatch, served, fetched):
     theirs = mindcv.create_model(SMALL)
     ms.save_checkpoint(theirs, str(tmp_path / "mindcv.ckpt"))
     source = str(tmp_path / "mindcv.ckpt")
-    if fetched:
-        monkeypatch.setattr("mindcv.models.helpers.get_checkpoint_download_root", lambda: str(tmp_path / "home"))
-        monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{served(tmp_path)}/mindcv.ckpt"})
-        source = "pretrained"
     network = network_of(SMALL)
-    said = start.load_start(network, settings(pre_trained_backbone=str(source), backbone=SMALL, width_mult=1.0), [])
+    with served_folder(tmp_path) as address:
+        if fetched:
+            monkeypatch.setattr("mindcv.models.helpers.get_checkpoint_download_root", lambda: str(tmp_path / "home"))
+            monkeypatch.setitem(registry._model_pretrained_cfgs, SMALL, {"url": f"{address}mindcv.ckpt"})
+            source = "pretrained"
+        said = start.load_start(network, settings(pre_trained_backbone=source, backbone=SMALL, width_mult=1.0), [])
     assert "mindcv.ckpt: a backbone; " in said
     own = network.parameters_dict()
     for parameter in theirs.get_parameters():

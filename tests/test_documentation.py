@@ -20,9 +20,12 @@ import pytest
 import yaml
 
 from model_utils.config import DEFAULT_CONFIG, load_config
+from model_utils.util import run_main
 from model_utils.version import VERSION
 from tests.helpers import documents
+from tests.helpers.colours import changing_frames, write_video
 from tests.helpers.documents import PAGES, ROOT
+from tests.helpers.networks import one_block
 from tests.helpers.small_program import write_python
 
 VALUES = next(iter(yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))))
@@ -82,33 +85,27 @@ def run(command: str, folder: Path) -> None:
     """Runs a command of ``RUN`` as it stands there, but for paths that begin with /path/to."""
     names = {"/path/to/JESTER": "archives", "/path/to/unpacked_JESTER": "data", "PRETRAINED": ""}
     _, words = documents.split(command)
-    words = [names.get(word, word) for word in words]
-    python = write_python(folder)
+    words = [names.get(word, word) for word in (*words, *shlex.split(RUN[command].options))]
     if words[0] == "python":
-        words = [python, str(ROOT / words[1]), *words[2:], "--device_target", "CPU"]
+        run_here(words[1:], folder)
     else:
         words[1] = str(ROOT / words[1])
-    how = RUN[command]
-    done = subprocess.run(
-        [*words, *shlex.split(how.options)],
-        cwd=folder,
-        env={**os.environ, "PYTHON": python, "PYTHONPATH": str(ROOT), "DEVICE_TARGET": "CPU", "GLOG_v": "3"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    assert [name for name in how.leaves if not (folder / name).is_file()] == [], command
+        environment = {"PYTHON": write_python(folder), "PYTHONPATH": str(ROOT), "DEVICE_TARGET": "CPU", "GLOG_v": "3"}
+        done = subprocess.run(
+            words, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert [name for name in RUN[command].leaves if not (folder / name).is_file()] == [], command
 
 
-def write_drawn_video(path: Path, frames: int) -> None:
-    rng = np.random.default_rng(frames)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 12, (64, 48))
-    for _ in range(frames):
-        writer.write(np.full((48, 64, 3), rng.integers(256, size=3), np.uint8))
-    writer.release()
+def run_here(words: list[str], folder: Path) -> None:
+    """Runs a program in this process, which has MindSpore imported and set up."""
+    with pytest.MonkeyPatch.context() as patch, one_block():
+        patch.chdir(folder)
+        patch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
+        patch.setattr("sys.argv", words)
+        with pytest.raises(SystemExit, match="^0$"):
+            run_main(importlib.import_module(Path(words[0]).stem).main)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +118,8 @@ def work(tmp_path_factory):
     run(FIRST[3], folder)
     (folder / "trn.ckpt").symlink_to("train-logs/checkpoint_best.ckpt")
     (folder / "other_clip").symlink_to("data/20bn-jester-v1/1")
-    write_drawn_video(folder / "clip.mp4", 12)
-    write_drawn_video(folder / "long.mp4", 60)
+    write_video(folder / "clip.mp4", changing_frames(12))
+    write_video(folder / "long.mp4", changing_frames(60))
     return folder
 
 
@@ -131,8 +128,9 @@ def own_folder(command: str, folder: Path) -> Path:
     if "prepare_videos" in command:
         folder = folder / f"own videos {len(command)}"
         for label in ("wave", "clap"):
+            (folder / "VIDEOS" / label).mkdir(parents=True)
             for number in range(2):
-                write_drawn_video(folder / "VIDEOS" / label / f"{number}.mp4", 14)
+                write_video(folder / "VIDEOS" / label / f"{number}.mp4", changing_frames(14))
         rows = [f"{label}/{number}.mp4,{label},0,1" for label in ("wave", "clap") for number in range(2)]
         (folder / "my.csv").write_text("\n".join(["video,label,start,end", *rows]) + "\n")
     elif "--images_dir_name frames" in command:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +18,7 @@ from src.shipping.parts import network_parts
 from src.transforms import cut_crops
 from src.tsn import TSN
 from src.utils import softmax
+from tests.helpers import ROOT
 from tests.helpers.colours import (
     NAMES,
     ColourBackbone,
@@ -30,7 +30,6 @@ from tests.helpers.containers import rotate
 from tests.helpers.networks import SIDE
 from tests.helpers.only_packages import only
 
-ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.usefixtures("compiled")] if compat.LEGACY else []  # 1.10 runs a MINDIR in graph mode only
 PAGE = ROOT / "docs" / "exported_programs.md"
 

@@ -11,22 +11,13 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
+from model_utils.config import load_config
 from src.train_cell import TrainStep, build_optimizer
 from src.training.checkpoint import fill, load_network, read_checkpoint
 from src.tsn import build_network
 from tests.helpers.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
 
 pytestmark = pytest.mark.slow
-
-
-def default_config(path, **changes):
-    """The settings of a network as they are before a checkpoint says what it is."""
-    values = {"consensus_type": "TRNmultiscale", "num_segments": 8, "img_feature_dim": 256, "subsample_num": 3}
-    values.update(
-        backbone="bn_inception", width_mult=1.0, freeze_bn=True, image_size=224, flip="label_aware", given=frozenset()
-    )
-    values.update(freeze_backbone=False, test_crops=10)
-    return SimpleNamespace(**{**values, "ckpt_file": str(path), **changes})
 
 
 def relative_error(ours, theirs):
@@ -38,8 +29,7 @@ def relative_error(ours, theirs):
 @pytest.mark.parametrize("consensus", CONSENSUS_TYPES)
 def test_scores_of_a_converted_checkpoint(reference, consensus):
     """It knows its own settings: nothing but its path is given."""
-    config = default_config(reference / f"{consensus}.ckpt")
-    network, categories, config = load_network(config)
+    network, categories, config = load_network(load_config(["--ckpt_file", str(reference / f"{consensus}.ckpt")]))
     assert (config.consensus_type, config.num_segments, config.flip) == (consensus, 5, "plain")
     assert len(categories) == 5
 
@@ -87,7 +77,7 @@ def test_a_checkpoint_written_by_the_other_package():
         pytest.skip("there is no environment with the other package")
     for path in others:
         numbers = np.load(path.with_suffix(".npz"))
-        network, categories, _ = load_network(default_config(path))
+        network, categories, _ = load_network(load_config(["--ckpt_file", str(path)]))
         assert categories == ["Swiping Left", "Swiping Right", "Thumb Up"]
         video, relations = Tensor(numbers["video"]), Tensor(numbers["relations"])
         assert relative_error(network(video), numbers["scores_all"]) <= 1e-4

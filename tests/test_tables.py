@@ -85,7 +85,7 @@ def scales_of_weighed(head, features, feature_bias):
 
 
 @pytest.fixture
-def prepared(tmp_path, monkeypatch):
+def prepared(tmp_path, monkeypatch, clips_here):
     """Rows in both tables, the heads' names in the config, a dataset; gives what was prepared for inference."""
     calls = []
 

@@ -77,16 +77,10 @@ def read_annotations(path: Path) -> Any:
     return annotations.read_annotations(path, path.parent)
 
 
-def read_usage(path: Path, seal: Callable[[dict], dict] = dict) -> Any:
-    says = path.read_bytes()
-    try:
-        document = json.loads(says)
-        says = json.dumps(seal(document) if isinstance(document, dict) else document).encode()
-    except (ValueError, RecursionError, UnicodeDecodeError):
-        pass
+def read_usage(path: Path) -> Any:
     network = path.with_name("trn.onnx")
     network.write_bytes(b"network")
-    exported.usage_path(network).write_bytes(says)
+    exported.usage_path(network).write_bytes(path.read_bytes())
     return exported.read_usage(network)
 
 
@@ -133,9 +127,7 @@ READERS = {
         read_annotations,
     ),
     "JSON of 1.0.0": Reader("trn.json", json.dumps(video_description()), read_usage),
-    "JSON of an exported file": Reader(
-        "trn.json", json.dumps(exported.sealed(video_description())), lambda path: read_usage(path, dict)
-    ),
+    "JSON of an exported file": Reader("trn.json", json.dumps(exported.sealed(video_description())), read_usage),
     "description of a checkpoint": Reader("about.json", json.dumps(DESCRIPTION), read_description),
     "labels": Reader(
         "labels.csv", "Thumb Up\nStop Sign\n", lambda path: label_lists.read_class_names(label_lists.read_list(path))

@@ -11,32 +11,28 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Parameter, Tensor, nn
+from mindspore import Parameter, Tensor
 
-from src.backbones import BACKBONES
 from src.ops.compat import LEGACY
 from src.train_cell import ClipLoss, TrainStep, build_optimizer, learning_rate, parameter_groups
-from src.trn import MultiScaleTRN
-from tests.helpers import steps
-from tests.helpers.networks import SIDE, layer_names, parameter_names, seeing_network, tiny_network
+from tests.helpers import ROOT, steps
+from tests.helpers.colours import ColourBackbone
+from tests.helpers.networks import (
+    SIDE,
+    behind,
+    layer_names,
+    parameter_names,
+    seeing_network,
+    tiny_network,
+    video_of,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTHING_DROPPED = Tensor(np.ones((1, 1, 1), np.float32))
 
 
-class SmallNetwork(nn.Cell):
+def small_network():
     """A backbone of one layer before a real head, for what depends on the step and not on the backbone."""
-
-    backbone = BACKBONES["bn_inception"]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Dense(3, 8)
-        self.consensus = MultiScaleTRN(num_segments=3, feature_dim=8, num_classes=3, subsample_num=2)
-
-    def construct(self, video, relations=None, dropout_mask=None):
-        colours = video.reshape((-1, 3, 3, SIDE * SIDE)).mean(3)  # [B, T, 3]
-        return self.consensus(self.fc(colours / 64), relations)
+    return behind(ColourBackbone(8))
 
 
 def batch(clips=2, segments=3, seed=0):
@@ -190,7 +186,7 @@ def test_gradients_are_clipped_to_the_global_norm():
     norms = {}
     for limit in (1e9, 0.01):
         ms.set_seed(1)
-        network = SmallNetwork()
+        network = small_network()
         before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
         step = TrainStep(network, build_optimizer(network, 1.0, 10, 10, 0.0, 0.0), limit).set_train()
         step.average = lambda grads: tuple(10 * grad for grad in grads)
@@ -206,13 +202,11 @@ def test_gradients_are_clipped_to_the_global_norm():
 @pytest.mark.slow
 def test_loss_is_the_mean_cross_entropy_and_falls():
     ms.set_seed(3)
-    network = SmallNetwork()
+    network = small_network()
     _, labels, relations, dropped = batch(clips=3)
     colours = np.uint8([[[[[220, 40, 90]]]], [[[[30, 230, 60]]]], [[[[90, 60, 240]]]]])
     clips = Tensor(np.broadcast_to(colours, (3, 3, SIDE, SIDE, 3)).copy())
-    video = clips.asnumpy().astype(np.float32) - np.float32([104, 117, 128])
-    video = video.transpose(0, 1, 4, 2, 3).reshape(3, 9, SIDE, SIDE)
-    logits = network(Tensor(video), relations).asnumpy()
+    logits = network(video_of(clips.asnumpy()), relations).asnumpy()
     expected = np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(3), labels.asnumpy()])
 
     step = TrainStep(network, build_optimizer(network, 0.05, 100, 100, 0.9, 0.0), 20.0).set_train()
@@ -222,7 +216,7 @@ def test_loss_is_the_mean_cross_entropy_and_falls():
 
 
 def test_the_loss_of_a_network_that_is_certain_is_finite():
-    network = SmallNetwork()
+    network = small_network()
     last = network.consensus.fc_fusion_scales[0][3].bias
     last.set_data(Tensor(np.array([300, 0, -300], np.float32)))
     loss = float(ClipLoss(network)(*batch()).asnumpy())

@@ -41,28 +41,25 @@ def relation_scores(weights, features, num_segments):
     return scores
 
 
-def test_all_247_relations():
-    head, weights = make_head(8)
-    features = np.random.default_rng(2).normal(size=(3, 8, FEATURES)).astype(np.float32)
-    expected = []
-    for clip in features:
-        scores = relation_scores(weights, clip, 8)
-        assert sum(map(len, scores)) == 247
-        expected.append(sum(min(3, len(one)) * one.mean(0) for one in scores))
-    np.testing.assert_allclose(head(Tensor(features)).asnumpy(), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+def check_scores(head, weights, num_segments, subsample_num):
+    """Of three clips, by all tuples and by drawn ones."""
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(3, num_segments, FEATURES)).astype(np.float32)
+    relations = np.stack([sampling.sample_relations(num_segments, subsample_num, rng) for _ in features])
+    every, drawn = [], []
+    for clip, rows in zip(features, relations):
+        scores = relation_scores(weights, clip, num_segments)
+        assert sum(map(len, scores)) == 2**num_segments - 1 - num_segments
+        every.append(sum(min(subsample_num, len(one)) * one.mean(0) for one in scores))
+        drawn.append(sum(one[row[row >= 0]].sum(0) for one, row in zip(scores, rows)))
+    for inputs, expected in (((features,), every), ((features, relations), drawn)):
+        found = head(*map(Tensor, inputs)).asnumpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("subsample_num", [1, 3])
-def test_sampled_relations(subsample_num):
-    head, weights = make_head(8, subsample_num)
-    features = np.random.default_rng(3).normal(size=(5, 8, FEATURES)).astype(np.float32)
-    drawn = [sampling.sample_relations(8, subsample_num, sampling.generator(0, 0, i, "relations")) for i in range(5)]
-    expected = []
-    for clip, rows in zip(features, drawn):
-        scores = relation_scores(weights, clip, 8)
-        expected.append(sum(one[row[row >= 0]].sum(0) for one, row in zip(scores, rows)))
-    found = head(Tensor(features), Tensor(np.stack(drawn))).asnumpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+def test_scores_of_all_247_tuples_and_of_drawn_ones(subsample_num):
+    check_scores(*make_head(8, subsample_num), 8, subsample_num)
 
 
 def test_the_mean_of_draws_approaches_all_relations_like_a_mean():

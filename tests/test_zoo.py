@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from itertools import combinations
-from pathlib import Path
 from types import SimpleNamespace
 
 import mindspore as ms
@@ -36,9 +35,8 @@ from src.tsn_dataset import (
     training_loader,
 )
 from src.utils import get_frames_combinations
+from tests.helpers import ROOT
 from tests.helpers.clips import write_clip
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def drawn(rng, shape, num_frames, subsample_num):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zlib
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from model_utils.errors import InputError
 from src.data.frame_files import VideoRecord, decode_frame
 from tests.helpers.clips import folders, write_clip
+from tests.helpers.refusals import refusal
 
 
 def jpeg(image=None, **options):
@@ -66,9 +68,8 @@ def test_truncated_jpeg_is_found_wherever_it_ends(tmp_path, data):
     assert len(lengths) > 15
     for length in lengths:
         for tail in (b"", bytes(len(data) - length)):
-            with pytest.raises(InputError, match=r"00001\.jpg: frame is (truncated|not an image)") as error:
-                decode_one(tmp_path, data[:length] + tail)
-            assert "\n" not in str(error.value)
+            said = refusal(decode_one, tmp_path, data[:length] + tail)
+            assert re.search(r"00001\.jpg: frame is (truncated|not an image)", said)
 
 
 def huge_png():
@@ -86,9 +87,7 @@ def huge_png():
     ("data", "problem"), [(b"", "empty"), (b"<html></html>", "not an image"), (huge_png(), "not an image")]
 )
 def test_frames_that_are_no_images(tmp_path, data, problem):
-    with pytest.raises(InputError, match=rf"00001\.jpg: frame is {problem}") as error:
-        decode_one(tmp_path, data)
-    assert "\n" not in str(error.value)
+    assert f"00001.jpg: frame is {problem}" in refusal(decode_one, tmp_path, data)
 
 
 def test_missing_folder_frame_and_unreadable_frame(tmp_path):

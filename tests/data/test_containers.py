@@ -15,6 +15,7 @@ from src.data.containers import BEGINNINGS, QUICKTIME_BOXES, holds_pictures
 from src.data.video import grabbed_frames, open_source
 from tests.helpers.colours import changing_frames, write_folder, write_video
 from tests.helpers.containers import refer_to
+from tests.helpers.refusals import refusal
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n"
 DASH = """<?xml version="1.0"?>
@@ -146,6 +147,4 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         (tmp_path / "broken.mp4", f"No such file: it is a link to {tmp_path / 'gone.mp4'}"),
         (tmp_path / "round.mp4", "Too many levels of symbolic links"),
     ]:
-        with pytest.raises(InputError) as error:
-            open_source(str(path))
-        assert str(error.value) == f"{path}: cannot be read ({reason})"
+        assert refusal(open_source, str(path)) == f"{path}: cannot be read ({reason})"

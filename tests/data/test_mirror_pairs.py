@@ -13,15 +13,15 @@ Pushing Two Fingers Away|Rolling Hand Backward|Rolling Hand Forward|Shaking Hand
 Sliding Two Fingers Left|Sliding Two Fingers Right|Sliding Two Fingers Up|Stop Sign|Swiping Down|Swiping Left
 Swiping Right|Swiping Up|Thumb Down|Thumb Up|Turning Hand Clockwise|Turning Hand Counterclockwise
 Zooming In With Full Hand|Zooming In With Two Fingers|Zooming Out With Full Hand|Zooming Out With Two Fingers"""
+JESTER_CLASSES = JESTER.replace("\n", "|").split("|")
 
 
 def test_mirrored_classes_of_jester():
-    categories = JESTER.replace("\n", "|").split("|")
-    assert len(categories) == 27
-    mirrored = mirrored_classes(categories)
+    mirrored = mirrored_classes(JESTER_CLASSES)
     assert mirrored.dtype == np.int32
     np.testing.assert_array_equal(mirrored[mirrored], np.arange(27))
-    changed = {name: categories[twin] for name, twin in zip(categories, mirrored) if categories[twin] != name}
+    twins = {name: JESTER_CLASSES[twin] for name, twin in zip(JESTER_CLASSES, mirrored)}
+    changed = {name: twin for name, twin in twins.items() if twin != name}
     assert changed == {
         "Sliding Two Fingers Left": "Sliding Two Fingers Right",
         "Sliding Two Fingers Right": "Sliding Two Fingers Left",

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +23,10 @@ from src.preprocess_jester_dataset import main as preprocess
 from tests.data.test_packagings import one_zip, original, remove_some, split_folders, twenty_bn, two_zips  # noqa: F401
 from tests.data.test_unpack_jester_dataset import contents, frame_members, write_data
 from tests.data.test_unpack_jester_dataset import tar_of as gzipped_tar
+from tests.helpers import ROOT
 from tests.helpers.clips import read_frames, write_clip
+from tests.helpers.kills import killed
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "20bn-jester-v1"
 LONG = "x" * 120 + "é"  # more than a plain tar header holds
 
@@ -224,23 +224,6 @@ def test_a_full_disk(root, monkeypatch):
 # ------------------------------------------------------------------------------------------------------------- kills
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing in the program catches it."""
-
-
-def killed_at(patch, module, name, moment):
-    """The function ``name`` of ``module`` is a kill when it is called for the time ``moment``, from 0."""
-    function, left = getattr(module, name), [moment]
-
-    def count(*args, **options):
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return function(*args, **options)
-
-    patch.setattr(module, name, count)
-
-
 KILLS = [
     (packing.Packer, "_write", 4),
     (packing, "write_index", 0),
@@ -251,12 +234,10 @@ KILLS += [(pack_frames.shutil, "rmtree", 0), (os, "unlink", 5)]
 
 
 @pytest.mark.parametrize(("module", "name", "moment"), KILLS)
-def test_a_kill_while_packing_leaves_a_whole_dataset(root, monkeypatch, module, name, moment):
+def test_a_kill_while_packing_leaves_a_whole_dataset(root, module, name, moment):
     before = contents(root / NAME)
-    with monkeypatch.context() as patch:
-        killed_at(patch, module, name, moment)
-        with pytest.raises(Killed):
-            convert([str(root)])
+    with killed(module, name, moment):
+        convert([str(root)])
     record = VideoRecord("12", 5, 0)
     assert len(FrameFolders(root / NAME, "{:05d}.jpg").read(record, np.arange(5))) == 5
     convert([str(root)])
@@ -266,13 +247,11 @@ def test_a_kill_while_packing_leaves_a_whole_dataset(root, monkeypatch, module, 
 
 
 @pytest.mark.parametrize("moment", [0, 2, 9])
-def test_a_kill_while_unpacking_leaves_a_whole_dataset(root, monkeypatch, moment):
+def test_a_kill_while_unpacking_leaves_a_whole_dataset(root, moment):
     before = contents(root / NAME)
     convert([str(root)])
-    with monkeypatch.context() as patch:
-        killed_at(patch, pack_frames, "_unpack_member", moment)
-        with pytest.raises(Killed):
-            convert([str(root), "--unpack", "true"])
+    with killed(pack_frames, "_unpack_member", moment):
+        convert([str(root), "--unpack", "true"])
     assert open_packed(root / NAME).num_frames == 10
     convert([str(root), "--unpack", "true"])
     assert contents(root / NAME) == before
@@ -327,14 +306,12 @@ def test_unpacking_into_a_tar_gives_the_same_frames_and_lists(original, tmp_path
 
 
 @pytest.mark.parametrize(("module", "name", "moment"), [(packing.Packer, "_write", 3), (packing.os, "replace", 5)])
-def test_unpacking_into_a_tar_again_after_a_kill(original, tmp_path, monkeypatch, module, name, moment):  # noqa: F811
+def test_unpacking_into_a_tar_again_after_a_kill(original, tmp_path, module, name, moment):  # noqa: F811
     archives, files = original
     twenty_bn(tmp_path / "data", files, archives)
     target = tmp_path / "target"
-    with monkeypatch.context() as patch:
-        killed_at(patch, module, name, moment)
-        with pytest.raises(Killed):
-            unpack([str(tmp_path / "data"), str(target), "--packed", "true"])
+    with killed(module, name, moment):
+        unpack([str(tmp_path / "data"), str(target), "--packed", "true"])
     assert not (target / f"{NAME}.tar").exists()
     unpack([str(tmp_path / "data"), str(target), "--packed", "true"])
     assert names_in(target) == [f"{NAME}.tar", f"{NAME}.tar.index", "labels"]

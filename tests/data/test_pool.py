@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_utils.errors import InputError
 from src.data import pool
 from src.data.pool import in_processes
-
-ROOT = Path(__file__).parents[2]
+from tests.helpers import ROOT
+from tests.helpers.refusals import refusal
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +64,7 @@ def kill_itself():
 )
 def test_a_process_that_dies_is_said(how, message):
     jobs = [np.full(10**6, number) for number in range(8)]  # larger than a pipe
-    with pytest.raises(InputError) as error:
-        list(in_processes(partial(die_at_two, how=how), jobs, 2, "tests"))
-    assert str(error.value) == message
+    assert refusal(list, in_processes(partial(die_at_two, how=how), jobs, 2, "tests")) == message
 
 
 def fail(error):

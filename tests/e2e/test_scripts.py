@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from src.ops.compat import EXPORTS_ANY_BATCH
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
 
 
 def run(*command, cwd=ROOT, **environment):

@@ -14,10 +14,10 @@ import pytest
 
 from src.ops.compat import LEGACY
 from src.training import checkpoint
-from tests.helpers.clips import write_clip
+from tests.helpers import ROOT
+from tests.helpers.clips import write_dataset
 from tests.helpers.small_program import write_python
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIPS, STEPS = 12, 3
 SMALL = (
     "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --dropout 0.5 --log_interval 1"
@@ -29,13 +29,8 @@ STARTED: list[subprocess.Popen] = []
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("dataset")
-    (root / "categories.txt").write_text("Swiping Left\nSwiping Right\nNo gesture\n")
-    for index in range(CLIPS):
-        write_clip(root / "20bn-jester-v1" / str(index), 9, 40, 52, seed=index)
-    for name, count in (("train", CLIPS), ("val", 5)):
-        rows = (f"{index} 9 {index % 3}\n" for index in range(count))
-        (root / f"{name}_videofolder.txt").write_text("".join(rows))
+    root, classes = tmp_path_factory.mktemp("dataset"), ["Swiping Left", "Swiping Right", "No gesture"]
+    write_dataset(root, CLIPS * [9], classes, train=range(CLIPS), val=range(5))
     write_python(root)
     return root
 

@@ -16,11 +16,11 @@ from src.ops import compat
 from src.shipping.export import export_network
 from src.shipping.exported import read_usage, usage_path
 from src.training.checkpoint import describe, save_checkpoint
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import write_dataset
 from tests.helpers.networks import CLASSES, seeing_network, settings
 
-# MindSpore 1.10 runs MINDIR files in graph mode only.
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures", *(["compiled"] if compat.LEGACY else []))]
+COMPILED = ["compiled"] if compat.LEGACY else []  # MindSpore 1.10 runs MINDIR files in graph mode only
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures", "clips_here", *COMPILED)]
 
 FORMATS = ["MINDIR", "ONNX"]
 CLIPS = 5
@@ -29,12 +29,8 @@ CLIPS = 5
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A dataset of five clips, and a checkpoint."""
-    root = tmp_path_factory.mktemp("work")
-    for index in range(CLIPS):
-        write_clip(root / "20bn-jester-v1" / f"clip{index}", 5 + index, 40, 48, seed=index)
-    (root / "categories.txt").write_text("".join(f"{name}\n" for name in CLASSES))
-    rows = "".join(f"clip{index} {5 + index} {index % 3}\n" for index in range(CLIPS))
-    (root / "val_videofolder.txt").write_text(rows)
+    lengths = [5 + index for index in range(CLIPS)]
+    root = write_dataset(tmp_path_factory.mktemp("work"), lengths, CLASSES, val=range(CLIPS))
     save_checkpoint(root / "trn.ckpt", network().parameters_dict(), describe(settings(), CLASSES))
     return root
 

@@ -34,6 +34,15 @@ def image_of(figure):
     return Image.open(io.BytesIO(plots.png_bytes(figure)))
 
 
+def cell_middles(image, axes, count):
+    """The pixels in the middle of each of count x count cells that axes are divided into."""
+    pixels, box = np.asarray(image), axes.get_position()
+    middles = (np.arange(count) + 0.5) / count
+    rows = (len(pixels) * (1 - box.y1 + box.height * middles)).astype(int)
+    columns = (len(pixels[0]) * (box.x0 + box.width * middles)).astype(int)
+    return pixels[np.ix_(rows, columns)]
+
+
 def names_of(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
 
@@ -57,12 +66,8 @@ def test_confusion_by_hand():
 def test_a_picture_of_a_confusion_is_dark_where_the_answers_are():
     figure = plots.draw_confusion(NAMES, np.array([[0, 5, 0], [0, 0, 0], [0, 0, 0]]))
     figure.axes[0].texts[0].remove()
-    image, box = np.asarray(image_of(figure).convert("L"), float), figure.axes[0].get_position()
-    height, width = image.shape
-    middles = (np.arange(3) + 0.5) / 3
-    ys = (height * (1 - box.y1 + box.height * middles)).astype(int)
-    xs = (width * (box.x0 + box.width * middles)).astype(int)
-    assert np.argwhere(image[np.ix_(ys, xs)] < 128).tolist() == [[0, 1]]
+    levels = cell_middles(image_of(figure).convert("L"), figure.axes[0], 3)
+    assert np.argwhere(levels < 128).tolist() == [[0, 1]]
 
 
 def diagonal(count):
@@ -72,7 +77,7 @@ def diagonal(count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 27, 40, 41, 174, 201])
+@pytest.mark.parametrize("count", [1, 40, 41, 201])
 def test_a_confusion_matrix_has_a_bounded_size(count):
     names = [f"{AWKWARD[label % len(AWKWARD)]} {label}" for label in range(count)]
     figure = plots.draw_confusion(names, diagonal(count))
@@ -146,17 +151,8 @@ def test_the_order_experiment_by_hand():
     assert [axes.get_title() for axes in figure.axes] == ["multi-scale TRN", "TRN", "average consensus"]
     bars = [(round(bar.get_y()), round(bar.get_height()), bar.get_facecolor()) for bar in figure.axes[0].patches]
     colours = [bar[2] for bar in bars]
-    assert [bar[:2] for bar in bars] == [
-        (0, 10),
-        (0, 2),
-        (0, 10),
-        (10, 30),
-        (2, 96),
-        (10, 30),
-        (40, 60),
-        (98, 2),
-        (40, 60),
-    ]
+    assert [bar[0] for bar in bars] == [0, 0, 0, 10, 2, 10, 40, 98, 40]
+    assert [bar[1] for bar in bars] == [10, 2, 10, 30, 96, 30, 60, 2, 60]
     assert colours[::3] == [to_rgba(colour) for colour in (plots.BLUE, plots.ORANGE, plots.PALE)]
     assert [text.get_text() for text in figure.axes[0].texts] == ["10", "", "10", "30", "96", "30"]
     assert [round(bar.get_height()) for bar in figure.axes[2].patches[:1]] == [30]

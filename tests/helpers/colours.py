@@ -25,7 +25,8 @@ class ColourBackbone(nn.Cell):
         self.fc = nn.Dense(3, channels)
 
     def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
-        return self.fc(frames.mean((2, 3)) / 64)
+        features = frames.mean((2, 3)) / 64  # [N, 3]
+        return self.fc(features if dropout_mask is None else features * dropout_mask)
 
 
 def colour_settings(**changes):

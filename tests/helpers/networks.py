@@ -109,6 +109,12 @@ def seeing_network(small: bool = False, **changes) -> TSN:
     return network
 
 
+def video_of(clips: np.ndarray) -> Tensor:
+    """The network's input, not made by the program: uint8 [N, T, S, S, 3] BGR -> float32 [N, T*3, S, S]."""
+    video = clips.astype(np.float32) - np.float32([104, 117, 128])
+    return Tensor(video.transpose(0, 1, 4, 2, 3).reshape(len(clips), -1, *clips.shape[2:4]))
+
+
 def layer_names() -> list[str]:
     """The 69 layers of the backbone, written out as the existing model-zoo port names them in its checkpoints."""
     names = ["conv1_7x7_s2", "conv2_3x3_reduce", "conv2_3x3"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import cv2
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
@@ -17,6 +16,7 @@ from src.inference import explain, explanation_picture
 from src.transforms import cut_crops
 from src.trn import SingleScaleTRN
 from src.tsn import prepare_for_inference
+from tests.evaluation.test_plots import cell_middles, image_of
 from tests.helpers.colours import NAMES, changing_frames, ordering_network
 from tests.helpers.networks import SIDE, seeing_network
 from tests.test_trn import CLASSES, FEATURES, make_head, relation_scores
@@ -113,16 +113,11 @@ def test_the_picture_shows_the_frames_of_the_best_tuples():
     figure = explanation_picture.draw_explanation(
         scales, 0, ["Wave"], frames, np.array([3, 9, 15]), np.array([0.25, 0.75, 1.25])
     )
-    image = cv2.imdecode(np.frombuffer(plots.png_bytes(figure), np.uint8), cv2.IMREAD_COLOR)  # BGR
-    axes = figure.axes[0].get_position()
-    height, width = image.shape[:2]
-    middles = (np.arange(3) + 0.5) / 3
-    ys = (height * (1 - axes.y1 + axes.height * middles)).astype(int)
-    xs = (width * (axes.x0 + axes.width * middles)).astype(int)
+    shown = cell_middles(image_of(figure).convert("RGB"), figure.axes[0], 3)
     clear = np.array(colours)
     pale = 255 - 0.15 * (255 - clear)
     rows = [clear, [clear[0], pale[1], clear[2]], clear]  # clip, two frames, three frames
-    np.testing.assert_allclose(image[np.ix_(ys, xs)], np.array(rows), atol=2)
+    np.testing.assert_allclose(shown[..., ::-1], np.array(rows), atol=2)
 
 
 def test_the_picture_says_what_each_scale_contributes():

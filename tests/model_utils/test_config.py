@@ -5,7 +5,6 @@ import importlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +12,9 @@ import yaml
 from model_utils import config as config_module
 from model_utils.config import DEFAULT_CONFIG, load_config
 from model_utils.errors import InputError
+from tests.helpers import ROOT
+from tests.helpers.refusals import refusal
 
-ROOT = Path(__file__).resolve().parents[2]
 VALUES, HELPS, ALLOWED = yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))
 
 
@@ -29,11 +29,7 @@ def config_file(tmp_path):
 
 
 def refused(*argv, **options):
-    with pytest.raises(InputError) as caught:
-        load_config(list(argv), **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
+    return refusal(load_config, list(argv), **options)
 
 
 @pytest.mark.parametrize("path", sorted(DEFAULT_CONFIG.parent.glob("*.yaml")), ids=lambda path: path.name)

@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,9 +16,9 @@ from model_utils.config import DEFAULT_CONFIG, load_config
 from model_utils.settings import Use, is_of_type, keys_for, table, values_before, values_for
 from src.inference.model import Model
 from src.training import checkpoint
+from tests.helpers import ROOT
 from tests.helpers.networks import settings
 
-ROOT = Path(__file__).resolve().parents[2]
 VALUES = next(iter(yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8"))))
 
 

@@ -26,9 +26,9 @@ from model_utils.util import (
     write_text,
     write_whole,
 )
+from tests.helpers import ROOT
+from tests.helpers.refusals import refusal
 from tests.model_utils.test_stop_signals import interruptible
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(body, *, log_dir=None, pipe="", **variables):
@@ -44,11 +44,6 @@ def run(body, *, log_dir=None, pipe="", **variables):
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=interruptible
     )
-
-
-def test_success():
-    done = run("print('result')")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "result\n", "")
 
 
 def test_input_error_is_one_line_and_goes_into_the_log_file(tmp_path):
@@ -179,6 +174,7 @@ def files(tmp_path, monkeypatch):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(name)
     Path("symlink").symlink_to("source")
+    Path("dangling").symlink_to("missing")
     os.link("source", "hardlink")
     Path("folder").symlink_to("frames")
     return ["", "source", "model", "missing", "frames"]
@@ -193,16 +189,15 @@ def files(tmp_path, monkeypatch):
         ("hardlink", "source is read"),
         ("model", "model is read"),
         ("missing", "missing is read"),
+        ("dangling", "missing is read"),
         ("frames/1.jpg", "frames/1.jpg is read"),
         ("folder/notes", "frames/notes is read"),
         ("other", "--explain writes it too"),
     ],
 )
 def test_an_output_that_is_taken(files, path, taken):
-    outputs = {"--explain": "other", "--json": path}
-    with pytest.raises(InputError) as error:
-        check_outputs(outputs, files)
-    assert str(error.value) == f"--json: {path} would be written over: {taken}; choose another name"
+    said = refusal(check_outputs, {"--explain": "other", "--json": path}, files)
+    assert said == f"--json: {path} would be written over: {taken}; choose another name"
 
 
 def test_two_outputs_that_are_one_file_through_links(files):
@@ -295,14 +290,6 @@ def test_a_lock(tmp_path):
     with locked(path, "busy"):
         pass
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", ["folder", "new"])
-def test_a_folder_to_replace_for_one_process(tmp_path, name):
-    (tmp_path / "folder").mkdir()
-    used = f"^{tmp_path}/{name}: another process writes it; wait until it has ended$"
-    with exclusive_files([tmp_path / name]), pytest.raises(InputError, match=used), exclusive_files([tmp_path / name]):
-        pytest.fail("must not get in")
 
 
 def test_waiting_for_a_lock(tmp_path):
@@ -408,16 +395,18 @@ def test_an_error_of_the_system_in_a_folder_names_the_file(tmp_path):
 
 
 def test_files_for_one_process(tmp_path):
+    """A folder is one that will be replaced."""
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    used = f"^{tmp_path}/file: another process writes it; wait until it has ended$"
-    with exclusive_files([tmp_path / "file", tmp_path / "link", "/dev/null"]):
-        assert sorted(os.listdir(tmp_path)) == [".file.lock", "link"]
-        for path in (tmp_path / "file", tmp_path / "link"):
-            with pytest.raises(InputError, match=used), exclusive_files([tmp_path / "other", path]):
+    (tmp_path / "folder").mkdir()
+    used = f"^{tmp_path}/(file|folder): another process writes it; wait until it has ended$"
+    with exclusive_files([tmp_path / "file", tmp_path / "link", tmp_path / "folder", "/dev/null"]):
+        assert sorted(os.listdir(tmp_path)) == [".file.lock", ".folder.lock", "folder", "link"]
+        for name in ("file", "link", "folder"):
+            with pytest.raises(InputError, match=used), exclusive_files([tmp_path / "other", tmp_path / name]):
                 pytest.fail("must not get in")
         with exclusive_files([tmp_path / "other", "/dev/null"]):
             pass
-    assert os.listdir(tmp_path) == ["link"]
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link"]
 
 
 @pytest.mark.parametrize(

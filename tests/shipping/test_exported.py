@@ -8,8 +8,8 @@ import math
 
 import pytest
 
-from model_utils.errors import InputError
 from src.shipping.exported import read_usage, sealed
+from tests.helpers.refusals import refusal
 
 GONE = object()
 
@@ -45,13 +45,6 @@ def write(path, about, content=b"network"):
     return path
 
 
-def refusal(path) -> str:
-    with pytest.raises(InputError) as error:
-        read_usage(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 # ------------------------------------------------------------------------------------------- belongs to one file
 
 
@@ -66,7 +59,7 @@ def test_two_files_of_one_name_have_their_own_classes(tmp_path):
 def test_a_file_that_was_replaced_without_its_json(tmp_path):
     """Also what is left where an export is killed after it has written the JSON of the new file."""
     path = write(tmp_path / "trn.mindir", usage("trn.mindir", b"new network"), b"old network")
-    assert refusal(path) == (
+    assert refusal(read_usage, path) == (
         f"{path}: not the file that trn.mindir.json describes (another sha256): damaged, or replaced without its JSON;"
         " export the checkpoint again"
     )
@@ -74,7 +67,7 @@ def test_a_file_that_was_replaced_without_its_json(tmp_path):
 
 def test_a_file_that_was_renamed_with_its_json(tmp_path):
     path = write(tmp_path / "b.onnx", usage("a.onnx", b"network"))
-    assert refusal(path) == (
+    assert refusal(read_usage, path) == (
         f'{path}: b.onnx.json beside it describes "a.onnx"; give both their names back, or export the checkpoint again'
     )
 
@@ -82,7 +75,7 @@ def test_a_file_that_was_renamed_with_its_json(tmp_path):
 def test_a_json_without_a_digest(tmp_path):
     path = write(tmp_path / "trn.mindir", usage("trn.mindir", b"network", sha256=GONE))
     expected = "trn.mindir.json: no sha256, expected the digest of trn.mindir; export the checkpoint again"
-    assert refusal(path) == f"{tmp_path}/{expected}"
+    assert refusal(read_usage, path) == f"{tmp_path}/{expected}"
 
 
 def test_the_json_of_an_export_of_before(tmp_path):
@@ -92,16 +85,16 @@ def test_the_json_of_an_export_of_before(tmp_path):
     about = usage("trn.mindir", b"network", sha256=GONE)
     (tmp_path / "trn.json").write_text(json.dumps(about))
     assert read_usage(tmp_path / "trn.mindir") == about
-    message = refusal(tmp_path / "trn.onnx")
+    message = refusal(read_usage, tmp_path / "trn.onnx")
     assert message.startswith(f'{tmp_path}/trn.onnx: trn.json beside it describes "trn.mindir"; give both')
     write(tmp_path / "trn.mindir", usage("trn.mindir", b"network", categories=["Stop Sign"]))
     assert read_usage(tmp_path / "trn.mindir")["categories"] == ["Stop Sign"]  # the newer JSON counts
 
 
 def test_what_is_not_there(tmp_path):
-    assert refusal(tmp_path / "trn.onnx") == f"{tmp_path}/trn.onnx: no such exported network"
+    assert refusal(read_usage, tmp_path / "trn.onnx") == f"{tmp_path}/trn.onnx: no such exported network"
     (tmp_path / "trn.onnx").touch()
-    assert "expected trn.onnx.json beside it" in refusal(tmp_path / "trn.onnx")
+    assert "expected trn.onnx.json beside it" in refusal(read_usage, tmp_path / "trn.onnx")
 
 
 # --------------------------------------------------------------------------------------------------- edited by hand
@@ -137,7 +130,7 @@ def shown(value) -> str:
 def test_a_class_name_that_a_terminal_would_obey(tmp_path, name, seal):
     path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", categories=["Thumb Up", name])))
     expected = "expected a name without control characters"
-    assert refusal(path) == f"{path}.json: categories: class {name!r}; {expected}"
+    assert refusal(read_usage, path) == f"{path}.json: categories: class {name!r}; {expected}"
 
 
 @pytest.mark.parametrize("seal", [dict, sealed])
@@ -145,13 +138,13 @@ def test_a_class_name_in_two_unicode_forms(tmp_path, seal):
     names = ["Caf\u00e9", "Cafe\u0301"]
     path = write(tmp_path / "trn.onnx", seal(usage("trn.onnx", b"network", categories=names)))
     said = f"{path}.json: categories: class 'Cafe\\u0301' is here twice, first in {path}.json: categories"
-    assert refusal(path) == said
+    assert refusal(read_usage, path) == said
 
 
 @pytest.mark.parametrize(("key", "value"), WRONG, ids=lambda part: part if isinstance(part, str) else shown(part))
 def test_a_value_that_is_wrong(tmp_path, key, value):
     path = write(tmp_path / "trn.onnx", usage("trn.onnx", b"network", **{key: value}))
-    assert refusal(path) == f"{path}.json: {BY_HAND}"
+    assert refusal(read_usage, path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +156,7 @@ def test_an_input_that_is_wrong(tmp_path, key, value):
     if value is GONE:
         del about["input"][key]
     path = write(tmp_path / "trn.onnx", about)
-    assert refusal(path) == f"{path}.json: {BY_HAND}"
+    assert refusal(read_usage, path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("part", ["frame", "head"])
@@ -176,17 +169,20 @@ def test_a_part_of_a_pair_of_1_0_0(tmp_path, part):
     assert read_usage(write(tmp_path / "trn.onnx", about)) == about
     for other in (None, {}, {"file": "b.onnx"}, {"file": "a/b.onnx", "sha256": "0"}, {"file": "", "sha256": "0"}):
         path = write(tmp_path / "trn.onnx", {**about, "other": other})
-        assert refusal(path) == f"{path}.json: {BY_HAND}"
+        assert refusal(read_usage, path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("key", ["categories", "flip", "input"])
 def test_a_sealed_json_that_was_edited(tmp_path, key):
     about = sealed(usage("trn.onnx", b"network"))
-    assert read_usage(write(tmp_path / "trn.onnx", about)) == about
+    same_content = dict(reversed(about.items()))
+    assert read_usage(write(tmp_path / "trn.onnx", same_content)) == about
     without = {name: value for name, value in about.items() if name != key}
-    for edited in ({**about, key: None}, sealed(without)):
-        path = write(tmp_path / "trn.onnx", edited)
-        assert refusal(path) == f"{path}.json: {BY_HAND}"
+    reversed_names = {"categories": about["categories"][::-1]}
+    for change in ({key: None}, reversed_names, {"flip": "none"}, {"note": "mine"}, {"json_sha256": "0" * 64}):
+        path = write(tmp_path / "trn.onnx", {**about, **change})
+        assert refusal(read_usage, path) == f"{path}.json: {BY_HAND}"
+    assert refusal(read_usage, write(path, sealed(without))) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"file": 1', "[" * 100_000, "\udcff"])
@@ -194,7 +190,7 @@ def test_what_is_no_table(tmp_path, text):
     path = tmp_path / "trn.onnx"
     path.touch()
     (tmp_path / "trn.onnx.json").write_bytes(text.encode(errors="surrogateescape"))
-    assert refusal(path) == f"{path}.json: {BY_HAND}"
+    assert refusal(read_usage, path) == f"{path}.json: {BY_HAND}"
 
 
 @pytest.mark.parametrize("batch", ["batch", 1, 8])

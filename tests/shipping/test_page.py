@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import tarfile
-import threading
 import urllib.error
 import urllib.request
 
@@ -23,6 +22,7 @@ from src.ops.compat import EXPORTS_ANY_BATCH
 from src.shipping import page
 from src.shipping.exported import sealed
 from src.shipping.serve import page_server
+from tests.helpers.browser import served_folder
 from tests.helpers.colours import NAMES
 from tests.helpers.pages import made_page, write_colour_pair
 
@@ -196,13 +196,8 @@ def test_files_that_are_no_pair(tmp_path, pair):
 def address(tmp_path):
     for name in ("index.html", "a.js", "b.mjs", "c.wasm", "d.onnx", "e.json", "f.webm", "g.css"):
         (tmp_path / name).write_text(name)
-    server = page_server(tmp_path, 0)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served_folder(tmp_path) as address:
+        yield address
 
 
 def test_types_and_headers(address):

@@ -24,7 +24,6 @@ from src.transforms import CAFFE_PIXELS, IMAGENET_PIXELS, cut_crops
 from src.utils import softmax
 from tests.helpers.pages import made_page, pair_runner, write_pair
 
-ROOT = Path(__file__).resolve().parents[2]
 TESTS = Path(__file__).parent / "page"
 NODE = shutil.which("node")
 

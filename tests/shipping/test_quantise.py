@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src.shipping import export
@@ -14,8 +13,8 @@ from src.shipping.exported import load_exported, read_usage
 from src.shipping.quantise import quantise, quantised_nodes
 from src.shipping.samples import Samples, batches_of, read_samples
 from src.tsn import prepare_for_inference
-from tests.helpers.clips import write_clip
-from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+from tests.helpers.clips import write_dataset
+from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings, video_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -56,11 +55,6 @@ def files(tmp_path_factory):
     return folder, network, samples, difference
 
 
-def video(clips):
-    pixels = clips.astype(np.float32) - np.array([104, 117, 128], np.float32)
-    return pixels.transpose(0, 1, 4, 2, 3).reshape(-1, 9, SIDE, SIDE)
-
-
 @pytest.mark.slow
 def test_the_json_says_what_was_done_and_how_far_off_it_is(files):
     folder, network, samples, difference = files
@@ -70,8 +64,8 @@ def test_the_json_says_what_was_done_and_how_far_off_it_is(files):
     assert about["difference"] == difference
     assert read_usage(folder / "fp32.onnx")["quantize"] == "none"
 
-    expected = network(Tensor(video(samples.compared))).asnumpy()
-    found = load_exported(folder / "int8.onnx")([video(samples.compared)])
+    video = video_of(samples.compared)
+    expected, found = network(video).asnumpy(), load_exported(folder / "int8.onnx")([video.asnumpy()])
     assert (difference["clips"], difference["list_file"]) == (6, "v.txt")
     assert difference["rms"] == pytest.approx(np.sqrt(np.mean((found - expected) ** 2)), rel=1e-4)
     assert difference["largest"] == pytest.approx(max(abs(float(x)) for x in (found - expected).ravel()), rel=1e-4)
@@ -159,13 +153,7 @@ def test_batches_are_filled_up_from_the_beginning():
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    root = tmp_path_factory.mktemp("dataset")
-    for index in range(5):
-        write_clip(root / "20bn-jester-v1" / f"clip{index}", 4, 40, 48, seed=index)
-    for name, indices in (("train", range(4)), ("val", (4,))):
-        rows = (f"clip{index} 4 {index % 3}\n" for index in indices)
-        (root / f"{name}_videofolder.txt").write_text("".join(rows))
-    return root
+    return write_dataset(tmp_path_factory.mktemp("dataset"), 5 * [4], CLASSES, train=range(4), val=range(4, 5))
 
 
 def read(dataset, **changes):
@@ -219,7 +207,7 @@ def test_only_the_nodes_that_were_named(files, tmp_path):
     folder, _, samples, _ = files
     path = shutil.copyfile(folder / "fp32.onnx", tmp_path / "one.onnx")
     first = next(node.name for node in onnx.load(path).graph.node if node.op_type == "Conv")
-    quantise(path, batches_of([video(samples.calibration)], 4), [first])
+    quantise(path, batches_of([video_of(samples.calibration).asnumpy()], 4), [first])
     nodes = onnx.load(path).graph.node
     eight_bit = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
     assert [node.name for node in nodes if len(node.input) > 1 and node.input[1] in eight_bit] == [first]

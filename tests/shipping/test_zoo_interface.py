@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from model_utils.errors import InputError
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import average_crops
 from src.ops import compat
@@ -27,6 +26,7 @@ from src.tsn import ClipInput
 from src.utils import softmax
 from tests.helpers.clips import write_clip
 from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+from tests.helpers.refusals import refusal
 
 SHIPPING = Path(__file__).parents[2] / "docs" / "shipping.md"
 SEGMENTS, DRAWS = 3, 2
@@ -117,9 +117,7 @@ def test_drawn_relations_are_described_in_every_form(tmp_path, monkeypatch):
 )
 def test_what_does_not_go_with_it(changes, message):
     for check in (check_formats, settled):
-        with pytest.raises(InputError) as error:
-            check(zoo_settings(**changes))
-        assert str(error.value) == f"export_interface zoo: {message}"
+        assert refusal(check, zoo_settings(**changes)) == f"export_interface zoo: {message}"
 
 
 def test_the_default_batch_where_the_package_has_no_open_one(monkeypatch):

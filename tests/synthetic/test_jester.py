@@ -19,6 +19,7 @@ from src.synthetic import jester as synthetic_jester
 from src.synthetic.clips import draw_clip, draw_frame, draw_scene
 from src.synthetic.gestures import GESTURES, POSE, clip_poses
 from src.synthetic.jester import main, plan_clips
+from tests.data.test_mirror_pairs import JESTER_CLASSES
 
 # Written out from the list of Jester's labels, not from the module.
 OPPOSITES = [
@@ -33,15 +34,7 @@ OPPOSITES = [
     ("Turning Hand Clockwise", "Turning Hand Counterclockwise"),
     ("Rolling Hand Forward", "Rolling Hand Backward"),
 ]
-OTHERS = [
-    "Doing other things",
-    "Drumming Fingers",
-    "No gesture",
-    "Shaking Hand",
-    "Stop Sign",
-    "Thumb Down",
-    "Thumb Up",
-]
+OTHERS = sorted(set(JESTER_CLASSES) - {label for pair in OPPOSITES for label in pair})
 LEFT_RIGHT = [OPPOSITES[0], OPPOSITES[2], OPPOSITES[8]]
 SEED = 5
 
@@ -54,7 +47,8 @@ def frames_of(label, clip_id=1, mirrored=None):
 
 
 def test_gestures_are_the_27_of_jester():
-    assert sorted(GESTURES) == sorted(OTHERS + [label for pair in OPPOSITES for label in pair])
+    assert sorted(GESTURES) == JESTER_CLASSES
+    assert len(JESTER_CLASSES) == len(OTHERS) + 2 * len(OPPOSITES) == 27
 
 
 def test_first_eight_gestures_are_three_pairs_and_two_that_are_not():

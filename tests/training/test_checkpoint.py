@@ -16,6 +16,7 @@ from src import bn_inception
 from src.bn_inception import BLOCKS
 from src.training import checkpoint
 from tests.helpers.networks import CLASSES, parameter_names, settings, tiny_network
+from tests.helpers.refusals import refusal
 
 pytestmark = pytest.mark.usefixtures("small_backbone")
 
@@ -127,9 +128,7 @@ def test_parameters_that_do_not_fit_are_listed_and_nothing_is_loaded(saved):
     before = values(network)
     parameters["base_model.fc.bias"] = Tensor(np.zeros(9, np.float32))
     parameters["extra.weight"] = parameters.pop("base_model.fc.weight")
-    with pytest.raises(InputError) as error:
-        checkpoint.fill(network.parameters_dict(), parameters, path)
-    message = str(error.value)
+    message = refusal(checkpoint.fill, network.parameters_dict(), parameters, path)
     assert str(path) in message
     assert "1 missing (base_model.fc.weight)" in message
     assert "1 unexpected (extra.weight)" in message
@@ -180,18 +179,12 @@ def test_flipped_bits_are_all_noticed(saved, tmp_path):
     rng = np.random.default_rng(1)
     places = [*rng.integers(0, len(content), 12), *rng.integers(len(content) - 900, len(content), 8)]
     path = tmp_path / "damaged.ckpt"
-    unnoticed = []
     for place in places:
         bit = 1 << int(rng.integers(8))
         content[place] ^= bit
         path.write_bytes(content)
         content[place] ^= bit
-        try:
-            checkpoint.load_network(settings(ckpt_file=str(path)), CLASSES)
-            unnoticed.append((int(place), bit))
-        except InputError as error:
-            assert "\n" not in str(error)  # noqa: PT017
-    assert unnoticed == []
+        refusal(checkpoint.load_network, settings(ckpt_file=str(path)), CLASSES)
 
 
 def test_a_tensor_without_its_shape(tmp_path):

@@ -17,7 +17,7 @@ from src.tsn import ClipInput
 from tests.helpers.clips import folders, read_frames, write_clip
 from tests.helpers.networks import SIDE, seeing_network
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbone")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbone", "clips_here")]
 
 RECORDS = [VideoRecord("a", 9, 0), VideoRecord("b", 40, 1), VideoRecord("c", 11, 2)]  # 40: more than one batch
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +15,8 @@ from model_utils.errors import InputError
 from src.ops.ranks import ALONE
 from src.training import run_folder
 from src.training.checkpoint import save_checkpoint
+from tests.helpers import ROOT
 from tests.training.test_trainer import TwoRanks
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def write(path, epochs_done, step=0, rewinds=0):

@@ -18,11 +18,12 @@ from src.training import checkpoint
 from src.training.start import load_start
 from src.training.trainer import TrainingSet
 from src.tsn import build_network
-from tests.helpers.clips import write_clip
+from tests.helpers.clips import write_dataset
 from tests.helpers.networks import CLASSES, SIDE, settings, tiny_network
+from tests.helpers.refusals import refusal
 from train import build_trainer
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbone")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbone", "clips_here")]
 
 SMALL = f"--num_segments 3 --img_feature_dim 8 --width_mult 0.0625 --image_size {SIDE}"
 FOUR_CLASSES = ["Stop Sign", "Thumb Down", "Thumb Up", "Drumming Fingers"]
@@ -63,12 +64,8 @@ def started(categories, **changes):
 def test_mirror_pairs_reach_clips_log_and_checkpoint(tmp_path, monkeypatch):
     """Those of the file beside the list of classes: the run mirrors by them, and its checkpoints record them."""
     names = ["near door", "near window", "Bright"]
-    (tmp_path / "categories.txt").write_text("".join(f"{name}\n" for name in names))
+    write_dataset(tmp_path, [3, 3], names, train=range(2), val=range(2))
     (tmp_path / "mirror_pairs.txt").write_text("near door = near window\n")
-    for number in range(2):
-        write_clip(tmp_path / "20bn-jester-v1" / str(number), 3, 40, 44, seed=number)
-    for listed in ("train", "val"):
-        (tmp_path / f"{listed}_videofolder.txt").write_text("0 3 0\n1 3 1\n")
     argv = f"--device_target CPU --train_batch_size 2 --epochs_num 1 --train_workers 1 --eval_interval 0 {SMALL}"
     paths = ["--dataset_root", str(tmp_path), "--train_output_dir", str(tmp_path / "out")]
     monkeypatch.setattr("model_utils.device_adapter.start_device", lambda _: (0, 1))
@@ -169,9 +166,8 @@ def test_as_many_classes_are_not_the_same_classes(tmp_path, described):
 def test_a_whole_network_that_does_not_fit(tmp_path, changes, said):
     path = tmp_path / "trn.ckpt"
     save(path)
-    with pytest.raises(InputError) as error:
-        started(CLASSES, pre_trained=str(path), **changes)
-    assert str(error.value) == f"{path}: pre_trained must fit the network, but was trained with {said}"
+    expected = f"{path}: pre_trained must fit the network, but was trained with {said}"
+    assert refusal(started, CLASSES, pre_trained=str(path), **changes) == expected
     save(path, described=False)
     with pytest.raises(InputError, match="parameters do not fit the network: "):
         started(CLASSES, pre_trained=str(path), **changes)
