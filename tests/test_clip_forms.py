@@ -6,7 +6,6 @@ Each frame has one colour of its own, which says which frame of which clip it is
 from __future__ import annotations
 
 import logging
-from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +18,6 @@ from src import sampling, tsn_dataset
 from src.data.frame_files import VideoRecord
 from src.data.names import FRAME_NAME
 from src.data.pack_frames import pack_folders
-from src.data.packed import open_packed
 from src.data.video import open_source
 from src.evaluation.evaluator import Evaluator
 from src.inference import timeline
@@ -56,8 +54,8 @@ def shown(frames):
 
 
 @pytest.fixture(params=FORMS)
-def dataset(request, tmp_path, monkeypatch):
-    """A dataset in one of the forms: its settings. Clips are loaded in this process."""
+def dataset(request, tmp_path, clips_here):
+    """A dataset in one of the forms: its settings."""
     frame_name, first, folder = FORMS[request.param]
     rows, number = [], first
     for clip, length in enumerate(LENGTHS):
@@ -76,26 +74,12 @@ def dataset(request, tmp_path, monkeypatch):
     if "packed" in request.param:
         pack_folders(tmp_path / "frames", frame_name)
         assert not (tmp_path / "frames").exists()
-    monkeypatch.setattr(tsn_dataset, "fill_batches", load_here)
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
     keys = {"num_segments": T, "image_size": SIDE, "seed": SEED, "subsample_num": 2, "flip": "plain"}
     keys |= {"mirror_pairs": "", "dropout": 0.0}
     windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
     return SimpleNamespace(**names, **lists, **keys, **windows, background_class="")
-
-
-def load_here(load, tasks, columns, batch_size, workers):
-    tasks = iter(tasks)
-    while rows := list(islice(tasks, batch_size)):
-        batch = np.zeros(len(rows), columns)
-        problems = []
-        for row, task in zip(batch, rows):
-            *values, problem = load(row[columns.names[0]], *task)
-            for name, value in zip(columns.names[1:], values):
-                row[name] = value
-            problems.append(problem)
-        yield tuple(batch[name] for name in columns.names), problems
 
 
 def records_of(settings: Settings):
@@ -181,30 +165,6 @@ def test_evaluation_and_report(dataset, crops):
     assert seen == [0, 1, 2, 3]
     for index, length in enumerate(LENGTHS):  # the strips of the report
         assert shown(evaluator.frames(index, 1.0)) == [(index, frame) for frame in evaluated(length)]
-
-
-def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
-    records = records_of(dataset)
-    loader = tsn_dataset.evaluation_loader(dataset, 1)
-    broken = loader.frames.path(records[2], evaluated(LENGTHS[2])[1])
-    packed, problem = open_packed(loader.frames.root), "frame is empty"
-    if packed:
-        frame = packed.frame_bytes(records[2].folder, records[2].first + int(evaluated(LENGTHS[2])[1]))
-        packed.tar.write_bytes(packed.tar.read_bytes().replace(frame, bytes(len(frame))))
-        problem = "is not the frame that was packed"
-    else:
-        open(broken, "wb").close()
-
-    class Scorer:
-        batch_size = 3
-
-        def __call__(self, clips, indices):
-            return np.tile(np.arange(CLASSES, dtype=np.float32), (len(clips), 1))
-
-    scored = Evaluator(Scorer(), loader, records, on_error="skip")()
-    assert scored.indices.tolist() == [0, 1, 3]
-    assert list(scored.left_out) == [2]
-    assert scored.left_out[2].startswith(f"{broken}: {problem}")
 
 
 def test_calibration(dataset):

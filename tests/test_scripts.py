@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.helpers import ROOT
+
 SCRIPTS = sorted(
     path.name
     for path in (ROOT / "scripts").glob("*.sh")
@@ -75,7 +76,7 @@ def start(user, script, *arguments, root=ROOT, **environment):
     given = {"PATH": os.environ["PATH"], "HOME": str(user), "PYTHON": "./stub", **environment}
     given = {name: value for name, value in given.items() if value is not None}
     command = ["bash", str(root / "scripts" / script), *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "errors": "surrogateescape"}
     return subprocess.Popen(command, cwd=user, env=given, start_new_session=True, **pipes)
 
 
@@ -350,6 +351,41 @@ def test_an_empty_path_is_shown(user, script):
     assert (status, stderr) == (1, "error: '': no such folder\n")
 
 
+def test_paths_that_are_not_utf_8(user):
+    """They are read, written and printed, on a terminal as into a file, and in messages."""
+    data = os.fsdecode(b"caf\xe9")
+    programs = [
+        ("make_synthetic_jester.sh", "archives \udcff", *words("--gestures 2 --train 2 --val 2 --test 0 --parts 1")),
+        ("unpack_jester_dataset.sh", "archives \udcff", data),
+        ("preprocess_jester_dataset.sh", data),
+    ]
+    environment = {"PYTHON": sys.executable, "PYTHONUTF8": "0", "LC_ALL": "C.UTF-8"}
+    for command in programs:
+        status, stdout, stderr = run(user, *command, **environment)
+        assert (status, stderr) == (0, ""), command
+    assert "caf\\udce9" in stdout
+    assert len(os.listdir(user / data / "20bn-jester-v1")) == 4
+    no_frames = f"preprocess_jester_dataset.sh {data} --images_dir_name none"
+    for command in ("unpack_jester_dataset.sh nowhere\udcff data", no_frames):
+        status, _, stderr = run(user, *command.split(), **environment)
+        assert (status, stderr.count("\n"), stderr[:7]) == (1, 1, "error: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "printed"),
+    [
+        ("gives_config --lr 1 --config_path x && echo yes", "yes\n"),
+        ("gives_config --config_path=x && echo yes", "yes\n"),
+        ("gives_config --lr 1 --config_paths x config_path || echo no", "no\n"),
+        ("require_arguments 2 a '' --o v; echo fine", "fine\n"),
+    ],
+)
+def test_shared_functions(tmp_path, script, printed):
+    command = ["bash", "-c", f'set -euo pipefail; source "$1"; {script}', "-", str(ROOT / "scripts" / "common.sh")]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr, result.stdout) == (0, "", printed)
+
+
 # ---------------------------------------------------------------------------------------------------------- quickstart
 
 OWN = ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
@@ -500,14 +536,8 @@ def make_environment(folder, **environment):
     return subprocess.Popen(["bash", "make.sh"], cwd=folder, env=given, start_new_session=True, **pipes)
 
 
-def test_environment_without_home(bare):
-    process = make_environment(bare)
-    stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (0, "")
-    assert stdout.endswith("complete\n")
-
-
-def test_two_first_runs_at_once_make_one_environment(bare):
+def test_first_runs_at_once_make_one_environment(bare):
+    """Without HOME, too."""
     processes = [make_environment(bare) for _ in range(3)]
     said = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
