@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
 import pytest
-from mindspore import Tensor
 
 from model_utils.config import load_config
-from model_utils.errors import InputError
 from src.inference.model import load_model
 from src.inference.streaming import Recognizer
 from src.ops import compat
 from src.shipping import export
-from src.shipping.exported import pair_paths, read_usage, usage_path
+from src.shipping.exported import pair_paths, read_usage
 from src.shipping.parts import network_parts
 from src.shipping.samples import Samples
 from src.tsn import prepare_for_inference
-from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings
+from tests.helpers.networks import CLASSES, SIDE, seeing_network, settings, video_of
+from tests.helpers.refusals import refusal
 
 # MindSpore 1.10 runs MINDIR files in graph mode only.
 pytestmark = [pytest.mark.slow, *([pytest.mark.usefixtures("compiled")] if compat.LEGACY else [])]
 
-FORMATS = ["MINDIR", "ONNX"]
 FRAMES = np.random.default_rng(0).integers(0, 256, (7, 40, 52, 3), dtype=np.uint8)
 
 
@@ -46,22 +43,36 @@ def write(folder, file_format, batch=0, samples=None, **changes):
     return pair_paths(path)[0], difference
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """What ``write`` gives, exported once for all tests."""
+    made = {}
+
+    def once(*how, **changes):
+        key = (*how, *changes.items())
+        if key not in made:
+            made[key] = write(tmp_path_factory.mktemp("pair"), *how, **changes)
+        return made[key]
+
+    return once
+
+
 def load(path):
     return load_model(load_config(["--ckpt_file", str(path)]))
 
 
 @pytest.mark.parametrize(
-    ("file_format", "changes"),
+    ("how", "changes"),
     [
-        ("MINDIR", {"batch": 3}),
-        ("ONNX", {}),
-        ("ONNX", {"consensus_type": "TRN"}),
-        ("MINDIR", {"consensus_type": "avg"}),
+        (("MINDIR", 4), {}),
+        (("ONNX",), {}),
+        (("ONNX",), {"consensus_type": "TRN"}),
+        (("MINDIR",), {"consensus_type": "avg"}),
     ],
 )
-def test_a_stream_has_the_scores_of_the_whole_network(tmp_path, file_format, changes):
-    path, difference = write(tmp_path, file_format, **changes)
-    network = prepared(**{key: value for key, value in changes.items() if key != "batch"})
+def test_a_stream_has_the_scores_of_the_whole_network(exported, how, changes):
+    path, difference = exported(*how, **changes)
+    network = prepared(**changes)
     assert difference["largest"] < 1e-5
     expected, found = Recognizer(network_parts(network), SIDE), Recognizer(load(path).parts("a stream"), SIDE)
     scores = [(expected.push(frame), found.push(frame)) for frame in FRAMES]
@@ -71,13 +82,12 @@ def test_a_stream_has_the_scores_of_the_whole_network(tmp_path, file_format, cha
     assert np.ptp(pairs[:, 0], axis=0).max() > 1e-3  # frames count
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
-def test_a_pair_scores_clips_like_the_whole_network(tmp_path, file_format):
-    path, _ = write(tmp_path, file_format, batch=0)
+@pytest.mark.parametrize("how", [("MINDIR", 4), ("ONNX",)])
+def test_a_pair_scores_clips_like_the_whole_network(exported, how):
+    path, _ = exported(*how)
     clips = np.random.default_rng(1).integers(0, 256, (2, 5, 3, SIDE, SIDE, 3), dtype=np.uint8)
-    pixels = clips.astype(np.float32) - np.array([104, 117, 128], np.float32)
-    video = pixels.transpose(0, 1, 2, 5, 3, 4).reshape(10, 9, SIDE, SIDE)
-    expected = prepared()(Tensor(video)).asnumpy().reshape(2, 5, -1).mean(1)
+    video = video_of(clips.reshape(10, 3, SIDE, SIDE, 3))
+    expected = prepared()(video).asnumpy().reshape(2, 5, -1).mean(1)
     np.testing.assert_allclose(load(path).score(clips, np.arange(2)), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -87,17 +97,17 @@ def test_a_name_with_a_dot(tmp_path):
     assert export.export_network(prepared(), given, CLASSES, tmp_path / "trn-1.0.mindir")["largest"] < 1e-5
 
 
-def test_what_the_jsons_say(tmp_path):
-    frame, _ = write(tmp_path, "MINDIR", batch=2)
+def test_what_the_jsons_say(exported):
+    frame, _ = exported("MINDIR", 4)
     head = frame.with_name("trn_head.mindir")
     assert frame.name == "trn_frame.mindir"
     about, other = read_usage(frame), read_usage(head)
     assert (about["part"], other["part"]) == ("frame", "head")
     assert about["other"] == {"file": head.name, "sha256": other["sha256"]}
     assert other["other"] == {"file": frame.name, "sha256": about["sha256"]}
-    assert (about["input"]["name"], about["input"]["shape"]) == ("frame", [2, 3, SIDE, SIDE])
+    assert (about["input"]["name"], about["input"]["shape"]) == ("frame", [4, 3, SIDE, SIDE])
     assert about["input"]["channel_means"] == [104, 117, 128]
-    assert other["input"] == {"name": "features", "dtype": "float32", "shape": [2, 3, 8]}
+    assert other["input"] == {"name": "features", "dtype": "float32", "shape": [4, 3, 8]}
     assert about["categories"] == other["categories"] == CLASSES
     assert load(frame).measured()["other"] == about["other"]
 
@@ -111,63 +121,34 @@ def test_an_8_bit_pair(tmp_path):
     assert 0 < difference["relative"] < 0.05
     about = read_usage(path)
     assert (about["quantize"], about["calibration"], about["difference"]) == ("int8", {"clips": 8}, difference)
-    pixels = clips[8:].astype(np.float32) - np.array([104, 117, 128], np.float32)
-    expected = prepared()(Tensor(pixels.transpose(0, 1, 4, 2, 3).reshape(4, 9, SIDE, SIDE))).asnumpy()
+    expected = prepared()(video_of(clips[8:])).asnumpy()
     found = load(path).score(clips[8:, None], np.arange(4))
     assert np.abs(found - expected).max() == pytest.approx(difference["largest"], rel=1e-4)
 
 
-def refusal(path):
-    with pytest.raises(InputError) as error:
-        load(path)
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    return tmp_path_factory.mktemp("pair")
-
-
 @pytest.fixture
-def frame(kept, tmp_path):
-    """The first file of a pair, in a folder of its own; exported once."""
-    if not list(kept.iterdir()):
-        write(kept, "MINDIR", batch=1)
-    shutil.copytree(kept, tmp_path / "pair")
-    return tmp_path / "pair" / "trn_frame.mindir"
+def frame(exported, tmp_path):
+    """The first file of a pair, in a folder of its own."""
+    path, _ = exported("MINDIR", 4)
+    return shutil.copytree(path.parent, tmp_path / "pair") / path.name
 
 
 def test_the_wrong_one_of_the_two(frame):
     head = frame.with_name("trn_head.mindir")
-    assert refusal(head) == f"{head}: takes features; give the other file of the pair, trn_frame.mindir"
+    assert refusal(load, head) == f"{head}: takes features; give the other file of the pair, trn_frame.mindir"
 
 
 def test_the_other_one_is_missing_or_of_another_export(frame):
     head = frame.with_name("trn_head.mindir")
     content = head.read_bytes()
     head.write_bytes(content + b"x")
-    assert refusal(frame).startswith(f"{head}: of another export than trn_frame.mindir (another sha256)")
+    assert refusal(load, frame).startswith(f"{head}: of another export than trn_frame.mindir (another sha256)")
     head.unlink()
-    assert refusal(frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
+    assert refusal(load, frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
 
 
 def test_a_head_that_gives_other_scores_than_its_json_names(frame):
     head = load(frame).parts("a stream").head
     head.__self__.usage["categories"] = CLASSES[:2]
-    with pytest.raises(InputError, match="trn_head.mindir: gives 3 scores, but 2 classes are named in its JSON"):
-        head(np.zeros((1, 3, 8), np.float32))
-
-
-def test_a_json_that_was_edited(frame):
-    about = json.loads(usage_path(frame).read_text())
-    for seal in (about["json_sha256"], "1"):
-        usage_path(frame).write_text(json.dumps({**about, "part": "head", "json_sha256": seal}))
-        assert refusal(frame).startswith(f"{usage_path(frame)}: damaged, edited by hand, or not what")
-
-
-def test_a_file_of_whole_clips_has_no_parts(tmp_path):
-    given = settings(relations="all", file_format="MINDIR", export_batch_size=1)
-    export.export_network(prepared(), given, CLASSES, tmp_path / "trn.mindir")
-    with pytest.raises(InputError, match=r"--stream: needs a checkpoint .*--streaming true, such as trn_frame.mindir"):
-        load(tmp_path / "trn.mindir").parts("--stream")
+    said = f"{frame.with_name('trn_head.mindir')}: gives 3 scores, but 2 classes are named in its JSON"
+    assert refusal(head, np.zeros((4, 3, 8), np.float32)).startswith(said)

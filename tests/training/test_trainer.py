@@ -10,12 +10,11 @@ from types import SimpleNamespace
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, nn
+from mindspore import Tensor
 
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
-from src.backbones import BACKBONES
 from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import ALONE
 from src.train_cell import build_optimizer
@@ -23,28 +22,12 @@ from src.training import checkpoint, state
 from src.training.run_folder import find_checkpoint
 from src.training.state import Progress
 from src.training.trainer import Trainer, TrainingSet
-from src.trn import MultiScaleTRN
-from tests.helpers.networks import CLASSES, settings
+from tests.helpers.colours import ColourBackbone
+from tests.helpers.networks import CLASSES, behind, settings
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 EPOCHS, STEPS = 3, 4
-
-
-class SmallNetwork(nn.Cell):
-    """One layer before a real head: it compiles in two seconds."""
-
-    base_model = SimpleNamespace(fc=None)
-    backbone = BACKBONES["bn_inception"]
-
-    def __init__(self):
-        super().__init__()
-        self.fc = nn.Dense(3, 8)
-        self.consensus = MultiScaleTRN(num_segments=3, feature_dim=8, num_classes=3, subsample_num=2)
-
-    def construct(self, video, relations=None, dropout_mask=None):
-        colours = video.reshape((-1, 3, 3, 16)).mean(3) / 64  # [B, T, 3]
-        return self.consensus(self.fc(colours * dropout_mask), relations)
 
 
 class InstantStep:
@@ -126,7 +109,7 @@ DATA = {"the training list": "1a", "frames of the training list": "2b", "the val
 def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     """A run with new, always equal initial weights."""
     ms.set_seed(7)
-    network = SmallNetwork()
+    network = behind(ColourBackbone(8))  # one layer before a real head: it compiles in two seconds
     config = settings(
         seed=0,
         lr=0.05,
@@ -441,11 +424,14 @@ def test_a_stop_in_the_validation_repeats_only_that(whole, tmp_path):
     assert [text == "" for text in seconds] == [False, False, True, False]  # the second's steps were made before
 
 
-def test_patience(tmp_path):
+def test_patience(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "test")
     trainer = make_trainer(tmp_path, ScriptedValidation(0.5, 0.4, 0.9), patience=1)
     assert run(trainer)
     assert trainer.progress.epochs_done == 2
     assert (tmp_path / f"checkpoint_trn-2_{STEPS}.ckpt").is_file()
+    assert checkpoint.read_checkpoint(tmp_path / "checkpoint_best.ckpt")[1]["epoch"] == 1
+    assert "stopping: no better validation for 1 times" in "\n".join(caplog.messages)
 
 
 @pytest.mark.slow
