@@ -52,8 +52,6 @@ def prepare_videos(args: Namespace) -> None:
 
 def _check_owner(root: Path) -> None:
     """Raises InputError if ``root`` holds a dataset that this program did not make."""
-    if exists(root) and not is_folder(root):
-        raise InputError(f"{root}: is not a folder")
     if exists(root / PREPARED_MARKER):
         return
     for name in (IMAGES_DIR_NAME, f"{IMAGES_DIR_NAME}.tar", CATEGORIES_FILE, *LIST_FILES.values()):

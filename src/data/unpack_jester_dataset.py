@@ -38,8 +38,6 @@ def unpack(data_path: Path, target_path: Path, packed: bool = False) -> None:
     leaves ``20bn-jester-v1.partial``, which the next run removes.
     """
     with reading(target_path):
-        if target_path.exists() and not target_path.is_dir():
-            raise InputError(f"{target_path}: is not a folder")
         if _is_unpacked(target_path):
             return
     with exclusive_folder(target_path, LOCK_NAME):
