@@ -91,10 +91,10 @@ def changed(page, tmp_path, **values):
 
 
 def drawn_stream():
-    """Three gestures between pauses, as frames; 12.1 s."""
-    parts = [coloured("No gesture", 2 * RATE, HEIGHT, WIDTH)]
-    for name, seconds in (("Red", 2.0), ("Blue", 1.2), ("Green", 2.4)):
-        parts += [coloured(name, round(seconds * RATE), HEIGHT, WIDTH), coloured("No gesture", 15, HEIGHT, WIDTH)]
+    """Three gestures between pauses, as frames; 8.6 s."""
+    parts = [coloured("No gesture", 10, HEIGHT, WIDTH)]
+    for name, count in (("Red", 14), ("Blue", 12), ("Green", 17)):
+        parts += [coloured(name, count, HEIGHT, WIDTH), coloured("No gesture", 11, HEIGHT, WIDTH)]
     return sum(parts, [])
 
 
@@ -127,7 +127,7 @@ def test_a_video_gives_the_events_of_infer(browser, address, pair, tmp_path):
     video = write_video(tmp_path / "three.webm", drawn_stream(), RATE)
     expected = events_of_infer(tmp_path, pair, video)
     assert [event["label"] for event in expected] == ["Red", "Blue", "Green"]
-    assert open_video(browser, address, video).startswith("three.webm: 3 gestures found in 12.1 s.")
+    assert open_video(browser, address, video).startswith("three.webm: 3 gestures found in 8.6 s.")
     found = rows(browser)
     assert [label for label, *_ in found] == [event["label"] for event in expected]
     for (_, start, end), event in zip(found, expected):
