@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common.sh"
 
-STEPS=(quickstart streams rules order crops longer few_clips mobilenet forms parts resize timeline gestures27 real_time)
+STEPS=(quickstart network streams rules order crops longer few_clips mobilenet forms parts resize timeline gestures27 real_time)
 USAGE="usage: bash benchmarks/figures.sh WORK_DIR [STEP ...]
   WORK_DIR  folder for all that is made, and STEP.txt with what a step measured; a step that has one is not repeated
   STEP      default: all of ${STEPS[*]}; later ones use what earlier ones made
@@ -18,7 +18,7 @@ choose_python
 export PYTHON DEVICE_TARGET=CPU GLOG_v=3
 cd "$REPO_ROOT"
 data="$work/quickstart/dataset" recipe=configs/synthetic_streams_config.yaml
-trained="$work/quickstart/train-logs/checkpoint_trn-28_60.ckpt" # by the step quickstart
+trained="$work/network/checkpoint_trn-28_60.ckpt" # by the step network
 whole_clips="$work/order/TRNmultiscale/train/checkpoint_trn-14_60.ckpt" # by the step order
 
 # fit NAME CONFIG DATASET OPTIONS...: a training in WORK_DIR/NAME.
@@ -53,6 +53,14 @@ events() {
 
 quickstart() {
     env -u PYTHON bash scripts/quickstart.sh "$work/quickstart"
+    local seed
+    for seed in 101 303 505 606; do
+        events "$work/quickstart/train-logs/checkpoint_trn-40_30.ckpt" "$seed"
+    done
+}
+
+network() {
+    fit network "$recipe" "$data"
 }
 
 streams() {

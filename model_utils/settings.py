@@ -61,6 +61,7 @@ class Settings:
     train_list_file_name: Annotated[str, Use.FREE]
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
+    smallest_crop: Annotated[float, Use.FIXED, Before(0.66)]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     mirror_pairs: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL, Before("")]
     sliding_windows: Annotated[float, Use.FIXED, Before(0.0)]

@@ -79,15 +79,17 @@ def evaluated_segments(
     return rng.permutation(segments) if frame_order == "shuffled" else segments
 
 
-def training_crop(height: int, width: int, image_size: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+def training_crop(
+    height: int, width: int, image_size: int, rng: np.random.Generator, smallest: float = CROP_SCALES[-1]
+) -> tuple[int, int, int, int]:
     """A random multi-scale crop of a frame: (x, y, width, height) in pixels, inside the frame.
 
-    Each side is a scale of the frame's shorter side; the two scales are at most one step of CROP_SCALES apart. A side
-    less than 3 pixels from ``image_size`` becomes ``image_size``, if the frame is that large: a resize by a pixel or
-    two would only blur.
+    Each side is one of CROP_SCALES, not below ``smallest``, times the frame's shorter side; the two scales are at most
+    one step of CROP_SCALES apart. A side less than 3 pixels from ``image_size`` becomes ``image_size``, if the frame is
+    that large: a resize by a pixel or two would only blur.
     """
     base = min(height, width)
-    sides = [max(1, int(base * scale)) for scale in CROP_SCALES]
+    sides = [max(1, int(base * scale)) for scale in CROP_SCALES if scale >= smallest]
     sides = [image_size if abs(side - image_size) < 3 and image_size <= base else side for side in sides]
     pairs = [(w, h) for i, h in enumerate(sides) for j, w in enumerate(sides) if abs(i - j) <= 1]
     crop_width, crop_height = pairs[rng.integers(len(pairs))]

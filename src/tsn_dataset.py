@@ -76,6 +76,7 @@ def training_loader(config: Settings, categories: list[str], features: int) -> T
         mirrored=mirrored_classes(categories, config.mirror_pairs),
         dropout=config.dropout,
         features=features,
+        smallest_crop=config.smallest_crop,
         sliding_windows=config.sliding_windows,
         windows_start=config.sliding_windows_start,
         windows_full=config.sliding_windows_full,

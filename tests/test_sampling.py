@@ -112,6 +112,15 @@ def test_training_crop_sizes_and_offsets():
 
 
 @pytest.mark.parametrize(
+    ("smallest", "sides"),
+    [(0.66, {100, 87, 75, 66}), (0.75, {100, 87, 75}), (0.8, {100, 87}), (0.875, {100, 87}), (1.0, {100})],
+)
+def test_training_crops_are_not_below_the_smallest(smallest, sides):
+    crops = draws("crop", 300, lambda rng: sampling.training_crop(100, 176, 224, rng, smallest))
+    assert {side for _, _, *both in crops for side in both} == sides
+
+
+@pytest.mark.parametrize(
     ("base", "image_size", "expected"),
     [
         (100, 87, {100, 87, 75, 66}),

@@ -161,7 +161,7 @@ WORKING["compare_exports.sh"] = (words("my_data net.ckpt out"), words("export.py
 WORKING["run_order_ablation.sh"] = (words("my_data out"), words("train.py eval.py order_ablation.py"))
 WORKING["run_distributed_train_gpu.sh"] = (words("my_data ''"), ["-n"])  # the stub is mpirun
 PREPARED = words("jester.py unpack_jester_dataset.py preprocess_jester_dataset.py")
-WORKING["quickstart.sh"] = ([], [*PREPARED, *words("train.py eval.py export.py infer.py")])
+WORKING["quickstart.sh"] = ([], [*PREPARED, *words("train.py train.py eval.py export.py infer.py")])
 ONE_PROGRAM = sorted({typed.split()[0] for typed, _ in EXACT})
 
 
@@ -388,7 +388,7 @@ def test_shared_functions(tmp_path, script, printed):
 
 # ---------------------------------------------------------------------------------------------------------- quickstart
 
-OWN = ("archives", "dataset", "train-logs", "eval-logs", "export-logs")
+OWN = ("archives", "dataset", "backbone-logs", "train-logs", "eval-logs", "export-logs")
 
 
 @pytest.fixture
@@ -416,17 +416,22 @@ def test_exact_commands_of_the_quickstart(user, repository):
         assert "Top1: 95.00%\n" in stdout
         assert "It shows: Right\n" in stdout
         found = calls(user)
-        config = ["--config_path", f"{repository}/configs/synthetic_streams_config.yaml"]
+        config = ["--config_path", f"{repository}/configs/quickstart_config.yaml"]
         data = ["--dataset_root", "my work/dataset"]
         checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-28_60.ckpt"]
+        train = ["train.py", "--device_id", "0", *data, *SCRATCH, *config, "--train_output_dir"]
+        relations = ["--pre_trained", "my work/backbone-logs/checkpoint_trn-28_60.ckpt", "--freeze_backbone", "true"]
+        relations += ["--epochs_num", "40", "--update_lr_epochs", "30", "--sliding_windows", "0.6"]
+        relations += ["--sliding_windows_start", "0", "--sliding_windows_full", "0"]
         counts = ["--gestures", "8", "--train", "480", "--val", "120"]
-        out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("train", "eval", "export")}
+        out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("eval", "export")}
         clip = ["--source", "my work/dataset/20bn-jester-v1/7", "--json", "my work/eval-logs/clip.json"]
         expected = [
             ["src/synthetic/jester.py", "my work/archives", *counts],
             ["src/data/unpack_jester_dataset.py", "my work/archives", "my work/dataset"],
             ["src/preprocess_jester_dataset.py", "my work/dataset"],
-            ["train.py", "--device_id", "0", *data, *SCRATCH, *config, *out["train"]],
+            [*train, "my work/backbone-logs"],
+            [*train, "my work/train-logs", *relations],
             ["eval.py", *data, *checkpoint, *config, *out["eval"]],
             ["export.py", *data, *checkpoint, *config, *out["export"]],
             ["infer.py", *checkpoint, *clip],

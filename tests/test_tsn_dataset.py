@@ -24,8 +24,10 @@ ANYWHERE = folders("nowhere")
 NUM_CLIPS = 11
 NUM_FRAMES = 9
 MIRRORED = np.array([1, 0, 2, -1], np.int32)
+SMALLEST = 0.875
 LOADING = {"num_segments": 4, "image_size": 32}
 RANDOM = {"subsample_num": 2, "seed": 5, "flip": "none", "mirrored": MIRRORED, "dropout": 0.8, "features": 6}
+RANDOM["smallest_crop"] = SMALLEST
 SLIDING = {"sliding_windows": 0.7, "background": 2, "flip": "label_aware"}
 
 
@@ -235,7 +237,7 @@ def expected_row(records, images_root, epoch, index, flip, sliding_windows=0.0, 
         indices, whole = sampling.sliding_window(record.num_frames, 4, window, background >= 0)
     frames = read_frames(images_root / record.folder, indices)
     crop, clip = sampling.generator(5, epoch, index, "crop"), np.empty((4, 32, 32, 3), np.uint8)
-    transforms.crop_and_resize(frames, sampling.training_crop(*frames[0].shape[:2], 32, crop), False, clip)
+    transforms.crop_and_resize(frames, sampling.training_crop(*frames[0].shape[:2], 32, crop, SMALLEST), False, clip)
     label = record.label if whole else background
     if flip != "none" and sampling.mirror_clip(sampling.generator(5, epoch, index, "flip")):
         twin = {0: 1, 1: 0, 2: 2, 3: None}[label]

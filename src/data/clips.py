@@ -32,6 +32,7 @@ class TrainingLoader:
         mirrored: int32 [C], the class that each class becomes in a mirror, from ``mirror_pairs.mirrored_classes``.
         dropout: share of the features that is dropped.
         features: D, the length of the backbone's feature vector that dropout acts on.
+        smallest_crop: smallest scale of the crops of ``sampling.training_crop``.
         sliding_windows, windows_start, windows_full: share of the clips that are seen through a sliding window, and
             how it grows (``sampling.sliding_window``, ``sampling.sliding_window_share``).
         background: class index of windows that do not hold the whole gesture; with -1 all windows hold it.
@@ -46,6 +47,7 @@ class TrainingLoader:
     mirrored: np.ndarray
     dropout: float
     features: int
+    smallest_crop: float = sampling.CROP_SCALES[-1]
     sliding_windows: float = 0.0
     windows_start: int = 0
     windows_full: int = 0
@@ -82,7 +84,7 @@ class TrainingLoader:
             frames = self.frames.read(record, indices)
             height, width = frames[0].shape[:2]
             rng = sampling.generator(self.seed, epoch, index, "crop")
-            crop = sampling.training_crop(height, width, self.image_size, rng)
+            crop = sampling.training_crop(height, width, self.image_size, rng, self.smallest_crop)
             transforms.crop_and_resize(frames, crop, mirror, clip)
 
         return label, relations, mask, _fill_or_explain(fill, clip)

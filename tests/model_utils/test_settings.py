@@ -37,7 +37,7 @@ def test_a_key(key):
 
 def test_what_older_checkpoints_mean():
     assert values_before() == {
-        **{"backbone": "bn_inception", "freeze_backbone": False},
+        **{"backbone": "bn_inception", "freeze_backbone": False, "smallest_crop": 0.66},
         **{"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0},
         **{"mirror_pairs": "", "background_class": "No gesture"},
     }

@@ -467,6 +467,7 @@ CHANGED = {
     "freeze_bn": False,
     "freeze_backbone": True,
     "image_size": 64,
+    "smallest_crop": 0.75,
     "flip": "none",
     "mirror_pairs": "b = c",
     "sliding_windows": 0.5,
