@@ -77,7 +77,7 @@ def dataset(request, tmp_path, clips_here):
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
     keys = {"num_segments": T, "image_size": SIDE, "seed": SEED, "subsample_num": 2, "flip": "plain"}
-    keys |= {"mirror_pairs": "", "dropout": 0.0}
+    keys |= {"mirror_pairs": "", "dropout": 0.0, "smallest_crop": 0.66}
     windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
     return SimpleNamespace(**names, **lists, **keys, **windows, background_class="")
 
