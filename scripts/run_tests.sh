@@ -6,7 +6,7 @@ cd "$REPO_ROOT"
 source scripts/environment.sh
 
 USAGE="usage: bash scripts/run_tests.sh
-Takes 20 to 25 minutes on 2 cores."
+Takes 10 to 25 minutes on 2 cores."
 
 require_arguments 0 "$@"
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
