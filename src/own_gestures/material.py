@@ -78,9 +78,12 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
     """
     categories = read_categories(dataset / CATEGORIES_FILE)
     frames = frames_of(dataset)
-    clips = read_video_list(dataset / LIST_FILES["training"], len(categories), frames)
-    files = {side: dataset / LIST_FILES[side] for side in ("training", "validation")}
-    rows = {side: file.read_text(encoding="utf-8").splitlines() for side, file in files.items()}
+    lists = {
+        side: read_video_list(dataset / LIST_FILES[side], len(categories), frames)
+        for side in ("training", "validation")
+    }
+    rows = {side: [f"{clip.folder} {clip.num_frames} {clip.label}" for clip in clips] for side, clips in lists.items()}
+    clips = lists["training"]
     if background:
         said = f"background: your own clips of {background}"
     else:

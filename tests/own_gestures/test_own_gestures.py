@@ -60,6 +60,14 @@ def test_rest_becomes_the_background(dataset):
     assert (dataset / "train_videofolder.txt").read_text().count("\n") == 6
 
 
+def test_names_that_hold_a_line_separator(dataset):
+    """Other text readers take U+2028 for the end of a line."""
+    (dataset / "20bn-jester-v1/0").rename(dataset / "20bn-jester-v1/a\u2028b")
+    (dataset / "train_videofolder.txt").write_text("a\u2028b 25 0\n", encoding="utf-8")
+    material.write_own_lists(dataset, "clap", "clap")
+    assert (dataset / "own_train.txt").read_text(encoding="utf-8") == "a\u2028b 25 0\n"
+
+
 def test_own_clips_of_rest_are_the_background(dataset):
     (dataset / "categories.txt").write_text("clap\nRest\n")
     assert material.background_among(["clap", "Rest"]) == "Rest"
