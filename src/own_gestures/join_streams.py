@@ -26,7 +26,7 @@ from src.data.lists import read_categories
 from src.data.video import VideoFile
 from src.data.video_list import read_video_list
 from src.data.video_writer import VideoWriter
-from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, to_and_fro
+from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, own_rows, to_and_fro
 
 GESTURES_A_STREAM, ORDERS, HELD_SECONDS = 4, 2, (0.75, 1.75)
 JOINED_RATE = 12  # frames a second, as prepare_videos makes them
@@ -67,8 +67,7 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
 
     Writes ``videos/``, links, and ``truth.json`` into ``folder``.
     """
-    listed = (dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
-    held_out = {row.rsplit(None, 2)[0] for row in listed}
+    held_out = {row.rsplit(None, 2)[0] for row in own_rows(dataset, "validation")}
     of_video: dict[str, list[VideoClip]] = {}
     for clip in read_annotations(annotations, videos):
         of_video.setdefault(clip.video, []).append(clip)

@@ -77,7 +77,7 @@ class Run:
         """The better of the trainings that fit into the time; returns its checkpoint."""
         args = self.args
         settings, whole = network.start_of(start)
-        clips = len((self.dataset / OWN_LISTS["training"]).read_text(encoding="utf-8").splitlines())
+        clips = len(material.own_rows(self.dataset, "training"))
         keys = network.recipe(settings, self.dataset, background, clips, args.seed)
         top1: dict[str, float] = {}
         left = 60 * args.minutes
@@ -128,7 +128,7 @@ class Run:
 
     def windows(self) -> list[float]:
         """From three quarters to five quarters of a clip's usual length, in seconds."""
-        rows = (self.dataset / OWN_LISTS["validation"]).read_text(encoding="utf-8").splitlines()
+        rows = material.own_rows(self.dataset, "validation")
         usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / JOINED_RATE
         return sorted({max(0.5, round(usual * share, 2)) for share in (0.75, 1.0, 1.25)})
 

@@ -11,7 +11,7 @@ import numpy as np
 from model_utils.util import write_bytes, write_text
 from src.data.annotations import SPLITS, VideoClip
 from src.data.frame_files import FrameFolders, VideoRecord
-from src.data.lists import read_categories
+from src.data.lists import read_categories, read_lines
 from src.data.names import CATEGORIES_FILE, FRAME_NAME, IMAGES_DIR_NAME, LIST_FILES
 from src.data.video import VideoFile
 from src.data.video_list import read_video_list
@@ -96,6 +96,11 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
     for name, lines in {"categories": categories, **rows}.items():
         write_text(dataset / OWN_LISTS[name], "".join(f"{line}\n" for line in lines))
     return said
+
+
+def own_rows(dataset: Path, side: str) -> list[str]:
+    """The rows of a list of ``write_own_lists``, "training" or "validation"."""
+    return [row for _, row in read_lines(dataset / OWN_LISTS[side], "rows")]
 
 
 def frames_of(dataset: Path) -> FrameFolders:

@@ -66,6 +66,7 @@ def test_names_that_hold_a_line_separator(dataset):
     (dataset / "train_videofolder.txt").write_text("a\u2028b 25 0\n", encoding="utf-8")
     material.write_own_lists(dataset, "clap", "clap")
     assert (dataset / "own_train.txt").read_text(encoding="utf-8") == "a\u2028b 25 0\n"
+    assert material.own_rows(dataset, "training") == ["a\u2028b 25 0"]
 
 
 def test_own_clips_of_rest_are_the_background(dataset):
