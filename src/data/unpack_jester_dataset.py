@@ -146,10 +146,16 @@ def _write_files(packaging: Packaging, partial: Path) -> tuple[int, int]:
 
 def _write_member(member: Member, folder: Path) -> None:
     path = folder / member.path
-    if not path.parent.exists():  # archives need not list folders
-        path.parent.mkdir(parents=True)
-    try:
+
+    def write() -> None:
         _write_new(path, member.content) if member.content is not None else _link(path, member.origin)
+
+    try:
+        try:
+            write()
+        except FileNotFoundError:  # archives need not list folders, and to ask before each of millions of files costs
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write()
     except FileExistsError:
         raise InputError(f"{member.origin}: archive member {member.path!r}: there twice, refused") from None
 
@@ -166,7 +172,7 @@ def _link(path: Path, source: Path) -> None:
     if not source.is_symlink():
         try:
             return os.link(source, path)
-        except FileExistsError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except OSError:
             pass
