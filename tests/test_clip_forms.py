@@ -18,6 +18,7 @@ from src import sampling, tsn_dataset
 from src.data.frame_files import VideoRecord
 from src.data.names import FRAME_NAME
 from src.data.pack_frames import pack_folders
+from src.data.packed import open_packed
 from src.data.video import open_source
 from src.evaluation.evaluator import Evaluator
 from src.inference import timeline
@@ -192,3 +193,27 @@ def test_a_stretch_is_read_where_its_row_says(tmp_path):
     stretch = VideoRecord("long", 5, 0, first=31, is_stretch=True)
     assert folders(tmp_path, "img_{:03d}.jpg").path(stretch, 2) == f"{tmp_path}/long/img_033.jpg"
     assert folders(tmp_path, "{}.png").path(VideoRecord("a b", 5, 0, first=0), 4) == f"{tmp_path}/a b/4.png"
+
+
+def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):
+    records = records_of(dataset)
+    loader = tsn_dataset.evaluation_loader(dataset, 1)
+    broken = loader.frames.path(records[2], evaluated(LENGTHS[2])[1])
+    packed, problem = open_packed(loader.frames.root), "frame is empty"
+    if packed:
+        frame = packed.frame_bytes(records[2].folder, records[2].first + int(evaluated(LENGTHS[2])[1]))
+        packed.tar.write_bytes(packed.tar.read_bytes().replace(frame, bytes(len(frame))))
+        problem = "is not the frame that was packed"
+    else:
+        open(broken, "wb").close()
+
+    class Scorer:
+        batch_size = 3
+
+        def __call__(self, clips, indices):
+            return np.tile(np.arange(CLASSES, dtype=np.float32), (len(clips), 1))
+
+    scored = Evaluator(Scorer(), loader, records, on_error="skip")()
+    assert scored.indices.tolist() == [0, 1, 3]
+    assert list(scored.left_out) == [2]
+    assert scored.left_out[2].startswith(f"{broken}: {problem}")

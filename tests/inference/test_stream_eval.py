@@ -114,6 +114,9 @@ def test_scores_are_stored(evaluated):
 @pytest.mark.slow
 def test_the_page_shows_every_video(evaluated):
     page = (evaluated / "stream_report.html").read_text(encoding="utf-8")
+    assert page.count("<svg ") == 2
+    assert "<title>Red, 4.00 to 8.00 s</title>" in page
+    assert page.count('class="wrong"') == 3  # the missed green, the blue in its place, a false alarm
     assert page.count("<polyline ") == 2 * 4
     assert "2.mp4 <span>0 gestures, 1 events, 0 right</span>" in page
 
