@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # On a bare machine: synthetic archives, unpacked, preprocessed, trained on, evaluated, exported, one clip recognised.
 set -euo pipefail
-# shellcheck source=scripts/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-# shellcheck source=scripts/environment.sh
 source "$REPO_ROOT/scripts/environment.sh"
 
 USAGE="usage: bash scripts/quickstart.sh [WORK_DIR]

@@ -25,7 +25,7 @@ unset PYTHON PYTHONPATH PYTHONSAFEPATH VIRTUAL_ENV
 
 ruff check .
 ruff format --check .
-shellcheck -x scripts/*.sh benchmarks/*.sh .ci/run
+shellcheck -x -P SCRIPTDIR scripts/*.sh benchmarks/*.sh .ci/run
 lint-imports
 mypy
 
