@@ -2,9 +2,10 @@
 
     python -m benchmarks.few_clips WORK_DIR [--seeds 3] [--epochs 20]
 
-Draws the quickstart's data and trains its network on them once. Then, for each seed, draws five gestures that this
-network has not seen, ten clips of each to train with and 120 to test with, and trains each way with the quickstart's
-settings. Prints top-1 (centre crop, last epoch) and the seconds of the whole command. WORK_DIR keeps what is made.
+Draws the quickstart's data and trains the network of ``synthetic_config.yaml`` on them once. Then, for each seed, draws
+five gestures that this network has not seen, ten clips of each to train with and 120 to test with, and trains each way
+with the same settings. Prints top-1 (centre crop, last epoch) and the seconds of the whole command. WORK_DIR keeps what
+is made.
 """
 
 from __future__ import annotations
