@@ -6,7 +6,7 @@ source "$REPO_ROOT/scripts/environment.sh"
 
 USAGE="usage: bash scripts/quickstart.sh [WORK_DIR]
   WORK_DIR  folder for the data and the results (default ./quickstart); what an earlier quickstart left there is replaced
-Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes three to four minutes on 2 cores."
+Runs on the CPU, needs Python 3.10 to 3.12 and the package index, and takes three to five minutes on 2 cores."
 
 answer_help "$@"
 if [ $# -gt 1 ] || [[ "${1:-}" == -* ]]; then
