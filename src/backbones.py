@@ -1,12 +1,12 @@
-"""The table of backbones: how each is built, and all else that depends on which one it is.
+"""The table of backbones: how each is built, and everything else that depends on the backbone.
 
 A backbone is a cell that maps frames, float32 [N, 3, S, S], to float32 [N, out_channels], and has
 
     feature_channels   D, the length of the vector that dropout acts on
-    features(frames)   float32 [N, D], what the last layer gets
+    features(frames)   float32 [N, D], the input of the last layer
     fc                 the last layer
 
-A name that is not in the table is that of an image classifier of the package mindcv.
+Any other name means an image classifier of the package mindcv.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Backbone:
     Attributes:
         build: makes the cell, with random weights, from ``out_channels``, ``width_mult`` and ``freeze_bn`` (see
             ``BNInception``).
-        pixels: the frames that it expects.
-        check_side: raises InputError for a side of frames that it cannot take; without it a black frame is tried.
+        pixels: its input format.
+        check_side: raises InputError for a frame side that it cannot take; without it a black frame is tried.
         prepare: changes a trained cell, in place, to compute the same faster; inference only.
-        rename: gives the parameters in a file of the backbone alone the names that they have in the cell. A last layer
-            of another task is left out, unless it is called ``fc``, which nothing reads.
-        pretrained: the file of weights that PRETRAINED stands for.
-        other_kinds: it has trainable parameters other than weights, biases, gamma and beta, such as scales of layers;
-            they do not decay.
+        rename: gives the parameters of a backbone's own checkpoint the cell's names, and drops the last layer of
+            another task. A layer called ``fc`` may stay: nothing reads it.
+        pretrained: fetches the weights that PRETRAINED means; returns the file.
+        other_kinds: whether it has trainable parameters besides weights, biases, gamma and beta, such as layer scales.
+            They do not decay.
     """
 
     build: Callable[[int, float, bool], nn.Cell]
@@ -103,7 +103,7 @@ def _rename_of_mindcv(backbone: nn.Cell, parameters: Mapping[str, Any]) -> dict[
 
 
 def pretrained_file(name: str) -> Path:
-    """The file of weights that PRETRAINED stands for.
+    """The file of weights that PRETRAINED means.
 
     Raises:
         InputError: if there is none, or it cannot be fetched.
@@ -115,11 +115,7 @@ def pretrained_file(name: str) -> Path:
 
 
 def check_image_size(name: str, backbone: nn.Cell, image_size: int) -> None:
-    """Refuses a side of frames that the backbone ``name``, built as ``backbone``, cannot take.
-
-    Raises:
-        InputError: naming the side.
-    """
+    """Raises InputError for a frame side that ``backbone``, the cell built for ``name``, cannot take."""
     check_side = backbone_named(name).check_side
     if check_side is None:
         _try_black_frame(name, backbone, image_size)

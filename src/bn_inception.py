@@ -27,7 +27,7 @@ from src.ops.pooling import CeilMaxPool, PaddedAvgPool
 
 
 class Block(NamedTuple):
-    """Channel counts of one block; ``conv1x1`` is 0 in the blocks of stride 2, which also lack a projection."""
+    """Channel counts of one block. A block of stride 2 has no 1x1 branch and no projection: both are 0."""
 
     name: str
     conv1x1: int
@@ -112,7 +112,7 @@ class ConvBN(nn.Cell):
         return self.conv.bias_add(self.conv.conv2d(x, weight), bias)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the convolution that computes both layers, BN with its stored statistics."""
+        """Weight and bias of one convolution that equals convolution and BN with stored statistics."""
         scale = self.bn.gamma / ops.sqrt(self.bn.moving_variance + self.bn.eps)
         shift = (self.conv.bias - self.bn.moving_mean) * scale + self.bn.beta
         return self.conv.weight * scale.reshape((-1, 1, 1, 1)), shift
@@ -155,16 +155,16 @@ class InceptionBlock(nn.Cell):
         self.halves = not block.conv1x1
         stride = 2 if self.halves else 1
         reduce3, conv3 = scaled(*block.conv3x3)
-        reduce5, conv5a, conv5b = scaled(*block.double3x3)
+        double_reduce, double_1, double_2 = scaled(*block.double3x3)
 
         self.branch_3x3_reduce = conv(in_channels, reduce3, 1)
         self.branch_3x3 = conv(reduce3, conv3, 3, stride)
-        self.branch_double_3x3_reduce = conv(in_channels, reduce5, 1)
-        self.branch_double_3x3_1 = conv(reduce5, conv5a, 3)
-        self.branch_double_3x3_2 = conv(conv5a, conv5b, 3, stride)
+        self.branch_double_3x3_reduce = conv(in_channels, double_reduce, 1)
+        self.branch_double_3x3_1 = conv(double_reduce, double_1, 3)
+        self.branch_double_3x3_2 = conv(double_1, double_2, 3, stride)
         if self.halves:
             self.pool = CeilMaxPool()
-            self.out_channels = conv3 + conv5b + in_channels
+            self.out_channels = conv3 + double_2 + in_channels
         else:
             conv1, projection = scaled(block.conv1x1, block.projection)
             self.branch_1x1 = conv(in_channels, conv1, 1)
@@ -174,14 +174,14 @@ class InceptionBlock(nn.Cell):
             else:
                 self.pool = max_pool_2d(3, 1, "same")
                 self.branch_pool_proj = conv(in_channels, projection, 1)
-            self.out_channels = conv1 + conv3 + conv5b + projection
+            self.out_channels = conv1 + conv3 + double_2 + projection
 
     def construct(self, x: Tensor) -> Tensor:
         conv3 = self.branch_3x3(self.branch_3x3_reduce(x))
-        conv5 = self.branch_double_3x3_2(self.branch_double_3x3_1(self.branch_double_3x3_reduce(x)))
+        double = self.branch_double_3x3_2(self.branch_double_3x3_1(self.branch_double_3x3_reduce(x)))
         if self.halves:
-            return ops.concat((conv3, conv5, self.pool(x)), 1)
-        return ops.concat((self.branch_1x1(x), conv3, conv5, self.branch_pool_proj(self.pool(x))), 1)
+            return ops.concat((conv3, double, self.pool(x)), 1)
+        return ops.concat((self.branch_1x1(x), conv3, double, self.branch_pool_proj(self.pool(x))), 1)
 
 
 class BNInception(nn.Cell):
@@ -190,8 +190,8 @@ class BNInception(nn.Cell):
     Args:
         input_channels: 3, BGR.
         out_channels: size of the last layer's output (the frame feature, or class scores for average consensus).
-        dropout: the rate that is kept, as in the model zoo, of a dropout of its own; None for none. The training here
-            draws a mask instead.
+        dropout: keep rate of a dropout layer before ``fc``, as in the model zoo; None for no layer. The training here
+            passes ``dropout_mask`` instead.
         frozen_bn: TSN's *partial BN*: every normalisation but the first keeps its stored statistics, and its gamma and
             beta do not train.
         width_mult: scales every channel count.

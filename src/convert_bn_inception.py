@@ -1,11 +1,10 @@
-"""PyTorch's BNInception weights to a MindSpore checkpoint of the backbone; also what both converters share.
+"""Converts PyTorch's BNInception weights to a MindSpore checkpoint. Both converters share code from here.
 
     python -m src.convert_bn_inception bn_inception-9f5701afb96c8044.pth bn_inception.ckpt
 
-There are three public copies (``PUBLIC_COPIES``), whose SHA-256 begins with the hex digits in their names. The first
-was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C]. Every tensor becomes
-a parameter, but for the ImageNet classifier, which is left out and reported. Any other tensor is an error that names
-it.
+There are three public copies (``PUBLIC_COPIES``). Their SHA-256 begins with the hex digits in their names. The first
+was written by an early PyTorch: it is not a zip, and its batch-norm vectors have the shape [1, C]. The ImageNet
+classifier is left out and reported. Every other tensor becomes a parameter, or is an error that names it.
 
 The model zoo's command writes the model zoo's file, with the classifier and without ``base_model.`` before each name:
 
@@ -35,7 +34,7 @@ from src.utils import require_usable_weights
 if TYPE_CHECKING:
     from mindspore import Parameter
 
-# {how the SHA-256 begins: which file it is}
+# {first digits of the SHA-256: file}
 PUBLIC_COPIES = {
     "9f5701afb96c8044": "bn_inception-9f5701afb96c8044.pth, of the authors of TSN",
     "52deb4733": "bn_inception-52deb4733.pth, of pretrainedmodels",
@@ -59,10 +58,10 @@ def backbone_torch_name(name: str) -> str:
 
 
 def read_torch_file(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Tensors of a PyTorch weights file by name, and what else the file says (its epoch, for example).
+    """Tensors of a PyTorch weights file by name, and the other entries of the file (its epoch, for example).
 
-    The file holds a state dict or a dict with one under ``state_dict``. A ``module.`` before every name (left by
-    ``DataParallel``) is taken off. Floating-point tensors come back as float32.
+    The file holds a state dict or a dict with one under ``state_dict``. The prefix ``module.`` of ``DataParallel`` is
+    removed. Floating-point tensors come back as float32.
 
     Raises:
         InputError: if the file is missing, damaged, holds something other than tensors and plain values (it is refused
@@ -112,7 +111,7 @@ def _float_arrays(state: Mapping[Any, Any], path: str | Path) -> dict[str, np.nd
 
 
 def check_download(path: str | Path) -> str:
-    """Which public copy of the weights a file is; "" for any other file.
+    """Names the public copy that a file is; "" for any other file.
 
     Raises:
         InputError: for a file whose name holds a hash that is not its own, and for one that cannot be read.
@@ -138,7 +137,7 @@ def match_parameters(
     path: str | Path,
     left_out: Iterable[str] = (),
 ) -> dict[str, np.ndarray]:
-    """The arrays in ``weights`` under the names of the network's ``parameters``, each of that parameter's shape.
+    """``weights`` with the names and shapes of the network's ``parameters``.
 
     Raises:
         InputError: naming every tensor of ``path`` that is missing, misshapen, or neither used nor ``left_out``.
@@ -174,7 +173,7 @@ def match_parameters(
 def convert_bn_inception(
     source: str | Path, target: str | Path, width_mult: float = 1.0, zoo_names: bool = False
 ) -> dict[str, np.ndarray]:
-    """Writes the backbone in ``source`` (.pth) to ``target`` (.ckpt), all but its last layer; returns what was written.
+    """Writes the backbone in ``source`` (.pth), without its last layer, to ``target`` (.ckpt); returns its arrays.
 
     ``zoo_names``: writes the model zoo's file instead, see ``convert_torch_checkpoint_to_mindspore``.
 

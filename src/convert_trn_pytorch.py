@@ -1,4 +1,4 @@
-"""The authors' released PyTorch checkpoints (.pth.tar) to MindSpore checkpoints of the whole network.
+"""Converts the authors' PyTorch checkpoints (.pth.tar) to MindSpore checkpoints of the whole network.
 
     python -m src.convert_trn_pytorch TRN_jester_RGB_BNInception_TRNmultiscale_segment8_best.pth.tar trn.ckpt
 
@@ -32,7 +32,7 @@ from src.convert_bn_inception import (
     read_torch_file,
 )
 
-# What the authors' code fixes and their files do not say.
+# Fixed in the authors' code, and not stored in their files.
 AUTHORS_SETTINGS = {"subsample_num": 3, "image_size": 224, "flip": "plain"}
 
 
@@ -48,7 +48,7 @@ def torch_name(name: str) -> str:
 def deduce_settings(weights: Mapping[str, np.ndarray], path: str | Path, num_segments: int) -> tuple[dict, int]:
     """Settings and number of classes of the network that ``weights`` belong to.
 
-    ``num_segments`` is used for average consensus only, whose file does not show it.
+    ``num_segments`` is used for average consensus only: its file does not show the number.
 
     Raises:
         InputError: naming the tensor that is missing or whose shape fits no number of segments.
@@ -91,7 +91,7 @@ def convert_trn_pytorch(
     num_segments: int = 8,
     categories: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Writes the network in ``source`` (.pth.tar) to ``target`` (.ckpt); returns the description that it carries.
+    """Writes the network in ``source`` (.pth.tar) to ``target`` (.ckpt); returns its description.
 
     Raises:
         InputError: if ``source`` is no such network of this width, if ``categories`` has another number of names than

@@ -1,7 +1,7 @@
-"""The table of heads: how each is built, and all else that depends on which one it is.
+"""The table of heads: how each is built, and everything else that depends on the head.
 
-A head is a cell from features [B, T, D] of T ordered frames, and the relations drawn for them (or None), to scores
-[B, C]. Those of the paper are in ``src.trn``.
+A head is a cell: features [B, T, D] of T ordered frames and drawn relations (or None) in, scores [B, C] out. The
+paper's heads are in ``src.trn``.
 """
 
 from __future__ import annotations
@@ -31,20 +31,18 @@ class AverageConsensus(nn.Cell):
 
 @dataclass(frozen=True)
 class Scale:
-    """The relations among k frames: ``tuples`` int64 [K, k] of segments 0 ... T-1, ``contributions`` float64 [K, C] to
-    the scores, and ``bias`` float64 [C]. The sums over scales of both are the scores.
-    """
+    """The relations among k frames. The contributions and biases of all scales add up to the class scores."""
 
-    tuples: np.ndarray
-    contributions: np.ndarray
-    bias: np.ndarray
+    tuples: np.ndarray  # int64 [K, k], of segments 0 ... T-1
+    contributions: np.ndarray  # float64 [K, C]
+    bias: np.ndarray  # float64 [C]
 
     @property
     def size(self) -> int:
         return self.tuples.shape[1]
 
     def ranked(self, label: int) -> np.ndarray:
-        """Rows of ``tuples``, those that contribute most to a class first."""
+        """Rows of ``tuples``, the largest contribution to a class first."""
         return np.argsort(-self.contributions[:, label], kind="stable")
 
 
@@ -84,13 +82,13 @@ class Head:
 
     Attributes:
         build: makes the cell, with random weights, from the settings of the network, D and C.
-        last_layer: the layers that give class scores, with * for any text. A head without layers of its own gets class
-            scores of frames, which the backbone's last layer gives: D = C.
-        draws_relations: it is trained on drawn relations, and may be scored on such.
-        scales: splits the scores of a clip into contributions of frame tuples, the largest scale first; from the cell,
-            or what ``prepare`` made of it, the features float32 [T, D], and the bias of the backbone's last layer [D].
-            None for scores that are no such sum.
-        prepare: makes of a trained cell one that computes the same faster; inference only.
+        last_layer: the layers that give class scores; ``*`` matches any text. If the head has no layers, this is the
+            backbone's last layer, and D = C.
+        draws_relations: whether it is trained on drawn relations, and may be scored on them.
+        scales: splits a clip's scores into contributions of frame tuples, the largest scale first. It gets the cell
+            (before or after ``prepare``), features float32 [T, D] and the bias [D] of the backbone's last layer. None
+            if the scores are no such sum.
+        prepare: turns a trained cell into one that computes the same scores faster; inference only.
     """
 
     build: Callable[[Settings, int, int], nn.Cell]

@@ -35,11 +35,11 @@ def build(name: str, out_channels: int, width_mult: float, freeze_bn: bool, othe
 class MindcvBackbone(nn.Cell):
     """A classifier of mindcv up to its last layer, and a new last layer.
 
-    What mindcv drops at random (dropout, stochastic depth) is never dropped here: such draws depend on the run so far,
-    so that a resumed run would not be exact. Dropout before the last layer comes as a mask, as in ``BNInception``.
+    mindcv's dropout and stochastic depth are removed: their draws depend on the run so far, so a resumed run would not
+    be exact. Dropout before the last layer comes as a mask, as in ``BNInception``.
 
     Args:
-        model: what mindcv makes for MARKED_CLASSES classes.
+        model: mindcv's model with MARKED_CLASSES classes.
         freeze_bn: partial BN: all ``nn.BatchNorm2d`` but the first keep their stored statistics, gamma and beta.
     """
 
@@ -49,12 +49,12 @@ class MindcvBackbone(nn.Cell):
         _remove_random_layers(model)
         _replace_batch_norms(model, freeze_bn)
         self.model = model
-        # A ReLU follows. From weights as small as those of BNInception's last layer, its outputs would soon be negative
-        # for all frames and never change: the features of these models are large, and much alike for all frames.
+        # A ReLU follows. With initial weights as small as BNInception's, the outputs would soon be negative for all
+        # frames and stay so: these models' features are large, and similar for all frames.
         self.fc = dense(self.feature_channels, out_channels)
 
     def features(self, frames: Tensor) -> Tensor:
-        """[N, 3, S, S] -> [N, feature_channels]: what mindcv's own last layer would get."""
+        """[N, 3, S, S] -> [N, feature_channels]: the input of mindcv's own last layer."""
         return self.model(frames)
 
     def construct(self, frames: Tensor, dropout_mask: Tensor | None = None) -> Tensor:
@@ -79,14 +79,14 @@ class HSigmoid(nn.Cell):
 
 
 def use_onnx_operators(network: nn.Cell) -> None:
-    """Replaces, in place, layers that MindSpore does not write to ONNX by others that compute the same."""
+    """Replaces layers that MindSpore cannot export to ONNX by equal ones, in place."""
     for kind, replacement in ((nn.HSwish, HSwish), (nn.HSigmoid, HSigmoid)):
         for parent, name, _ in list(_cells_of_kind(network, kind)):
             _put(parent, name, replacement())
 
 
 def mindcv_weights(name: str, others: tuple[str, ...]) -> Path:
-    """The checkpoint of ImageNet weights that mindcv offers for a model, fetched by mindcv unless it has it already.
+    """The checkpoint of ImageNet weights that mindcv offers for a model; mindcv downloads it if needed.
 
     Raises:
         InputError: if mindcv has none, or cannot fetch it.
@@ -166,7 +166,7 @@ def _remove_random_layers(model: nn.Cell) -> None:
 
 
 def _replace_batch_norms(model: nn.Cell, freeze_bn: bool) -> None:
-    """Puts this project's normalisation, which several devices share, in the place of mindcv's."""
+    """Replaces mindcv's batch normalisation by this project's, which shares statistics among devices."""
     for number, (parent, place, old) in enumerate(list(_cells_of_kind(model, nn.BatchNorm2d))):
         frozen = freeze_bn and number > 0
         new = batch_norm(old.num_features, frozen, eps=old.eps, momentum=1.0 - old.momentum)

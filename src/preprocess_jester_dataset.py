@@ -46,7 +46,7 @@ from src.data.packed import is_packed, require_frame_name
 
 
 class Found(NamedTuple):
-    """What counting gave: lines of the list files by split, clips without frames and why, clips with gaps."""
+    """The result of counting: lines of the list files by split, clips without frames and why, clips with gaps."""
 
     lines: dict[str, list[str]]
     missing: list[tuple[LabelRow, str]]
@@ -126,8 +126,8 @@ def write_dataset_lists(
     Args:
         images_path: folder of the clips' folders.
         frame_name: names of the frames, see ``names.split_frame_name``.
-        skip_missing: whether clips that a list names and that have no frames are left out; else they are an error.
-        renumber: whether frames are renamed where their numbers have gaps.
+        skip_missing: leave out listed clips without frames, instead of raising an error.
+        renumber: rename frames whose numbers have gaps.
 
     Raises:
         InputError: if a list or a clip's folder is wrong, or a file cannot be written.

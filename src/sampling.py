@@ -138,9 +138,7 @@ def dropout_mask(num_segments: int, features: int, dropout: float, rng: np.rando
 
 
 def sliding_window_share(share: float, epoch: int, start: int, full: int) -> float:
-    """The share of sliding windows in an epoch, counted from 0: none in the first ``start``, then more each epoch, and
-    from epoch ``full`` on ``share``.
-    """
+    """The share of sliding windows in an epoch: 0 before ``start``, ``share`` from ``full`` on, linear between."""
     if epoch < start:
         return 0.0
     return share if epoch >= full else share * (epoch - start) / (full - start)
@@ -149,13 +147,12 @@ def sliding_window_share(share: float, epoch: int, start: int, full: int) -> flo
 def sliding_window(
     num_frames: int, num_segments: int, rng: np.random.Generator, parts: bool
 ) -> tuple[np.ndarray, bool]:
-    """The frames of a window that slides over the clip, as a window of a stream does: (int64 [T], whole), 0-based.
+    """The frames of a random window over the clip, like a window of a stream: (int64 [T] 0-based, whole).
 
     The window is 0.75 to 1.3 clips long and starts anywhere from its own length before the clip to the clip's end. It
-    gives one random frame from each of its T equal segments. Before the clip the first frame is held, after it the
-    last. The middle 76 % of the clip are the gesture. ``whole`` is True where the window covers 85 % of that or more
-    and False where it covers 60 % or less; other windows are drawn anew, as are all that are not whole unless
-    ``parts``.
+    gives one random frame from each of its T equal segments. Before the clip it repeats the first frame, after it the
+    last. The middle 76 % of the clip are the gesture. ``whole`` is True if the window covers at least 85 % of the
+    gesture, False if at most 60 %. Any other window is drawn again; without ``parts``, so is one that is not whole.
     """
     while True:
         length = rng.uniform(*WINDOW_LENGTHS)

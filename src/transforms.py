@@ -21,14 +21,14 @@ FLIPS = ("label_aware", "plain", "none")  # how clips are mirrored
 
 
 class Pixels(NamedTuple):
-    """What a backbone expects of pixels: (8-bit value - mean) * scale for each channel, in this order of channels."""
+    """The input format of a backbone: (8-bit value - mean) * scale for each channel, in this order of channels."""
 
     order: str  # "BGR" or "RGB"
     means: tuple[float, ...]
     scales: tuple[float, ...]
 
     def prepare(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 frames [N, H, W, 3], BGR -> what a network takes, float32 [N, 3, H, W]."""
+        """uint8 frames [N, H, W, 3], BGR -> the network's input, float32 [N, 3, H, W]."""
         ordered = frames[..., ::-1] if self.order == "RGB" else frames
         prepared = np.empty((len(frames), 3, *frames.shape[1:3]), np.float32)
         for channel, (mean, scale) in enumerate(zip(self.means, self.scales)):
@@ -47,8 +47,9 @@ IMAGENET_PIXELS = Pixels("RGB", (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.1
 
 
 def crop_and_resize(frames: list[np.ndarray], crop: tuple[int, int, int, int], mirror: bool, clip: np.ndarray) -> None:
-    """Writes the same ``crop`` (x, y, width, height in pixels) of each frame, resized to S x S and mirrored if
-    ``mirror``, into ``clip``, uint8 [T, S, S, 3].
+    """Crops each frame, resizes it to S x S, mirrors it if ``mirror``, and writes it into ``clip``, uint8 [T, S, S, 3].
+
+    ``crop`` is (x, y, width, height) in pixels.
     """
     x, y, width, height = crop
     for frame, resized in zip(frames, clip):

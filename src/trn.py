@@ -26,7 +26,7 @@ MOST_SEGMENTS = 16  # the table of all 2^T tuples takes 34 MB; with 20 segments 
 
 
 def dense(in_channels: int, out_channels: int) -> nn.Dense:
-    """A Dense layer with weights and biases uniform in ±1/√``in_channels``, as PyTorch starts them."""
+    """A Dense layer with weights and biases uniform in ±1/√``in_channels``, PyTorch's initialisation."""
     bound = 1.0 / math.sqrt(in_channels)
     return nn.Dense(in_channels, out_channels, weight_init=Uniform(bound), bias_init=Uniform(bound))
 
@@ -39,7 +39,7 @@ class Relation(nn.SequentialCell):
 
     Inputs:
         features: float32 [B, T, D].
-        drawn: int32 [B, >= n], rows of ``relation_tuples(T, k)`` in the first n columns, or None for all tuples.
+        drawn: int32 [B, >= n]; the first n columns are row numbers of ``relation_tuples(T, k)``. None for all tuples.
 
     Outputs:
         float32 [B, C], the sum over the n drawn tuples, or its expectation over uniform draws.
@@ -61,7 +61,7 @@ class Relation(nn.SequentialCell):
             frames = ops.gather(frames, drawn[:, : self.num_draws], 0)  # [B, n, k, T]
         count, segments = frames.shape[-3], frames.shape[-1]
         tuples = ops.matmul(frames.reshape((-1, count * self.scale, segments)), features)  # [B, n*k, D]
-        tuples = tuples.reshape((-1, self.scale * features.shape[-1]))  # [B*n, k*D]; of 3-D ones ONNX would fix B
+        tuples = tuples.reshape((-1, self.scale * features.shape[-1]))  # [B*n, k*D]; with 3-D tuples ONNX would fix B
         relu, first, _, _ = self.cell_list
         hidden = relu(first(relu(tuples)))  # [B*n, bottleneck]
         return hidden.reshape((-1, count, hidden.shape[-1]))

@@ -41,11 +41,11 @@ class TSN(nn.Cell):
     """Backbone and consensus.
 
     Args:
-        num_segments: T, frames of a clip; 0 for what a multi-scale TRN says.
+        num_segments: T, frames of a clip; 0 takes ``consensus_network.num_segments``.
 
     Inputs:
-        video: float32 [B, T*3, S, S], the channels (see ``ClipInput``) of frame 1, then of frame 2, and so on; or, as
-            in the model zoo, all crops of each clip one behind the other, [1, B*T*3, S, S].
+        video: float32 [B, T*3, S, S]: the channels of frame 1, then of frame 2, and so on (see ``ClipInput``). The
+            model zoo's form, all crops of a clip in one row [1, B*T*3, S, S], works too.
         relations: int32 [B, T-1, subsample_num], the tuples to use at each scale, or [1, B, T-1, subsample_num]; or
             None for all tuples.
         dropout_mask: float32 [B, T, feature_channels] for the backbone's last layer in training, or None.
@@ -125,7 +125,7 @@ class ScoredClips(nn.Cell):
 class FrameFeatures(nn.Cell):
     """Features of single frames: uint8 [N, S, S, 3] BGR -> float32 [N, D], the consensus's input.
 
-    Without the backbone's ``last_layer`` they are that layer's input, float32 [N, feature_channels].
+    With ``last_layer`` False: the input of the backbone's last layer instead, float32 [N, feature_channels].
     """
 
     def __init__(self, network: TSN, last_layer: bool = True) -> None:
@@ -143,8 +143,8 @@ class FrameFeatures(nn.Cell):
 def build_network(settings: Settings, num_classes: int) -> TSN:
     """Builds the network that ``settings`` (a config or a checkpoint's description) describes.
 
-    Reads ``consensus_type img_feature_dim backbone width_mult freeze_bn`` and what the head reads. The backbone's last
-    layer gives ``img_feature_dim`` features, or class scores to a head without layers.
+    Reads ``consensus_type img_feature_dim backbone width_mult freeze_bn`` and the keys that the head reads. The
+    backbone's last layer gives ``img_feature_dim`` features, or class scores if the head has no layers.
     """
     head, backbone = head_named(settings.consensus_type), backbone_named(settings.backbone)
     features = num_classes if head.takes_scores else settings.img_feature_dim
@@ -156,8 +156,7 @@ def build_network(settings: Settings, num_classes: int) -> TSN:
 def prepare_for_inference(network: TSN) -> None:
     """Changes a trained network, in place, to compute the same scores faster.
 
-    Call it once, before the network is first used. Afterwards the network cannot be trained, and its parameters are not
-    those of a checkpoint.
+    Call it once, before the network is first used. Afterwards the network cannot be trained or saved as a checkpoint.
     """
     if network.backbone.prepare:
         network.backbone.prepare(network.base_model)

@@ -23,7 +23,7 @@ from src.data import frame_files
 from src.data.clip_workers import fill_batches
 from src.data.clips import EvaluationLoader, FrameLoader, TrainingLoader
 from src.data.frame_files import FrameFolders, dataset_frames
-from src.data.lists import read_categories as read_categories  # for those who know it from here
+from src.data.lists import read_categories as read_categories  # users import it from here
 from src.data.mirror_pairs import mirrored_classes
 from src.data.names import CATEGORIES_FILE, FRAME_NAME
 from src.data.video_list import TSNDataSet as TSNDataSet
@@ -40,16 +40,12 @@ ZOO_CROPS = 10
 
 
 def usable_workers(requested: int, ranks_on_node: int = 1) -> int:
-    """How many of the requested worker processes one rank starts: at most its share of the node's cores, at least 1.
-
-    More would take memory and gain no time.
-    """
+    """The number of worker processes of one rank: ``requested``, but at most its share of the node's cores."""
     return max(1, min(requested, (os.cpu_count() or 1) // ranks_on_node))
 
 
 def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int:
-    """The number of whole batches that each of ``world_size`` ranks gets in one epoch; the rest of the clips waits for
-    the next epoch's order.
+    """The number of whole batches that each of ``world_size`` ranks gets in one epoch. Clips left over are skipped.
 
     Raises:
         InputError: if there are fewer clips than one step of all ranks takes.
@@ -64,7 +60,7 @@ def steps_per_epoch(num_clips: int, batch_size: int, world_size: int = 1) -> int
 
 
 def training_loader(config: Settings, categories: list[str], features: int) -> TrainingLoader:
-    """How a clip is loaded in a training with these settings; ``features``: how many the backbone gives a frame."""
+    """The loader of training clips; ``features`` is the length of the backbone's feature vector."""
     background = config.background_class
     return TrainingLoader(
         dataset_frames(config),
@@ -94,7 +90,7 @@ def training_dataset(
     first_step: int = 0,
     ranks: Ranks = ALONE,
 ) -> BatchDataset:
-    """The batches of training, ``steps_per_epoch`` of them in each epoch, in an order that each epoch draws anew.
+    """The training batches: ``steps_per_epoch`` in each epoch, in a new random order in each.
 
     A run resumed at ``first_step`` of ``first_epoch`` (both from 0) gets exactly the batches that the first run would
     have got next. The number of workers changes nothing. W ranks with batches of B clips see in each step the clips
@@ -111,7 +107,7 @@ def training_dataset(
         relations int32 [B, T-1, subsample_num], dropout_mask float32 [B, T, features].
 
     Raises:
-        InputError: at the call if there are too few clips; while it is read for a clip that cannot be read.
+        InputError: if there are too few clips; during iteration, for a clip that cannot be read.
     """
     first = first_epoch, first_step
 
@@ -126,7 +122,7 @@ def training_dataset(
 def training_tasks(
     records: Records, seed: int, batch_size: int, first: tuple[int, int], ranks: Ranks
 ) -> Iterator[tuple[frame_files.VideoRecord, int, int]]:
-    """The clips of ``training_dataset`` in its order, without end: record, position in the list, epoch.
+    """Yields (record, position in the list, epoch) in the order of ``training_dataset``, without end.
 
     ``first``: epoch and step where the run starts.
     """
@@ -141,7 +137,7 @@ def training_tasks(
 
 
 def evaluation_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
-    """How the clips are loaded; reads what ``dataset_frames`` reads, ``num_segments image_size frame_order seed``."""
+    """The loader of evaluated clips; reads ``num_segments image_size frame_order seed`` and what the frames need."""
     segments, size, order = settings.num_segments, settings.image_size, settings.frame_order
     return EvaluationLoader(dataset_frames(settings), segments, size, test_crops, order, seed=settings.seed)
 
@@ -160,8 +156,8 @@ def evaluation_dataset(
     Args:
         batch_size: B, clips of a batch; the last batch may be short.
         ranks: which share of the clips is loaded here.
-        problems: gets what is wrong with the clips that cannot be read, by their positions in the list, before their
-            batch comes, in which they are black. Without it such a clip raises InputError.
+        problems: gets {position in the list: error message} of clips that cannot be read, before their batch, where
+            they are black. None raises InputError instead.
 
     Returns:
         A ``GeneratorDataset`` with the columns of ``EvaluationLoader``: clip uint8 [B, crops, T, S, S, 3] BGR, label
@@ -191,7 +187,7 @@ def frame_dataset(loader: FrameLoader, records: Records, *, batch_size: int, wor
 def _load(
     loader: Loader, tasks: Iterable[tuple], batch_size: int, workers: int, problems: dict[int, str] | None = None
 ) -> Batches:
-    """The columns of ``fill_batches``; ``problems``: see ``evaluation_dataset``, whose third column is the index."""
+    """The columns of ``fill_batches``. ``problems``: see ``evaluation_dataset``; its third column is the index."""
     with closing(fill_batches(loader, tasks, loader.columns, batch_size, workers)) as batches:
         for columns, wrong in batches:
             for row, problem in enumerate(wrong):
@@ -220,7 +216,7 @@ def get_dataset_for_training(  # noqa: PLR0913
     group_size: int,
     train_workers: int = 8,
 ) -> tuple[BatchDataset, int]:
-    """``training_dataset`` with mirroring that knows left from right, and the number of classes.
+    """``training_dataset`` with ``flip`` label_aware, and the number of classes.
 
     Columns: images float32 [B, T*3, S, S], combinations int32 [B, T-1, subsample_num], labels int32 [B].
     """
@@ -269,7 +265,7 @@ def _zoo_clips(root: str, images_dir: str, list_name: str) -> tuple[list[str], F
 
 
 def _images(clips: np.ndarray) -> np.ndarray:
-    """uint8 [B, ..., S, S, 3] -> what BNInception takes, float32 [B, n*3, S, S]."""
+    """uint8 [B, ..., S, S, 3] -> BNInception's input, float32 [B, n*3, S, S]."""
     side = clips.shape[-2]
     return CAFFE_PIXELS.prepare(clips.reshape(-1, side, side, 3)).reshape(len(clips), -1, side, side)
 
@@ -277,7 +273,7 @@ def _images(clips: np.ndarray) -> np.ndarray:
 def _zoo_dataset(
     dataset: BatchDataset, batch: Callable[..., tuple[np.ndarray, ...]], size: int, *shapes: tuple[int, ...]
 ) -> BatchDataset:
-    """The batches of ``dataset`` in the model zoo's columns, which ``batch`` makes of its own."""
+    """``dataset`` with the model zoo's columns; ``batch`` converts the columns of one batch."""
 
     def start() -> Batches:
         with closing(dataset.source.start()) as batches:

@@ -29,13 +29,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def pad_batch(rows: np.ndarray, batch_size: int) -> np.ndarray:
-    """``rows`` [B, ...] and behind them zeros up to ``batch_size`` >= B rows."""
+    """``rows`` [B, ...], padded with zeros to ``batch_size`` rows."""
     missing = batch_size - len(rows)
     return np.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1)) if missing else rows
 
 
 def require_usable_weights(weights: Mapping[str, np.ndarray], source: object) -> None:
-    """Refuses weights that are NaN or infinite, and negative variances: on a CPU ReLU makes confident scores of NaN.
+    """Refuses NaN and infinite weights and negative variances: on a CPU, ReLU turns NaN into confident scores.
 
     Raises:
         InputError: naming ``source`` and the first wrong weight.
