@@ -1,4 +1,4 @@
-"""Shows the page of a model on this machine: gestures of a camera or a video, recognised in the browser.
+"""Shows a model's page on this machine: gestures of a camera or a video, recognised in the browser.
 
 Makes the page in a temporary folder and serves it on 127.0.0.1 until Ctrl-C. The model is a checkpoint, or the first of
 the two ONNX files for streams.
@@ -47,7 +47,7 @@ def show(config: DemoSettings) -> None:
 
 def main() -> None:
     config = cast("DemoSettings", load_config(description=__doc__, add_arguments=add_arguments))
-    raise_on_sigterm()  # else the page would stay
+    raise_on_sigterm()  # removes the temporary page
     with ctrl_c_at_once():
         show(config)
 

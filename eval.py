@@ -1,4 +1,4 @@
-"""Evaluates a trained Temporal Relation Network: how accurate it is, where it fails, what the order of frames does.
+"""Evaluates a trained Temporal Relation Network: its accuracy, its mistakes, its use of the order of frames.
 
 The log, the resolved config, numbers and pictures go to eval_output_dir; report.html shows them all. Settings of the
 network come from the file that is evaluated: a checkpoint (.ckpt), or an exported network (.mindir, .onnx).
@@ -88,7 +88,7 @@ def list_file_name(config: Config) -> str:
 
 
 def protocol(model: Model, list_file: Path) -> dict[str, Any]:
-    """All that the scores depend on."""
+    """Everything that the scores depend on."""
     return {**values_for(model.settings, Use.PROTOCOL), **model.measured(), "list_file": str(list_file)}
 
 

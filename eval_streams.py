@@ -1,6 +1,6 @@
-"""Evaluates the recognition of gestures in streams: events against the truth about some videos.
+"""Evaluates the recognition of gestures in streams: events against the ground truth of videos.
 
-The log, the resolved config, stream_metrics.json, stream_scores.npz (the scores of each video, to try other rules on)
+The log, the resolved config, stream_metrics.json, stream_scores.npz (the scores of each video, for other thresholds)
 and the page stream_report.html go to eval_output_dir. Settings of the network come from the checkpoint.
 """
 

@@ -21,7 +21,7 @@ def export(config: Config) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
     from src import tsn_dataset
-    from src.shipping.export import check_formats, export_network, settled
+    from src.shipping.export import check_formats, export_network, with_forced_values
     from src.shipping.exported import pair_paths, usage_path
     from src.shipping.samples import read_samples
     from src.training.checkpoint import load_network
@@ -41,7 +41,7 @@ def export(config: Config) -> None:
     known = tsn_dataset.read_categories(listed) if listed.is_file() else None
     logger = get_logger(output_dir, file_name="export.log")
     network, categories, config = load_network(config, known)
-    config = settled(config)
+    config = with_forced_values(config)
     prepare_for_inference(network)
 
     log_settings(logger, config, output_dir, "export")
@@ -60,7 +60,7 @@ def export(config: Config) -> None:
 
 
 def file_name(config: Config) -> str:
-    """The name of the exported file; that of 8 bits is another one, unless the user names it."""
+    """The name of the exported file; an 8-bit file gets a suffix, unless the user names it."""
     suffix = "_int8" if config.quantize == "int8" and "model_name" not in config.given else ""
     return f"{config.model_name}{suffix}.{config.file_format.lower()}"
 

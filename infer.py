@@ -1,7 +1,7 @@
-"""Recognises what happens in clips and videos: folders of frames, video files, folders of videos, or a camera.
+"""Recognises gestures in clips and videos: folders of frames, video files, folders of videos, or a camera.
 
-The model is a checkpoint (.ckpt), or an exported network (.mindir, .onnx) with its JSON beside it; its settings come
-with it. Prints the five likeliest classes of each source, a timeline (--window), or gestures as they come (--stream).
+The model is a checkpoint (.ckpt), or an exported network (.mindir, .onnx) with its JSON beside it. Prints the five
+likeliest classes of each source, a timeline (--window), or gestures as they start and end (--stream).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def infer(config: InferSettings) -> None:
     if not config.ckpt_file.endswith(".onnx"):  # which runs without MindSpore
         start_device(config)
     if config.explain and "test_crops" not in config.given:
-        config.test_crops = 1  # what is explained is the score of the centre crop
+        config.test_crops = 1  # the explanation is of the centre crop's score
     with exclusive_files(outputs(config).values()):
         names = read_categories(config.categories) if config.categories else None
         model = load_model(config, names)

@@ -1,7 +1,7 @@
 """Makes a folder of static files: a web page that recognises gestures of a camera or a video in the visitor's browser.
 
 Any web server or static host can serve it; nothing leaves the browser. The model is a checkpoint, or the first of the
-two ONNX files for streams. Of a checkpoint the page gets 8-bit files if --dataset_root is given.
+two ONNX files for streams. A checkpoint is exported in 8 bits if --dataset_root is given.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def add_page_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGro
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options = add_page_arguments(parser)
     options.add_argument(
-        "--output", required=True, metavar="FOLDER", help="folder of the page; one of before is replaced"
+        "--output", required=True, metavar="FOLDER", help="folder of the page; an earlier page there is replaced"
     )
 
 
 def make(config: PageSettings, folder: Path) -> None:
-    """Writes the page of ``config.ckpt_file`` to ``folder``."""
+    """Writes the page for ``config.ckpt_file`` to ``folder``."""
     from src.data.names import without_background
     from src.inference.model import load_model
     from src.inference.streaming import build_detector
@@ -65,7 +65,7 @@ def make(config: PageSettings, folder: Path) -> None:
         *_, usage = read_pair(path)
         config = copy.copy(config)
         config.ckpt_file = str(path)
-        settings = load_model(config).settings  # with what the files record
+        settings = load_model(config).settings  # includes the files' settings
         detector = build_detector(settings, usage["categories"])
         if not detector.background:
             print(f"warning: {without_background(settings.background_class)}", file=sys.stderr)
@@ -79,7 +79,7 @@ def size_of(folder: Path) -> float:
 
 def main() -> None:
     config = cast("PageSettings", load_config(description=__doc__, add_arguments=add_arguments))
-    raise_on_sigterm()  # else a part of the page would stay
+    raise_on_sigterm()  # removes an unfinished page
     with ctrl_c_at_once():
         folder = Path(config.output)
         make(config, folder)

@@ -52,7 +52,7 @@ def train(config: Config, stop: StopSignals) -> None:
         trainer = build_trainer(config, clips, tested, ranks, resumed)
         with closing(load_batches(config, records, trainer)) as batches:
             finished = trainer.run(batches, stop)
-        ranks.sum([0])  # all have saved: when one leaves with an error, mpirun ends the others
+        ranks.sum([0])  # waits until all have saved: after an error of one rank, mpirun ends the others
     if not finished:
         stop.end()
 
@@ -60,7 +60,7 @@ def train(config: Config, stop: StopSignals) -> None:
 def build_trainer(
     config: Config, clips: TrainingSet, tested: list[VideoRecord], ranks: Ranks, resumed: Path | None
 ) -> Trainer:
-    """The network with new or pre-trained weights, its optimiser and its run, resumed if there is a checkpoint.
+    """Builds the network, with new or pre-trained weights, and its trainer; resumes if there is a checkpoint.
 
     ``tested``: the clips to validate with, if any.
     """
@@ -99,7 +99,7 @@ def build_trainer(
 
 
 def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -> Any:
-    """The batches of the run, from where it starts or was stopped."""
+    """The batches of the run, from its start or from where it was stopped."""
     from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.data.mirror_pairs import describe_mirroring
@@ -129,7 +129,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
 def build_validation(
     config: Config, network: TSN, records: list[VideoRecord], num_classes: int, ranks: Ranks
 ) -> Validation:
-    """The centre crops of the clips, in batches like those of training, shared among the ranks."""
+    """Validates on centre crops of the clips, in batches as in training, shared among the ranks."""
     from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.evaluation.evaluator import Evaluator, Validation

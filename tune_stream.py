@@ -1,8 +1,8 @@
-"""Chooses the window and the thresholds of gestures in streams, on videos with their truth; writes them as a config.
+"""Chooses the window and the thresholds for gestures in streams on videos with ground truth; writes a config file.
 
-The videos are watched once with each window; the thresholds with the fewest edits are searched in the scores. Also says
-what to expect of other videos: each video with the thresholds that the others choose. The file goes to --config_path of
-infer.py, eval_streams.py and make_page.py.
+The videos are scored once with each window; then the thresholds with the fewest edits are searched. Also prints what to
+expect of other videos: each video is judged with the thresholds that the others choose. The file is for --config_path
+of infer.py, eval_streams.py and make_page.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--windows", type=_windows, default=list(WINDOWS), metavar="SECONDS,...", help=f"to choose from ({listed})"
     )
-    options.add_argument("--output", default="stream.yaml", metavar="FILE", help="what is written (stream.yaml)")
+    options.add_argument("--output", default="stream.yaml", metavar="FILE", help="file to write (stream.yaml)")
 
 
 def _windows(text: str) -> list[float]:
@@ -83,7 +83,7 @@ def tune(config: TuneSettings) -> None:
         rules, fewest = choose_rules(recordings, detector)
         print(f"window {window:g} s: {fewest} edits", flush=True)
         found.append((fewest, window, rules, recordings))
-    middle = config.windows[len(config.windows) // 2]  # of windows that are as good the one nearest to it
+    middle = config.windows[len(config.windows) // 2]  # on a tie the nearest window is taken
     fewest, window, rules, recordings = min(found, key=lambda row: (row[0], abs(row[1] - middle)))
     keys = {"stream_window": window, **{f"event_{key}": value for key, value in asdict(rules).items()}}
     write_text(output, _text(keys, recordings, fewest, model.path))
@@ -97,10 +97,10 @@ def tune(config: TuneSettings) -> None:
 def expectation(metrics: dict[str, Any] | None) -> str:
     """What to expect of other videos."""
     if metrics is None:
-        return "one video only: what to expect of others cannot be said"
+        return "only one video, so there is no estimate for other videos"
     shown = ("precision", "recall", "levenshtein_accuracy", "false_alarms_per_minute")
     values = ", ".join(f"{key} {'–' if metrics[key] is None else format(metrics[key], '.2f')}" for key in shown)
-    return f"each video with what the others choose: {values}"
+    return f"each video with the thresholds that the others choose: {values}"
 
 
 def _text(keys: dict[str, float], recordings: list[ScoredVideo], fewest: int, model: Path) -> str:

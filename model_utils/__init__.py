@@ -2,6 +2,5 @@ import sys
 
 from model_utils.errors import say_what_is_missing
 
-# Entry points import what they need before any of their code runs: without this a package that is not installed would
-# end them with a traceback.
+# Without this a missing package would end a program with a traceback, because imports come before ``run_main``.
 sys.excepthook = say_what_is_missing

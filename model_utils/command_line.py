@@ -1,4 +1,4 @@
-"""How programs read their command line: a mistake in it is an input error like any other, said in one line."""
+"""How programs read their command line. A mistake in it is an ``InputError``, reported in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "
 
 
 class Parser(argparse.ArgumentParser):
-    """The standard parser with ``--version``, which raises InputError instead of printing its usage and ending."""
+    """The standard parser with ``--version``; it raises InputError instead of printing its usage and exiting."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Rule(NamedTuple):
-    """What a key accepts: the type, and either its choices or the bounds of an interval (which include them or not)."""
+    """What a key accepts: the type, and either its choices or an open or closed interval."""
 
     type: type = str
     choices: tuple = ()
@@ -51,7 +51,7 @@ class Rule(NamedTuple):
 
     @classmethod
     def within(cls, text: str) -> Rule:
-        """The rule that a text such as "int [1, inf)" is. Raises ValueError for another text."""
+        """Parses a rule such as "int [1, inf)". Raises ValueError for another text."""
         number = r"(-?\d+\.?\d*|-?inf)"
         match = re.fullmatch(rf"(int|float) ([\[(]{number}, {number}[\])])", text)
         if not match:
@@ -67,7 +67,7 @@ class Rule(NamedTuple):
             raise InputError(f"{where}: {error}") from None
 
     def read(self, text: str) -> bool | int | float | str:
-        """The value written as ``text``. Raises ArgumentTypeError, which says what is expected instead."""
+        """The value written as ``text``. Raises ArgumentTypeError that says what is expected instead."""
         try:
             value = BOOLEANS.get(text.lower()) if self.type is bool else self.type(text)
             os.fsencode(text)  # a text may be the name of a file

@@ -1,16 +1,16 @@
 """The configuration of the entry points: defaults of ``configs/jester_config.yaml`` < a YAML file < the command line.
 
-The environment variable DEVICE_TARGET stands between the last two, for ``device_target`` alone.
+For ``device_target`` the environment variable DEVICE_TARGET comes between the last two.
 
 ``configs/jester_config.yaml`` is also the schema. Its three documents hold the values, the help texts and what each key
 accepts: a list of choices, an interval such as ``int [1, inf)`` or ``float (0, 1]``, or, without an entry, any text.
-A value is read from its text by the type its key accepts, in a file as on the command line.
+Values are parsed by the type of their key, in a file as on the command line.
 
     config = load_config(description="Train TRN.")
     config.lr, config.given, config.save_in("train-logs", "train")
 
-The model zoo's files are read too: their help texts stand in no groups, and their ``dropout`` is the rate that is kept.
-``config`` of this module, the zoo's name, is the configuration of this process, parsed when it is first asked for.
+The model zoo's files are read too: their help texts are in no groups, and their ``dropout`` is the rate that is kept.
+``config`` of this module, the zoo's name, is the configuration of this process, parsed at its first use.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Config(Settings):
 
     Attributes:
         keys: the YAML's keys, in its order.
-        given: those that were set on the command line or in a file other than the default one.
-        notes: what the log has to say about the values.
+        given: the keys that were set on the command line or in a file other than the default one.
+        notes: remarks about the values, for the log.
     """
 
     config_path: str
@@ -51,16 +51,16 @@ class Config(Settings):
         vars(self).update(values)
 
     def save_in(self, folder: str | Path, program: str) -> Path:
-        """Write the keys with their present values, as a file that ``--config_path`` takes, into an output folder.
+        """Writes the keys with their present values into an output folder, as a file for ``--config_path``.
 
-        It is called ``config.yaml`` and replaces what ``program`` wrote there before. A ``config.yaml`` that is the
-        user's own, or another program's, stays; the name is then ``<program>_config.yaml``.
+        It is called ``config.yaml`` and replaces an earlier one of ``program``. If the folder has a ``config.yaml`` of
+        the user or of another program, the name is ``<program>_config.yaml``.
 
         Returns:
             The file.
 
         Raises:
-            InputError: if the file cannot be written, or if files of both names are not this program's.
+            InputError: if the file cannot be written, or if this program wrote neither of two files with these names.
         """
         mark = f"# written by {program}.py\n"
         for path in (Path(folder) / "config.yaml", Path(folder) / f"{program}_config.yaml"):
@@ -144,7 +144,7 @@ else:
 
 
 def _read_values(path: str, rules: dict[str, Rule]) -> tuple[dict[str, Any], list[str]]:
-    """The values of a file, of our form or the zoo's, and what the log has to say about them."""
+    """The values of a file in our form or the zoo's, and notes for the log."""
     values, helps, _ = documents = _read_documents(path)
     if not helps or any(isinstance(node, yaml.MappingNode) for _, node in helps.values()):
         _check_keys(path, documents, rules)

@@ -1,4 +1,4 @@
-"""Rank and device of this process, on ModelArts or on local machines; MindSpore set up for them."""
+"""Sets MindSpore up for the rank and device of this process, on ModelArts or on local machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ranks_on_node(config: Settings) -> int:
 def start_device(config: Settings) -> tuple[int, int]:
     """Sets MindSpore up for the device of this process, joins a distributed run, seeds what MindSpore draws.
 
-    Where the config's own default, GPU, cannot be used, the CPU is, and ``config`` says so then.
+    If the default of ``device_target``, GPU, cannot be used, the CPU is used, and ``config`` is changed.
 
     Returns:
         The rank of this process and the number of processes that train together.
@@ -29,7 +29,7 @@ def start_device(config: Settings) -> tuple[int, int]:
     """
     try:
         return _start(config)
-    except InputError:  # says itself what is wrong
+    except InputError:
         raise
     except (RuntimeError, ValueError) as error:
         target, reason = config.device_target, str(error).strip().splitlines()[0]
@@ -61,11 +61,11 @@ def _start(config: Settings) -> tuple[int, int]:
 
 
 def leave() -> None:
-    """Ends this process after a distributed run on CPUs without an error.
+    """Ends this process after a distributed run on CPUs without MindSpore's cleanup.
 
-    MindSpore's own exit crashes now and then, because its threads still serve the other processes.
+    That crashes now and then, because MindSpore's threads still serve the other processes.
     """
-    if local_adapter.has_own_scheduler:  # msrun's scheduler waits for the orderly exit of every process
+    if local_adapter.has_own_scheduler:  # msrun's scheduler waits for the normal exit of every process
         sys.stdout.flush()
         os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The one exception that means "the input is wrong", as opposed to "the program is wrong"; and packages not there."""
+"""``InputError``, which means that the input is wrong and not the program; messages about missing packages."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class InputError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what another library says, or the name of its error if it says nothing."""
+    """The first line of a library's error message, or the name of the error if it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
 def reason(error: OSError) -> str:
-    """What the system says; ``shutil.copytree`` raises a list of (from, to, what was said) without an ``strerror``."""
+    """The system's message; ``shutil.copytree`` raises a list of (from, to, message) without an ``strerror``."""
     if isinstance(error, shutil.Error):
         return str(error.args[0][0][-1])
     return error.strerror or first_line(error)
 
 
 def missing_package(error: BaseException) -> str:
-    """One line about a package that is not installed; "" for any other error, also a module of this repository."""
+    """A line about a package that is not installed; "" for other errors, also about a module of this repository."""
     package = (getattr(error, "name", None) or "").split(".")[0]
     if not isinstance(error, ModuleNotFoundError) or package in ("", *OWN):
         return ""
@@ -46,7 +46,7 @@ def missing_package(error: BaseException) -> str:
 
 
 def say_what_is_missing(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A ``sys.excepthook``: that line instead of a traceback."""
+    """A ``sys.excepthook``: prints the line of ``missing_package`` instead of a traceback."""
     message = missing_package(error)
     if message:
         print(message, file=sys.stderr)

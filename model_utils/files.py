@@ -1,8 +1,8 @@
-"""Files and folders that a user names. One place asks the file system, so that every program names the same reasons.
+"""Access to files and folders that a user names, with the same messages in every program.
 
-Only regular files are opened: a named pipe would be waited for without end. All functions that raise ``OSError`` put
-the path and a reason that can be printed into it. ``Path.is_file`` and its kin are no substitute: they raise
-``PermissionError`` for what is in a folder that may not be entered, and ``os.path.isfile`` says that it is not there.
+Only regular files are opened: opening a named pipe would wait for ever. All functions that raise ``OSError`` put the
+path and a printable reason into it. ``Path.is_file`` and the like are no substitute: inside a folder without permission
+they raise ``PermissionError``, and ``os.path.isfile`` returns False.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def open_file(path: str | os.PathLike) -> int:
 
 
 def file_status(path: str | os.PathLike) -> os.stat_result:
-    """What the system knows about a regular file. Raises OSError if there is none, or if the system does not say."""
+    """The stat of a regular file. Raises OSError if there is none, or if the system refuses."""
     try:
         found = os.stat(path)
     except ValueError:
@@ -91,16 +91,16 @@ def require_file(path: str | os.PathLike, what: str) -> None:
 
 
 def status(path: str | os.PathLike) -> os.stat_result | None:
-    """What the system knows about a path, following links; None if nothing is there.
+    """The stat of a path, following links; None if nothing is there.
 
     Raises:
-        InputError: naming the reason, if the system does not say, as in a folder that may not be entered.
+        InputError: if the system refuses, as in a folder without permission.
     """
     return _ask(os.stat, path)
 
 
 def exists(path: str | os.PathLike) -> bool:
-    """Whether something is there, be it a link to nothing. Raises what ``status`` does."""
+    """Whether something is there, even a dangling link. Raises what ``status`` does."""
     return _ask(os.lstat, path) is not None
 
 
@@ -134,7 +134,7 @@ def list_folder(path: str | os.PathLike) -> list[Path]:
 
 
 def cannot_be_read(path: str | os.PathLike, error: OSError) -> InputError:
-    """What to raise for a path that the system does not let be read."""
+    """The error to raise for a path that cannot be read."""
     return InputError(f"{path_text(path)}: cannot be read ({error.strerror})")
 
 

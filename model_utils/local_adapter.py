@@ -1,4 +1,4 @@
-"""Rank and device of this process in a run on local machines, from the environment that its launcher sets."""
+"""Rank and device of this process in a run on local machines, from the environment variables of its launcher."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model_utils.errors import InputError
 
 DEVICES_PER_NODE = 8
 LOCAL_SIZE = "LOCAL_WORLD_SIZE"
-PR_SET_PDEATHSIG = 1  # of prctl: which signal a process gets when the one that started it ends
+PR_SET_PDEATHSIG = 1  # of prctl: the signal for a process whose parent ends
 
 has_own_scheduler = False  # whether rank 0 has started the scheduler that connects the processes
 
@@ -28,15 +28,15 @@ def get_device_num() -> int:
 
 
 def get_rank_id() -> int:
-    """Number of this process among those of the run; 0 if nothing says otherwise."""
+    """Number of this process in the run; 0 if nothing says otherwise."""
     return _first_number("RANK_ID", "OMPI_COMM_WORLD_RANK", "MS_NODE_ID", default=0)
 
 
 def local_rank_count() -> int:
     """Number of processes of the run on this node.
 
-    msrun does not say it: if the processes meet at an address of this machine, all of them are here, and otherwise a
-    node is taken to have DEVICES_PER_NODE devices.
+    msrun does not set it. If the scheduler's address is local, all processes are here; otherwise DEVICES_PER_NODE is
+    assumed.
     """
     world_size = get_device_num()
     is_one_node = os.environ.get("MS_SCHED_HOST") in ("127.0.0.1", "localhost")
@@ -57,9 +57,9 @@ def _first_number(*names: str, default: int) -> int:
 def join_cpu_cluster() -> None:
     """Sets the environment that MindSpore's CPU collectives need in a process of mpirun; msrun sets it itself.
 
-    The collectives know no MPI: the processes meet at a scheduler, which rank 0 starts. Its address is
-    ``MS_SCHED_HOST`` and ``MS_SCHED_PORT`` if set, as runs on several nodes need. Otherwise it is a local port computed
-    from the launcher's process id, so that two runs on one machine do not meet.
+    The collectives do not use MPI: the processes connect to a scheduler, which rank 0 starts. Runs on several nodes
+    must set its address in ``MS_SCHED_HOST`` and ``MS_SCHED_PORT``. The default is a local port computed from the
+    launcher's process id, so that two runs on one machine stay apart.
     """
     global has_own_scheduler
     if "MS_ROLE" in os.environ:
@@ -81,7 +81,7 @@ def join_cpu_cluster() -> None:
             env={**os.environ, "MS_ROLE": "MS_SCHED"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # It ends with this process, and would else wait for ever for processes that were killed.
+            # It must end with this process: it would wait for ever for processes that were killed.
             preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
         )
     os.environ.update(MS_ROLE="MS_WORKER", MS_NODE_ID=str(rank))

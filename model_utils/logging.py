@@ -1,4 +1,4 @@
-"""The log of a run: on the terminal and in a file, in the lines of the model zoo.
+"""The log of a run, on the terminal and in a file, in the model zoo's format.
 
 logger = get_logger("eval-logs", file_name="eval.log")
 logger.info("Steps: %d; top1: %f; top5: %f", 100, 0.94, 1.0)    # [2026-11-23 12:00:00]:INFO:Steps: 100; ...
@@ -21,7 +21,7 @@ from model_utils.util import LOGGER_NAME
 
 
 def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: str = "train.log") -> logging.Logger:
-    """Set up the logger of this process.
+    """Sets up the logger of this process.
 
     Args:
         output_dir: folder of the log file, made if it is not there; None for no file. Lines are appended.
@@ -35,7 +35,7 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
     logger.propagate = False
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
-        with contextlib.suppress(OSError):  # what a full disk did not take
+        with contextlib.suppress(OSError):  # the disk may be full
             handler.close()
     handlers: list[logging.Handler] = [_TerminalHandler(sys.stdout)] if rank == 0 else []
     if output_dir is not None:
@@ -55,7 +55,7 @@ def get_logger(output_dir: str | Path | None = None, rank: int = 0, file_name: s
 
 
 def log_settings(logger: logging.Logger, config: Config, output_dir: str | Path, program: str) -> None:
-    """Log what there is to say about the settings, and the file in ``output_dir`` that they are saved in."""
+    """Saves the settings in ``output_dir``; logs the file and notes about them."""
     for note in config.notes:
         logger.warning("%s", note)
     logger.info("settings: %s", config.save_in(output_dir, program))
@@ -68,7 +68,7 @@ def _save_args(logger: logging.Logger, config: object) -> None:
 
 
 def log_plain(logger: logging.Logger, message: str) -> None:
-    """Log a line that stands without date and level, for tools that read MindSpore's own lines."""
+    """Logs a line without date and level, for tools that read MindSpore's own lines."""
     logger.info(message, extra={"plain": True})
 
 
@@ -78,7 +78,7 @@ class _Formatter(logging.Formatter):
 
 
 class _FileHandler(logging.FileHandler):
-    """Raises InputError where the log file cannot be written, instead of printing a traceback for each line."""
+    """Raises InputError if the log file cannot be written, instead of printing a traceback for each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         error = sys.exc_info()[1]
@@ -88,7 +88,7 @@ class _FileHandler(logging.FileHandler):
 
 
 class _TerminalHandler(logging.StreamHandler):
-    """Writes above the progress bars, and lets the program end where its output cannot be written."""
+    """Writes above the progress bars; an error of the output ends the program."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -31,10 +31,10 @@ Step = Optional[Callable[[], object]]
 
 @contextmanager
 def moxing_session(config: Config) -> Iterator[None]:
-    """Fetch ``data_url`` and ``checkpoint_url`` before a run; send ``output_path`` to ``train_url`` after it, failed or
-    not.
+    """Fetches ``data_url`` and ``checkpoint_url`` before a run, and sends ``output_path`` to ``train_url`` after it.
 
-    Relative paths in ``config`` become absolute: ``model_utils/settings.py`` says in which local copy each starts.
+    Results of a failed run are sent, too. Relative paths in ``config`` become absolute, in the local copy that
+    ``model_utils/settings.py`` says.
 
     Raises:
         InputError: without moxing, for a missing remote folder, for an output folder outside ``output_path``, and if
@@ -53,17 +53,17 @@ def moxing_session(config: Config) -> Iterator[None]:
     try:
         yield
     except BaseException as failure:
-        log_failure(failure)  # now, so that the log that is sent has it
+        log_failure(failure)  # before the log is sent
         try:
             _send_results(moxing, config)
         except InputError as error:
-            print(f"error: {error}", file=sys.stderr)  # besides the failure, which ends the run
+            print(f"error: {error}", file=sys.stderr)  # the failure itself is raised below
         raise
     _send_results(moxing, config)
 
 
 def moxing_wrapper(pre_process: Step = None, post_process: Step = None) -> Callable[[Callable], Callable]:
-    """A decorator: the function runs inside ``moxing_session`` of the ``Config`` that it gets, or else of ``config``.
+    """A decorator: runs a function inside ``moxing_session`` of its ``Config`` argument, or else of ``config``.
 
     ``pre_process`` and ``post_process`` run before and after it, on ModelArts only.
     """
@@ -123,9 +123,9 @@ def _copy(moxing: ModuleType, source: str, target: str) -> None:
 
 
 def _fetch_once(moxing: ModuleType, url: str, path: str) -> None:
-    """Copy a remote folder to ``path``, once for a job and node: the other processes of the node wait here meanwhile.
+    """Copies a remote folder to ``path`` once per job and node; other processes of the node wait for it.
 
-    A file beside ``path`` names what has been copied.
+    A file beside ``path`` names the folder that was copied.
     """
     if not url:
         return

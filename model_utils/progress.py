@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, one plain line for every tenth of the work in a log file."""
+"""The progress of long work: a bar on a terminal, one plain line for every tenth of the work in a log file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ T = TypeVar("T")
 
 @contextmanager
 def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-    """Give the caller a function to call with the number of units just done.
+    """Gives a function to call with the number of units just done. Writes to stdout.
 
-    ``total`` is in the same units; ``unit`` is what is written after a number ("clip", "B"). Bytes are written as
-    kilo-, mega- and gigabytes. Output goes to stdout.
+    ``total`` is in the same units; ``unit`` is their name ("clip", "B"). Bytes are shown as kilo-, mega- and gigabytes.
     """
     if sys.stdout.isatty():
         with tqdm(desc=label, total=total, unit=unit, unit_scale=unit == "B", file=sys.stdout) as bar:
@@ -38,17 +37,14 @@ def progress(label: str, total: int, unit: str) -> Iterator[Callable[[int], None
 
 
 def with_bar(batches: Iterable[T], done: int, total: float) -> Iterator[T]:
-    """The batches of a training, of which ``done`` of ``total`` steps are made.
-
-    Meanwhile a terminal shows a bar with the time left. A log file has the training's own lines.
-    """
+    """Yields the batches of a training that has done ``done`` of ``total`` steps; a terminal shows a bar."""
     with tqdm(
         desc="Train", initial=done, total=total, unit="step", file=sys.stdout, disable=not sys.stdout.isatty()
     ) as bar:
         for number, batch in enumerate(batches):
             try:
                 yield batch
-            finally:  # after the last step nobody asks for another batch
+            finally:  # also after the last step, when no other batch is requested
                 if number == 0:
                     bar.unpause()  # the first step compiles the graph
                 bar.update()

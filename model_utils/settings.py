@@ -1,4 +1,4 @@
-"""What each key of ``configs/jester_config.yaml`` is for: one row a key, with its type and its uses.
+"""The type and the uses of each key of ``configs/jester_config.yaml``, one row a key.
 
     seed: Annotated[int, Use.FIXED, Use.PROTOCOL]
 
@@ -22,7 +22,7 @@ class Use(Enum):
 
     NETWORK = "builds the network: a given value must be the checkpoint's"
     FOLLOWED = "does not build the network: evaluation takes the checkpoint's value unless one is given"
-    EXPORTED = "stands in the JSON of an exported file: who runs the file follows it"
+    EXPORTED = "stands in the JSON of an exported file; programs that run the file follow it"
     FIXED = "must not change when a training is resumed"
     FREE = "may change when a training is resumed"
     PROTOCOL = "scores depend on it: an evaluation records it"
@@ -38,7 +38,7 @@ class Before(NamedTuple):
 
 
 class Settings:
-    """The keys of the YAML as typed attributes, in its order; and ``given``, those that the user gave a value."""
+    """The keys of the YAML as typed attributes, in its order; ``given`` are the keys that the user set."""
 
     given: frozenset[str]
 
@@ -152,7 +152,7 @@ def table() -> Mapping[str, tuple[type, frozenset[Any]]]:
 
 @cache
 def values_before() -> Mapping[str, Any]:
-    """For the keys that were added later, the value that older checkpoints mean."""
+    """{key: value to assume for older checkpoints} of the keys that were added later."""
     return {key: fact.value for key, (_, facts) in table().items() for fact in facts if isinstance(fact, Before)}
 
 
@@ -167,13 +167,12 @@ def values_for(settings: Settings, *uses: Use) -> dict[str, Any]:
 
 
 def with_recorded(settings: AnySettings, recorded: Mapping[str, Any], bound: Collection[str], made: str) -> AnySettings:
-    """A copy of ``settings`` in which the values that a file records replace those that were not given.
+    """A copy of ``settings`` in which a file's values replace all that were not given.
 
     Args:
-        settings: whose ``given`` says which were.
         recorded: the file's values, by key.
-        bound: the keys whose given value must be the recorded one.
-        made: the file and what happened with these values, for the message, such as "trn.ckpt: trained".
+        bound: the keys whose given value must equal the recorded one.
+        made: begins the error message, such as "trn.ckpt: trained".
 
     Raises:
         InputError: for a given value that contradicts a bound one.

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP in the middle of long work, which saves what it has before it ends."""
+"""Lets long work save its state before Ctrl-C, SIGTERM or SIGHUP ends it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StopSignals:
 
     A SIGHUP that is ignored, as under nohup, stays ignored.
 
-    with StopSignals("stopped; what is done lies in train-logs") as stop:
+    with StopSignals("stopped; the state is in train-logs") as stop:
         while work and not stop.received:
             step()
             with stop.at_once():    # nothing to save here
@@ -61,7 +61,7 @@ class StopSignals:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside, a signal raises Stopped, and so does one that came before."""
+        """Inside the block a signal raises Stopped; so does an earlier one."""
         self._at_once = True
         try:
             if self.received:
@@ -73,7 +73,7 @@ class StopSignals:
             self._at_once = False
 
     def end(self) -> NoReturn:
-        """Raises Stopped; of the processes that stop together some may not have got the signal yet."""
+        """Raises Stopped, also if only another rank has got the signal yet."""
         raise Stopped(self.received or signal.SIGTERM, self.message)
 
     def _wait(self) -> None:
@@ -89,7 +89,7 @@ class StopSignals:
 
 
 def raise_on_sigterm() -> None:
-    """From now on SIGTERM raises Stopped, for work that leaves something behind which has to be ended or deleted."""
+    """From now on SIGTERM raises Stopped, so that child processes are ended and temporary files deleted."""
 
     def stop(number: int, _: object) -> None:
         raise Stopped(number, "stopped")
@@ -98,9 +98,9 @@ def raise_on_sigterm() -> None:
 
 
 def pending(signals: set[signal.Signals]) -> int:
-    """Takes one of these blocked signals that has come, and returns its number; 0 if none has.
+    """Takes a pending signal, one of these blocked ones, and returns its number; 0 if there is none.
 
-    With a time to wait, Python's ``sigtimedwait`` returns a random number after the process was stopped (Ctrl-Z).
+    It does not wait: with a timeout, ``sigtimedwait`` returns a random number after Ctrl-Z stopped the process.
     """
     info = signal.sigtimedwait(signals, 0)
     return info.si_signo if info else 0
@@ -108,11 +108,11 @@ def pending(signals: set[signal.Signals]) -> int:
 
 @contextmanager
 def ctrl_c_at_once() -> Iterator[None]:
-    """Inside, Ctrl-C raises KeyboardInterrupt within a few seconds, even where MindSpore compiles or runs a graph.
+    """Inside the block Ctrl-C raises KeyboardInterrupt within seconds, even while MindSpore compiles or runs a graph.
 
-    For work that saves nothing in the middle. Without this MindSpore prints fifty lines about an interrupted
-    compilation, and turns the signal into a SIGTERM while a graph runs. Like StopSignals it must be entered before
-    other threads start. If Python is not reached in time, the process ends here with status 130.
+    For work that saves nothing midway. Without this, MindSpore prints fifty lines about an interrupted compilation, and
+    turns Ctrl-C into SIGTERM while a graph runs. Enter it before other threads start. If Python does not react in time,
+    the process ends with status 130.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     left, terminal = Event(), os.dup(2)

@@ -1,4 +1,4 @@
-"""What every entry point shares: how it ends, how it writes a file, how it locks a folder."""
+"""Shared by all entry points: ending a program, writing a file, locking a folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from model_utils.stop_signals import Stopped
 
 LOGGER_NAME = "trn"
 INTERRUPTED = "interrupted"
-# What a system answers about files that is no bug of a program, wherever it comes up.
+# Errors of the file system that are never a bug of a program.
 REFUSALS = {
     errno.EACCES,
     errno.EPERM,
@@ -37,13 +37,11 @@ REFUSALS = {
 
 
 def run_main(main: Callable[[], None]) -> NoReturn:
-    """Run ``main()`` and end the process.
+    """Runs ``main()`` and ends the process.
 
     Exit status 0; 1 after an InputError or on a full disk, which is shown as one line; 130 after Ctrl-C; 128 + N if
     signal N has Stopped it. Any other exception is a bug and keeps its traceback. The error also goes into the log
-    file, if there is one by then.
-
-    Of MindSpore's own log only errors are shown, unless the environment says otherwise.
+    file, if there is one. MindSpore shows errors only, unless the environment says otherwise.
     """
     os.environ.setdefault("GLOG_v", "3")
     os.environ["MPLBACKEND"] = "agg"  # pictures are written, never shown; an unknown name ends the import of matplotlib
@@ -69,9 +67,9 @@ def run_main(main: Callable[[], None]) -> NoReturn:
 
 
 def log_failure(error: BaseException, message: str = "") -> None:
-    """Write the error that ends the program, by default in the words of ``run_main``, into the log file, if any.
+    """Writes the error that ends the program into the log file, if there is one; ``run_main``'s message by default.
 
-    An error is written once: who needs the log file before ``run_main`` writes it may call this earlier.
+    An error is written only once, so this may be called before ``run_main`` does.
     """
     if not getattr(error, "is_logged", False):
         vars(error)["is_logged"] = True
@@ -80,22 +78,22 @@ def log_failure(error: BaseException, message: str = "") -> None:
         record = logger.makeRecord(logger.name, logging.ERROR, "", 0, message or "unexpected error", (), trace)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
-                with contextlib.suppress(InputError):  # of a full disk, which is not what ended the program
+                with contextlib.suppress(InputError):  # the log file itself cannot be written
                     handler.handle(record)
 
 
 @contextlib.contextmanager
 def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
-    """Write a file so that it is there whole or not at all.
+    """Writes a file so that it is there whole or not at all.
 
     with write_whole("eval-logs/metrics.json") as partial:
         partial.write_text("{}")
 
-    The block writes to ``partial``, a path beside ``path`` with the same suffix. Its content is on the disk before it
-    is renamed to ``path``; after an exception ``path`` is as it was. The folder is made. A symbolic link is followed,
-    and what is not a regular file, such as /dev/stdout, gets the content and stays what it is.
+    The block writes to ``partial``, a path beside ``path`` with the same suffix. It is on the disk before it is renamed
+    to ``path``; after an exception ``path`` is as before. The folder is made. A symbolic link is followed. A special
+    file, such as /dev/stdout, gets the content and is not replaced.
 
-    Raises InputError "PATH: cannot write the WHAT: REASON" where that is not possible.
+    Raises InputError "PATH: cannot write the WHAT: REASON".
     """
     target = Path(os.path.realpath(path))
     try:
@@ -124,7 +122,7 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
 
 
 def _short(name: str, longest: int = 100) -> str:
-    """A name that leaves room for what is put around it: most file systems take 255 bytes."""
+    """A name short enough to add a prefix and a suffix: most file systems take 255 bytes."""
     if len(os.fsencode(name)) <= longest:
         return name
     return f"{name[: longest // 4]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
@@ -132,14 +130,12 @@ def _short(name: str, longest: int = 100) -> str:
 
 @contextlib.contextmanager
 def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file; it is removed at the end, and so are folders made for it if they are empty then.
+    """Holds a lock file. At the end it is removed, and so are folders made for it that are empty. A kill releases it.
 
-    A process that is killed holds it no longer.
+    The package filelock would leave its file behind.
 
-    The package filelock leaves its file behind, where this project leaves nothing.
-
-    Raises InputError with the message ``busy`` if another process holds it and it is not to ``wait`` for that one, and
-    if the file cannot be written.
+    Raises InputError with the message ``busy`` if another process holds the lock, unless ``wait``; also if the file
+    cannot be written.
     """
     path = Path(path)
     made_here = [folder for folder in path.parents if not os.path.lexists(folder)]
@@ -158,7 +154,7 @@ def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]
                 except OSError as error:  # some network file systems know no locks
                     print(f"{path}: cannot be locked: {error.strerror}", file=sys.stderr)
                 if not _is_at(file.fileno(), path):
-                    continue  # the process before has just removed it, so that others would lock another file
+                    continue  # the last holder has just removed it, so others would lock a new file
                 try:
                     yield
                 finally:
@@ -166,7 +162,7 @@ def locked(path: str | Path, busy: str, *, wait: bool = False) -> Iterator[None]
                         path.unlink()
                 return
     finally:
-        with contextlib.suppress(OSError):  # of a folder that is not empty, and so are those above it
+        with contextlib.suppress(OSError):  # a folder that is not empty ends this
             for folder in made_here:
                 folder.rmdir()
 
@@ -180,7 +176,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 @contextlib.contextmanager
 def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
-    """Make a folder and keep other processes with the same lock out of it, see ``locked``.
+    """Makes a folder and keeps other processes out of it, see ``locked``.
 
     Raises InputError if another process holds the lock, and for an OSError in the block.
     """
@@ -199,10 +195,9 @@ def exclusive_folder(folder: str | Path, lock_name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def exclusive_files(paths: Iterable[str | Path]) -> Iterator[None]:
-    """Keep other processes that do the same from writing these files or replacing these folders.
+    """Locks these files, or folders that will be replaced, against other processes that call this.
 
-    What is neither file nor folder does not count, such as /dev/null. Raises InputError that names the path if another
-    process holds it.
+    Special files, such as /dev/null, are ignored. Raises InputError that names the path if another process holds it.
     """
     with contextlib.ExitStack() as stack:
         for path in sorted({os.path.realpath(path) for path in paths}):
@@ -214,13 +209,13 @@ def exclusive_files(paths: Iterable[str | Path]) -> Iterator[None]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file with ``write_whole``."""
+    """Writes a file with ``write_whole``."""
     with write_whole(path) as partial:
         partial.write_bytes(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a UTF-8 file with ``write_whole``.
+    """Writes a UTF-8 file with ``write_whole``.
 
     Bytes of file names that are not UTF-8 are written as ``\\udcXX``, so that every program can read the file.
     """
@@ -228,18 +223,18 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, document: Any) -> None:
-    """Write an indented UTF-8 JSON file with ``write_text``, whose escapes JSON reads as the bytes that they were."""
+    """Writes an indented UTF-8 JSON file with ``write_text``. JSON reads its escapes back as the original bytes."""
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path]) -> None:
-    """Refuse to write a file over one that is read, or over another that is written.
+    """Refuses to write a file over one that is read, or over another that is written.
 
     Two paths to one file count as the same file, also through symbolic or hard links. If an input is a folder, every
     file in it is protected. Devices such as /dev/null may be written twice.
 
     Args:
-        outputs: the file to write for each option that names one; an empty path is none.
+        outputs: {option: file to write}; an empty path is ignored.
 
     Raises InputError that names the option.
     """
@@ -260,7 +255,7 @@ def check_outputs(outputs: Mapping[str, str | Path], inputs: Iterable[str | Path
 
 
 def _identity(path: str | os.PathLike) -> Any:
-    """What two paths to one file have in common: its inode or, if it does not exist yet, where they lead to."""
+    """Equal for all paths to one file: its inode or, if it does not exist yet, the resolved path."""
     try:
         found = os.stat(path)
     except OSError:
@@ -269,7 +264,7 @@ def _identity(path: str | os.PathLike) -> Any:
 
 
 def _known_end(error: BaseException) -> tuple[str, int]:
-    """What to say about an error that is no bug, and the exit status; ("", 1) for a bug."""
+    """The message and exit status of an error that is no bug; ("", 1) for a bug."""
     if _came_from_ctrl_c(error):
         return INTERRUPTED, 130
     if isinstance(error, InputError):
@@ -291,14 +286,14 @@ def _is_full_disk(error: BaseException) -> bool:
 
 
 def _number(error: BaseException | None) -> int:
-    """The system's number of an error, also of one that became an InputError; 0 if it has none."""
+    """The ``errno`` of an error, also of one that became an InputError; 0 if it has none."""
     if isinstance(error, InputError):
         error = error.__cause__
     return (error.errno or 0) if isinstance(error, OSError) else 0
 
 
 def _came_from_ctrl_c(error: BaseException | None) -> bool:
-    """Whether this is Ctrl-C, or what a library that it met made of it, as some do while being imported."""
+    """Whether this is Ctrl-C, or an error that a library made of it, as some do during import."""
     while error is not None and not isinstance(error, (KeyboardInterrupt, Stopped)):
         error = error.__cause__ or error.__context__
     return isinstance(error, KeyboardInterrupt)
@@ -311,13 +306,13 @@ def _end(error: BaseException, message: str, status: int) -> NoReturn:
 
 
 def _end_without_output(error: BaseException, message: str) -> NoReturn:
-    """End where nothing more can be written to stdout, not even by the interpreter's last flush."""
+    """Ends the process without writing to stdout, not even by the interpreter's last flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     _end(error, message, 1)
 
 
 def _end_at_once(error: BaseException, message: str, status: int) -> NoReturn:
-    """Spare the interpreter its own end, which aborts where MindSpore was interrupted half imported."""
+    """Ends the process without the interpreter's cleanup, which aborts if the import of MindSpore was interrupted."""
     with contextlib.suppress(SystemExit):
         _end(error, message, status)
     logging.shutdown()
@@ -327,7 +322,7 @@ def _end_at_once(error: BaseException, message: str, status: int) -> NoReturn:
 
 
 def get_param_groups(trainable_params: Iterable[Any], other_kinds: bool = False) -> list[list[Any]]:
-    """Trainable parameters in TSN's groups: weights and biases of the first convolution, gamma and beta of batch
+    """Trainable parameters in TSN's groups: first convolution's weights, its biases, gamma and beta of batch
     normalisation, other weights, other biases.
 
     Args:

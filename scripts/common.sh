@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What the scripts in this folder share: argument checks, the interpreter, folders that a script may empty. To be
-# sourced, not run.
+# Shared by the scripts in this folder: argument checks, the interpreter, folders that a script may empty. To be sourced,
+# not run.
 #
 # A script sets USAGE, checks its arguments with the functions below and ends with run_python. Python runs in the folder
 # where the user stands, so a relative path means the same to the script, in a config file and in an option.
@@ -50,8 +50,8 @@ require_file() {
     [ -f "$1" ] || fail "${1:-"''"}: no such file"
 }
 
-# find_checkpoint FILE: set CHECKPOINT to this file, or else to that of the same name where the other layout has it: runs
-# save in train-logs, those of the model zoo in train-logs/checkpoints.
+# find_checkpoint FILE: set CHECKPOINT to this file or, if it is missing, to the same name in the other layout: this
+# project saves in train-logs, the model zoo in train-logs/checkpoints.
 find_checkpoint() {
     local folder other
     folder="$(dirname -- "$1")"
@@ -78,7 +78,7 @@ gives_config() {
     return 1
 }
 
-# hold_folder FOLDER: make this folder, and keep every other script that holds it out until this script has ended.
+# hold_folder FOLDER: make this folder and lock it against other scripts that call this, until this script ends.
 hold_folder() {
     local message
     message="$(mkdir -p -- "$1" 2>&1)" || fail "$message"
@@ -113,8 +113,8 @@ empty_own() {
     done
 }
 
-# choose_python: set PYTHON, unless the environment does, to the repository's own .venv, unless another virtual
-# environment is active, or else to the python on PATH.
+# choose_python: set PYTHON if the environment does not: to the repository's .venv, or to the python on PATH if there is
+# none or another virtual environment is active.
 choose_python() {
     if [ -n "${PYTHON:-}" ]; then
         : # the user's choice
@@ -126,7 +126,7 @@ choose_python() {
     command -v "$PYTHON" > /dev/null || fail "$PYTHON: no such interpreter; name one in the environment variable PYTHON"
 }
 
-# run_python PROGRAM ARGUMENTS...: become that program of the repository.
+# run_python PROGRAM ARGUMENTS...: run this program of the repository in place of the script.
 run_python() {
     choose_python
     exec "$PYTHON" "$REPO_ROOT/$1" "${@:2}"

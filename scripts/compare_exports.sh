@@ -6,8 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 USAGE="usage: bash scripts/compare_exports.sh DATASET_ROOT CKPT OUT_DIR [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
   CKPT          checkpoint of the trained network
-  OUT_DIR       folder for the exported files, the evaluations and compare.md; what this script left there before is
-                replaced
+  OUT_DIR       folder for the exported files, the evaluations and compare.md; results of an earlier run are replaced
   --key value   any key of the configuration, for export and evaluation alike; python eval.py --help lists them
 environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target, which is GPU, by default)."
 

@@ -16,26 +16,25 @@ find_interpreter() {
 }
 
 # make_environment FOLDER REQUIREMENTS VERSION...: make the environment unless it was made from the same requirements
-# before. Of two that begin at once the second waits, and then finds it. FOLDER.lock stays behind: another process may
-# wait for it.
+# before. If two processes begin at once, the second waits. FOLDER.lock is not removed: another process may wait for it.
 make_environment() {
     if is_made "$1"; then
         echo "Environment: $1 (there already)"
         return
     fi
-    # With `set -e`, what fails in the parentheses ends them and, with the same status, the script.
+    # With `set -e` an error inside the parentheses ends the script with the same status.
     (
         flock --nonblock 9 || { echo "Environment: $1 is being made by another process; waiting" && flock 9; }
         if is_made "$1"; then
             echo "Environment: $1 (there by now)"
         else
-            install_environment "$@" # what is started here holds the lock, too
+            install_environment "$@" # its child processes hold the lock, too
         fi
     ) 9> "$1.lock"
 }
 
-# is_made FOLDER: whether the environment is complete, which is when a copy of all requirements lies in it (they include
-# one another), and its Python still runs.
+# is_made FOLDER: whether the environment is complete (then it has a copy of all requirements files, which include one
+# another), and its Python still runs.
 is_made() {
     [ "$(cat requirements*.txt)" = "$(cat "$1/requirements" 2> /dev/null)" ] && "$1/bin/python" -c "" 2> /dev/null
 }

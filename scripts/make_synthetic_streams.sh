@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draw videos of gestures that follow one another, with the truth about them, to evaluate the recognition of streams.
+# Draw videos of several gestures with their ground truth, to evaluate the recognition in streams.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

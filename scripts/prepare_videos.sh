@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Turn one's own videos into frame folders and the list files that training and evaluation read.
+# Turn your own videos into frame folders and the list files that training and evaluation read.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

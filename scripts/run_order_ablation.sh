@@ -5,8 +5,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/run_order_ablation.sh DATASET_ROOT OUT_DIR [--key value ...]
   DATASET_ROOT  folder of the unpacked and preprocessed dataset
-  OUT_DIR       folder for the logs, the checkpoints and order_ablation.{md,csv,png}; what this script left there before
-                is replaced
+  OUT_DIR       folder for the logs, the checkpoints and order_ablation.{md,csv,png}; results of an earlier run are
+                replaced
   --key value   any key of the configuration, for training and evaluation alike; python train.py --help lists them.
                 Without --config_path it is configs/synthetic_config.yaml, on the CPU
 environment: DEVICE_TARGET (GPU, CPU or Ascend; the config's device_target by default)."

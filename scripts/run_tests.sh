@@ -10,7 +10,7 @@ Takes 10 to 25 minutes on 2 cores."
 
 require_arguments 0 "$@"
 make_environment .venv-dev requirements-dev.txt 3.11 3.12 3.10
-# need PROGRAM PACKAGE...: install what the tests start, where that is possible.
+# need PROGRAM PACKAGE...: install a program that the tests start, if that is possible.
 need() {
     if ! command -v "$1" > /dev/null && command -v apt-get > /dev/null && [ "$(id -u)" = 0 ]; then
         apt-get update -qq && apt-get install -y -qq --no-install-recommends "${@:2}" > /dev/null
@@ -29,18 +29,18 @@ shellcheck -x -P SCRIPTDIR scripts/*.sh benchmarks/*.sh .ci/run
 lint-imports
 mypy
 
-# legacy ARGUMENTS...: Python with the package mindspore-gpu, which on the CPU, too, wants the CUDA runtime, and
-# complains about the rest of CUDA that it does not find.
+# legacy ARGUMENTS...: Python with the package mindspore-gpu. Even on the CPU it needs the CUDA runtime; GLOG_v=4 hides
+# its messages about the missing rest of CUDA.
 legacy() {
     LD_LIBRARY_PATH="$PWD/.venv-legacy/lib/python3.9/site-packages/nvidia/cuda_runtime/lib" GLOG_v=4 \
         .venv-legacy/bin/python "$@"
 }
 
-# The tests of a file stay together: they share what it builds. The files come in pytest's order: pytest-xdist would begin
-# with those of many tests, and one core would idle while the other runs the last of the end-to-end tests, which are few.
+# The tests of a file run in one process, because they share fixtures. The files run in pytest's order: pytest-xdist
+# would begin with files of many tests, and the few long end-to-end tests would run last, on one core.
 BOTH_CORES=(-n 2 --dist loadfile --no-loadscope-reorder)
 
-# What one package writes here the other reads in its tests.
+# Each package writes files here that the other reads in its tests.
 TRN_EXCHANGE="$(mktemp -d)"
 export TRN_EXCHANGE
 trap 'rm -rf "$TRN_EXCHANGE"' EXIT

@@ -4,9 +4,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 USAGE="usage: bash scripts/unpack_jester_dataset.sh DATA_PATH TARGET_PATH [--packed true]
-  DATA_PATH    folder with what was downloaded, in any of these packagings, and with the label lists:
+  DATA_PATH    folder of the download, in any of these packagings, and with the label lists:
                  20bn-jester-v1-00.zip ..., or such parts unzipped; 20bn-jester-download-package-labels.zip
-                 20bnjester-v1-00 ..., as the vendor gives them out today
+                 20bnjester-v1-00 ..., as the vendor offers them today
                  zips of frame folders, <clip>/00001.jpg or Train/<clip>/00001.jpg, or such folders unzipped
                or the same of Something-Something: 20bn-something-something-v1-00 ..., 20bn-something-something-v2-00 ...
   TARGET_PATH  folder for the unpacked dataset; made if it is not there

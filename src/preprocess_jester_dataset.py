@@ -162,7 +162,7 @@ def _close_gaps(images_path: Path, clips: list[str], frame_name: str) -> None:
 
 
 def default_images_dir_name(dataset_root: Path) -> str:
-    """The folder of Something-Something v1 if only that is there, else that of Jester."""
+    """The folder of Something-Something v1 if only that is there, otherwise Jester's."""
     jester, v1 = (dataset_root / release.folder for release in (JESTER, SOMETHING_V1))
     is_v1 = (is_folder(v1) or is_packed(v1)) and not (is_folder(jester) or is_packed(jester))
     return (SOMETHING_V1 if is_v1 else JESTER).folder

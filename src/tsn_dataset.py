@@ -137,7 +137,7 @@ def training_tasks(
 
 
 def evaluation_loader(settings: Settings, test_crops: int) -> EvaluationLoader:
-    """The loader of evaluated clips; reads ``num_segments image_size frame_order seed`` and what the frames need."""
+    """The loader of evaluated clips; reads ``num_segments image_size frame_order seed`` and the keys of the frames."""
     segments, size, order = settings.num_segments, settings.image_size, settings.frame_order
     return EvaluationLoader(dataset_frames(settings), segments, size, test_crops, order, seed=settings.seed)
 

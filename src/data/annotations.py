@@ -1,9 +1,9 @@
-"""Which clips there are in a folder of videos: from class folders, or from a CSV with segments.
+"""Finds the clips in a folder of videos: from class folders, or from a CSV with segments.
 
 VIDEOS/<class>/<anything>.mp4                     one clip for each video
 video,label[,start,end][,split]                   one clip for each row; seconds; split is train, val or test
 
-Tabs or semicolons may be in place of the commas.
+Tabs or semicolons may replace the commas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model_utils.files import is_folder, list_folder, path_text
 from src.data.lists import missing_files, parse_seconds, read_table
 from src.data.video import VIDEO_SUFFIXES
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}  # in a CSV: in names.LIST_FILES
+SPLITS = {"train": "training", "val": "validation", "test": "test"}  # name in a CSV: key of LIST_FILES
 ANNOTATION_COLUMNS = "video,label[,start,end][,split]"
 STREAM_COLUMNS = ("start", "end", "label")
 
@@ -52,7 +52,7 @@ class VideoClip:
 
     @property
     def ends(self) -> float:
-        """``end``, infinite for that of the video."""
+        """``end``; infinite if it is the video's."""
         return math.inf if self.end is None else self.end
 
 
@@ -100,18 +100,18 @@ def read_annotations(path: Path, videos: Path, left_out: list[str] | None = None
     Args:
         path: the CSV, UTF-8.
         videos: folder that the paths of its column ``video`` start from.
-        left_out: gets a line for each row whose video is not there, which is left out; without it that is an error.
+        left_out: gets a message for each row whose video is missing; such a row is left out. None makes it an error.
 
     Raises:
-        InputError: naming the line, for a header or row of another form, a video that is not there, times that are no
-            stretch, a clip given twice, and stretches of one video that overlap and are in different splits.
+        InputError: naming the line, for a malformed header or row, a missing video, an end before the start, a
+            duplicate clip, and overlapping stretches of one video in different splits.
     """
     clips: dict[str, VideoClip] = {}
     for place, row in read_table(path, ANNOTATION_COLUMNS):
         if not any(row.values()):
             continue
         if set(STREAM_COLUMNS) <= row.keys() and [row[column] for column in STREAM_COLUMNS] == ["", "", ""]:
-            continue  # of the truth about streams: a video without gestures
+            continue  # a video without gestures, in a CSV of stream evaluation
         clip = _read_row(place, row, videos)
         if clip.folder in clips:
             raise InputError(f"{place}: this clip is here twice, first in {clips[clip.folder].place}")
@@ -151,7 +151,7 @@ def _check_name(place: str, what: str, name: str) -> None:
 
 def _check_splits(clips: list[VideoClip]) -> None:
     """Raises InputError for stretches of one video that overlap and are in different splits."""
-    latest: dict[tuple[str, str | None], VideoClip] = {}  # of a video and a split, the one that ends last
+    latest: dict[tuple[str, str | None], VideoClip] = {}  # by video and split, the clip that ends last
     for clip in sorted(clips, key=lambda clip: clip.start):
         for split in SPLITS.values():
             other = latest.get((clip.video, split))

@@ -1,4 +1,4 @@
-"""The parts that 20BN gives out, read as one stream of bytes.
+"""Reads 20BN's archive parts as one stream of bytes.
 
     20bn-jester-v1-00.zip, -01.zip ...            parts, end to end, are one file
     20bnjester-v1-00, -01 ...                     as the vendor gives them out today
@@ -28,14 +28,14 @@ from model_utils.progress import progress
 from src.data.names import RELEASES, Release
 
 READ_SIZE = 1 << 20  # bytes read at a time
-# A frame has 10 kB and the longest label list 3 MB. What claims more than this is not read into memory.
+# A frame has 10 kB and the longest label list 3 MB. A larger member is not read into memory.
 MAX_FILE_SIZE = 64 << 20
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError)
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while the block reads ``path`` becomes an InputError that names it."""
+    """Turns errors of a block that reads ``path`` into InputErrors that name it."""
     try:
         found = status(path)
         if found and not is_folder(path):
@@ -44,7 +44,7 @@ def reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except NotImplementedError as error:
-        advice = "unzip it with another program, and remove it: what was in it is read as well"
+        advice = "unzip it with another program, and remove it: unzipped files are read as well"
         raise InputError(f"{path}: zipped in a way that Python cannot read ({error}); {advice}") from error
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read without a password; expected an archive that needs none") from error
@@ -91,7 +91,7 @@ class ArchivePart:
 
 
 def find_parts(data_path: Path) -> tuple[Release, list[ArchivePart]] | None:
-    """The dataset that the parts in a folder belong to, and the parts, in order; None if there are none.
+    """The dataset of the parts in a folder, and the parts in order; None if there are none.
 
     Raises:
         InputError: if they belong to several, or one is missing or unreadable.
@@ -102,7 +102,7 @@ def find_parts(data_path: Path) -> tuple[Release, list[ArchivePart]] | None:
         return None
     if len(numbered) > 1:
         names = " and ".join(f"{name}-NN" for name in numbered)
-        raise InputError(f"{data_path}: holds archives {names}; expected those of one dataset")
+        raise InputError(f"{data_path}: holds archives {names}; expected archives of one dataset")
     [(name, found)] = numbered.items()
     suffix = found[max(found)].suffix
     for number in range(max(found)):
@@ -165,7 +165,7 @@ def check_md5(parts: list[ArchivePart]) -> None:
 
 
 class EndToEnd(io.RawIOBase):
-    """Parts read as one file. ``part`` is the one being read; ``update`` gets every number of bytes that are given."""
+    """Reads parts as one file. ``part`` is the current part; ``update`` is called with the bytes of each read."""
 
     def __init__(self, parts: list[ArchivePart], update: Callable[[int], None]) -> None:
         self.part = parts[0]

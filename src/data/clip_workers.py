@@ -1,8 +1,8 @@
-"""Batches of rows, filled side by side by worker processes.
+"""Fills batches of rows in several worker processes.
 
     tasks ─► pool.Worker ─► process: Filler: load ─► Memory ─► batches, in the tasks' order
 
-Processes, not threads: a fifth of a training clip's millisecond is Python's own, and threads take turns there. A second
+Processes, not threads: loading a clip spends a fifth of its time in Python code, where threads take turns. A second
 core made threads 1.3 times as fast and processes 1.8 times. All processes share the memory of the batches, so no pixel
 is copied on its way to the network.
 """
@@ -35,13 +35,13 @@ def fill_batches(
 
     Args:
         load: ``load(first, *task)`` fills the array ``first``, a row's first column, and returns its other columns and
-            what is wrong with the row, or "". See ``work`` of ``Worker``.
+            an error message, or "". Must suit ``Worker``.
         tasks: the arguments of ``load``.
         columns: names, dtypes and shapes of a row's columns.
 
     Yields:
-        The columns, each with an axis of ``batch_size`` in front, and for each row what is wrong with it, or "". The
-        last batch may be short.
+        The columns, each with an axis of ``batch_size`` in front, and for each row an error message, or "". The last
+        batch may be short.
 
     Raises:
         InputError: if a process dies, for example because memory ran out; and what ``load`` raises.
@@ -78,10 +78,10 @@ def _finished(columns: tuple[np.ndarray, ...], workers: Iterable[Worker]) -> Bat
 
 
 class Memory:
-    """Blocks of one dtype, uninitialised, in memory that is used again once nothing refers to it.
+    """Uninitialised blocks of one dtype. A block is reused once nothing refers to it.
 
-    Fresh memory costs a page fault for every 4 KB, which takes longer than to fill them. It belongs to no file system:
-    /dev/shm is a few megabytes in many containers.
+    Fresh memory costs a page fault for every 4 KB, which takes longer than filling them. The memory is in no file
+    system: /dev/shm is a few megabytes in many containers.
     """
 
     def __init__(self, dtype: np.dtype) -> None:
@@ -91,7 +91,7 @@ class Memory:
         self.num_blocks = 0
 
     def block(self) -> tuple[int, np.ndarray]:
-        """A block that nothing refers to: its number, from 0, and an array of no dimensions over it."""
+        """A free block: its number, from 0, and a 0-dimensional array over it."""
         if self.spare:
             number, memory = self.spare.pop()
         else:
@@ -104,7 +104,7 @@ class Memory:
         return number, array
 
     def close(self) -> None:
-        """Release the file; blocks in use stay valid, new ones cannot be had."""
+        """Closes the file; blocks in use stay valid."""
         os.close(self.file)
 
 
@@ -117,7 +117,7 @@ def _map(file: int, dtype: np.dtype, number: int) -> mmap.mmap:
 
 
 class Filler:
-    """What a worker process does: loads shares of batches into the blocks of a ``Memory``."""
+    """The work of a process: loads its share of each batch into the blocks of a ``Memory``."""
 
     def __init__(self, load: Load, memory: Memory) -> None:
         self.load, self.dtype, self.file = load, memory.dtype, memory.file
@@ -130,7 +130,7 @@ class Filler:
             share: the number of the block, and (slot in the batch, task) of each row.
 
         Returns:
-            What is wrong with the rows, by slot; rows without a problem are left out.
+            {slot: error message} of the rows that could not be loaded.
         """
         number, rows = share
         if number not in self.blocks:

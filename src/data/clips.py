@@ -1,8 +1,7 @@
-"""One clip of a list: from its files to its row in a batch. ``src.sampling`` decides what is random.
+"""Loads one clip of a list into its row of a batch. ``src.sampling`` makes the random choices.
 
-A clip that cannot be read must neither be replaced by another nor raise a library's error from deep inside a worker.
-A loader therefore returns what is wrong with the clip, or "", and fills its row with black frames. Training raises it,
-evaluation hands it on.
+For a clip that cannot be read a loader returns an error message, otherwise "", and fills the row with black frames.
+Training raises the message, evaluation reports it.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ class TrainingLoader:
     """Loads clips for training.
 
     Attributes:
-        num_segments: T, the frames of a clip that are used.
+        num_segments: T, frames used of a clip.
         image_size: S, the side of a crop.
         subsample_num: tuples of frames drawn at each scale.
-        seed: with epoch and clip decides all that is random.
+        seed: with epoch and clip, decides every random draw.
         flip: "label_aware" (half of the clips are mirrored and get the class that ``mirrored`` gives, unless that is
             -1), "plain" (half are mirrored and keep their class) or "none".
         mirrored: int32 [C], the class that each class becomes in a mirror, from ``mirror_pairs.mirrored_classes``.
@@ -55,7 +54,7 @@ class TrainingLoader:
 
     @property
     def columns(self) -> np.dtype:
-        """What a row of a batch holds."""
+        """The columns of a row."""
         return np.dtype(
             [
                 ("clip", np.uint8, (self.num_segments, self.image_size, self.image_size, 3)),  # BGR
@@ -76,7 +75,7 @@ class TrainingLoader:
             epoch: from 0.
 
         Returns:
-            Label, relations and dropout mask, and what is wrong with the clip, or "".
+            Label, relations, dropout mask, and an error message or "".
         """
         indices, mirror, label, relations, mask = self.draw(record, index, epoch)
 
@@ -90,11 +89,10 @@ class TrainingLoader:
         return label, relations, mask, _fill_or_explain(fill, clip)
 
     def draw(self, record: VideoRecord, index: int, epoch: int) -> tuple[np.ndarray, bool, Any, np.ndarray, np.ndarray]:
-        """All that is random but the crop.
+        """All random choices except the crop.
 
         Returns:
-            The frames of the clip, int64 [T], whether they are mirrored, the class that they show then, the relations
-            and the dropout mask.
+            Indices of the frames, int64 [T], whether to mirror them, the class then, relations and dropout mask.
         """
         rng = partial(sampling.generator, self.seed, epoch, index)
         label, background = record.label, self.background
@@ -118,12 +116,12 @@ class EvaluationLoader:
     """Loads clips for evaluation, with the crops of ``transforms.cut_crops``.
 
     Attributes:
-        num_segments: T, the frames of a clip that are used.
+        num_segments: T, frames used of a clip.
         image_size: S, the side of a crop.
         test_crops: 1, 5 or 10.
         frame_order: "natural", "reversed" or "shuffled".
-        observe: the frames come from this first part of the clip, a fraction of its length.
-        seed: with the clip's position in its list decides how it is shuffled.
+        observe: fraction of the clip, from its beginning, that frames come from.
+        seed: with the clip's position in its list, decides how frames are shuffled.
     """
 
     frames: FrameFolders
@@ -136,7 +134,7 @@ class EvaluationLoader:
 
     @property
     def columns(self) -> np.dtype:
-        """What a row of a batch holds."""
+        """The columns of a row."""
         shape = (self.test_crops, self.num_segments, self.image_size, self.image_size, 3)
         return np.dtype([("clip", np.uint8, shape), ("label", np.int32), ("index", np.int32)])
 
@@ -148,7 +146,7 @@ class EvaluationLoader:
             index: its position in its list.
 
         Returns:
-            Label and index, and what is wrong with the clip, or "".
+            Label, index, and an error message or "".
         """
 
         def fill() -> None:
@@ -161,7 +159,7 @@ class EvaluationLoader:
         return self.frames.read(record, self.frame_indices(record, index))
 
     def frame_indices(self, record: VideoRecord, index: int) -> np.ndarray:
-        """Which frames those are: int64 [T], from 0."""
+        """The indices of the frames that ``read`` gives: int64 [T], from 0."""
         rng = sampling.generator(self.seed, 0, index, "shuffle")
         return sampling.evaluated_segments(record.num_frames, self.num_segments, self.frame_order, self.observe, rng)
 
@@ -175,7 +173,7 @@ class FrameLoader:
 
     @property
     def columns(self) -> np.dtype:
-        """What a row of a batch holds."""
+        """The columns of a row."""
         shape = (self.image_size, self.image_size, 3)
         return np.dtype([("frame", np.uint8, shape), ("height_width", np.int32, (2,))])
 
@@ -183,7 +181,7 @@ class FrameLoader:
         """Loads frame ``index`` of a clip, from 0, into ``out``, uint8 [S, S, 3].
 
         Returns:
-            Height and width of the whole frame, and what is wrong with it, or "".
+            Height and width of the whole frame, and an error message or "".
         """
         size: tuple[int, ...] = (0, 0)
 

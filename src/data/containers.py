@@ -1,10 +1,9 @@
-"""Opening a video file so that FFmpeg reads this file and no other.
+"""Opens a video file so that FFmpeg reads this file and no other.
 
-FFmpeg follows what a file says: a playlist of 92 bytes named ``local.mp4`` shows another video of the disk, a list for
-``ffconcat`` several, and plain text becomes pictures of letters. A name can do it too: ``clip%03d.jpg`` is a pattern of
-pictures. So only files that begin like a container that holds its own pictures are opened, and FFmpeg gets no name,
-only a descriptor. For such a beginning it chooses no demuxer that opens other files. Its own ``format_whitelist`` would
-do the same, but OpenCV 4.11 ignores OPENCV_FFMPEG_CAPTURE_OPTIONS (4.8 does not). PyAV would be a second FFmpeg.
+FFmpeg follows references in a file: a playlist named ``local.mp4`` shows another video of the disk, an ``ffconcat``
+list several, and plain text is drawn as letters. A name such as ``clip%03d.jpg`` is a pattern of pictures. So a file is
+opened only if it begins like a container that holds its own pictures, and FFmpeg gets a descriptor instead of a name.
+FFmpeg's ``format_whitelist`` would do the same, but OpenCV 4.11 ignores OPENCV_FFMPEG_CAPTURE_OPTIONS.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def open_container(path: str | os.PathLike) -> Iterator[cv2.VideoCapture]:
 
 
 def holds_pictures(beginning: bytes) -> bool:
-    """Whether a file that begins so is of a container whose pictures are in the file itself."""
+    """Whether a file that begins so is a container that holds its own pictures."""
     if beginning.startswith(BEGINNINGS) or beginning[4:8] in QUICKTIME_BOXES:
         return True
     if beginning[:4] == b"RIFF" and beginning[8:12] == b"AVI ":

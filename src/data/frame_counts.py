@@ -1,4 +1,4 @@
-"""How many frames the folders of clips hold, and whether a training will find them all."""
+"""Counts the frames of clips, and checks that training will find all of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _frame_names(count: int, first: int, frame_name: str) -> frozenset[str]:
 
 
 def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int, int]:
-    """The number in the name of a clip's first frame, 0 or 1, and how many frames it has.
+    """The number of a clip's first frame, 0 or 1, and how many frames it has.
 
     Hidden files and files that are neither numbered nor pictures do not count: systems leave ._00001.jpg, .DS_Store or
     Thumbs.db.
@@ -61,7 +61,7 @@ def count_frames(folder: str | Path, frame_name: str = FRAME_NAME) -> tuple[int,
 
 
 def _other_frame_name(name: str, frame_name: str) -> str:
-    """Advice for a dataset whose frames have names like this one, if they may be that."""
+    """Advice to give ``--frame_name``, if this may be a frame with another form of name."""
     match = re.fullmatch(r"([^{}]*?)(\d+)(\.\w+)", name)
     if not match or not is_picture(name):
         return ""
@@ -75,10 +75,10 @@ def is_picture(name: str) -> bool:
 
 
 def frame_counts(images: Path, clips: list[str], frame_name: str) -> Generator[int | Exception, None, None]:
-    """How many frames each clip has, in its folder or in the tar; or what is wrong with it.
+    """Yields the number of frames of each clip, in its folder or in the tar, or the error met in counting.
 
-    For many folders in one process for each core. Not threads: listing a folder takes and releases the interpreter's
-    lock for every name in it. A clip that counts from another number than the first one does is wrong, too.
+    Many folders are counted in one process per core. Threads gain nothing: listing a folder takes and releases the
+    interpreter's lock for every name. All clips must count from the same number as the first one.
     """
     packed = open_packed(images)
     if packed:

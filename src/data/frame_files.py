@@ -1,4 +1,4 @@
-"""The frames of clips on the disk, in a folder for each clip or all in one tar (``packed``), and their pixels."""
+"""Reads the frames of clips, in a folder for each clip or all in one tar (``packed``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from model_utils.settings import Settings
 from src.data.names import split_frame_name
 from src.data.packed import PackedFrames, open_packed, require_frame_name
 
-FOLDER_RATE = 12.0  # frames a second where none is stated: Jester's
+FOLDER_RATE = 12.0  # frames a second if none is stated, as in Jester
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class VideoRecord:
         folder: the clip's folder below the images' root.
         num_frames: N.
         first: the number in the name of its first frame.
-        is_stretch: whether the folder holds more than this clip: its row says where it begins.
+        is_stretch: whether the clip is only a part of the folder; its row says where it begins.
     """
 
     folder: str
@@ -39,16 +39,16 @@ class VideoRecord:
 
     @property
     def name(self) -> str:
-        """How results name the clip: its folder, of a stretch with the numbers of the first and last frame."""
+        """The clip's name in results: its folder; for a stretch also the numbers of the first and last frame."""
         return f"{self.folder} {self.first}-{self.first + self.num_frames - 1}" if self.is_stretch else self.folder
 
 
 @dataclass(frozen=True)
 class FrameFolders:
-    """Where the frames of a dataset's clips are: an image file for each, in a folder for each clip, or all in one tar.
+    """Where a dataset's frames are: image files in a folder for each clip, or one tar.
 
     Attributes:
-        root: folder of the clips' folders; ``packed.tar_of(root)`` may be in its place.
+        root: folder of the clips' folders; ``packed.tar_of(root)`` may replace it.
         frame_name: names of the frames, see ``names.split_frame_name``.
     """
 
@@ -57,7 +57,7 @@ class FrameFolders:
 
     @property
     def files(self) -> FrameFiles | PackedFrames:
-        """Opened once in a process."""
+        """A tar is opened once per process."""
         return open_packed(self.root) or FrameFiles(self.root, self.frame_name)
 
     def path(self, record: VideoRecord, index: int) -> str:
@@ -107,7 +107,7 @@ def dataset_frames(config: Settings) -> FrameFolders:
     """Where the frames of the dataset are; reads ``dataset_root images_dir_name frame_name``.
 
     Raises:
-        InputError: for a frame name without a number, and for a tar that is not what was packed or has other names.
+        InputError: for a frame name without a number, and for a tar that was changed or has other frame names.
     """
     split_frame_name(config.frame_name)
     root = Path(config.dataset_root, config.images_dir_name)
@@ -119,7 +119,7 @@ class FrameFolder:
     """The images of a folder, or of a clip in a dataset's tar, at 12 frames a second; a source as ``video`` describes.
 
     Args:
-        files: what ``decode`` makes the frames of, in their order.
+        files: the inputs of ``decode``, in order.
         decode: gives uint8 [height, width, 3] BGR.
     """
 
@@ -165,7 +165,7 @@ def decode_frame(path: str | os.PathLike) -> np.ndarray:
 
 
 def decode_image(data: bytes, path: str | os.PathLike) -> np.ndarray:
-    """The content of an image file, which messages call ``path``, as uint8 [height, width, 3] BGR.
+    """Decodes the content of an image file to uint8 [height, width, 3] BGR; ``path`` is its name in messages.
 
     Raises:
         InputError: if it is empty, truncated or no image.
@@ -188,8 +188,8 @@ def decode_image(data: bytes, path: str | os.PathLike) -> np.ndarray:
 
 
 def _read_file(path: str | os.PathLike) -> bytes:
-    # For files as small as frames, open() takes as long as all of this, and so does ``files.read_file``.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for
+    # Faster than ``files.read_file``, which counts for files as small as frames.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # does not wait for a named pipe
     try:
         status = os.fstat(descriptor)
         require_regular(path, status.st_mode)

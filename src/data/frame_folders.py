@@ -1,8 +1,8 @@
-"""The frame folders of many videos, made in an order that survives a kill and is cheap to run again.
+"""Makes the frame folders of many videos. After a kill, the next run keeps the finished clips.
 
     videos ─► inspected (all, before anything is written) ─► decoded into IMAGES.partial/ ─► renamed to IMAGES/<clip>/
 
-A clip's folder holds ``.source.json``, which says what its frames were made of; while that is so, it stays.
+``.source.json`` in a clip's folder records the video and options of its frames. If they change, the clip is made again.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from src.data.names import LONGEST_NAME, SOURCE_FILE
 from src.data.video import VideoFile
 from src.data.video_frames import Decoding, Wanted, decoding, expected_bytes, inspect_video, num_frames, write_frames
 
-# Annotations are written by hand or from another clock: an end may be this much behind the last frame's.
+# Annotations are written by hand or by another clock: an end may be this much later than the video's.
 END_TOLERANCE = 0.1  # seconds
 
 
 @dataclass
 class Made:
-    """The clips that are made and those that are not yet.
+    """Which clips are made, which cannot be made, and which are still to be made.
 
     Attributes:
-        counts: the number of frames of each clip that is made, by its folder.
-        problems: what is wrong with each clip that cannot be made, by its folder.
-        todo: the videos that can be read, with the clips still to be made.
+        counts: {folder: number of frames} of the clips that are made.
+        problems: {folder: error message} of the clips that cannot be made.
+        todo: readable videos, each with the clips still to be made.
         new: how many clips were decoded in this run.
     """
 
@@ -78,11 +78,11 @@ class FrameMaker:
         return cls(images, args.fps, args.height, args.max_frames, args.on_error == "skip")
 
     def inspect(self, clips: list[Wanted]) -> Made:
-        """Finds the clips that are not made yet, or were made of something else, and reads their videos through.
+        """Finds the clips that are missing or out of date, and reads their videos through.
 
         Raises:
-            InputError: for a video that cannot be read and a stretch outside its video, unless they are left out; if
-                the frames would need more disk than is free.
+            InputError: for a video that cannot be read and a stretch outside its video, unless they are skipped; if
+                the disk is too full for the frames.
         """
         found = Made()
         unmade: dict[Path, list[Wanted]] = {}
@@ -107,10 +107,10 @@ class FrameMaker:
         return found
 
     def make(self, clips: Made) -> Made:
-        """Makes the clips that are to be made. One whose video cannot be decoded after all is a problem, too.
+        """Makes the clips in ``todo``.
 
         Raises:
-            InputError: for such a clip, unless it is left out; if a folder is in the way.
+            InputError: for a video that cannot be decoded, unless it is skipped; if a folder is in the way.
         """
         partial = self.images.with_name(f"{self.images.name}.partial")
         jobs = [
@@ -132,7 +132,7 @@ class FrameMaker:
         return clips
 
     def _refused(self, clip: Wanted, video: VideoFile) -> str:
-        """What is wrong with a stretch that is not inside its video, or would be too many frames; or ""."""
+        """The error message of a stretch outside its video or with too many frames; "" for a good one."""
         longest = max(len(os.fsencode(name)) for name in clip.folder.split("/"))
         if longest > LONGEST_NAME:
             return f"{clip.place}: its folder would have a name of {longest} bytes; expected at most {LONGEST_NAME}"
@@ -175,13 +175,13 @@ class FrameMaker:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            # The images, or those of a class, are behind a link to another disk: there they appear whole, too.
+            # The target is behind a link to another disk: copy it there first, so that it appears whole.
             with _emptied(target.with_name(".partial")) as there:
                 shutil.copytree(folder, there, dirs_exist_ok=True)
                 os.replace(there, target)
 
     def _source(self, clip: Wanted) -> dict[str, Any]:
-        """What the frames depend on: another value makes them anew. Raises InputError if the video cannot be read."""
+        """The video and options that the frames depend on. Raises InputError if the video cannot be read."""
         try:
             stat = file_status(clip.video)
         except OSError as error:
@@ -201,7 +201,7 @@ def _read_source(folder: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """An empty folder for the time of a block; removes what a killed run left there."""
+    """An empty folder while the block runs; the rest of a killed run is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:

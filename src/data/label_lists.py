@@ -1,4 +1,4 @@
-"""The label lists of Jester and Something-Something v1, under every name and in every form they come in.
+"""Reads the label lists of Jester and Something-Something v1, under all their names and in all their forms.
 
     labels                   one class name a line
     train, validation        <clip>;<class name>, or with a comma, or with a header: video_id,label,frames,...
@@ -36,14 +36,14 @@ class LabelRow(NamedTuple):
 
 
 class File(NamedTuple):
-    """A label list: where it lies, for messages, and what is in it."""
+    """A label list: its path, for messages, and its content."""
 
     path: str | os.PathLike
     data: bytes
 
 
 def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> str | None:
-    """Which of ``LISTS`` a file of this name is, or None."""
+    """The element of ``LISTS`` that a file name means, or None."""
     for release in releases:
         names = rf"(?:{re.escape(release.list_prefix)})?({'|'.join(LISTS)}){re.escape(release.list_suffix)}"
         if match := re.fullmatch(names, file_name, re.IGNORECASE):
@@ -52,7 +52,7 @@ def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING
 
 
 def lists_in(folder: Path, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> dict[str, File]:
-    """The label lists in a folder, by name; ``train.csv`` goes before other names of the same list.
+    """The label lists in a folder, by name; ``train.csv`` is preferred to other names of the same list.
 
     Raises:
         InputError: if the folder or a list cannot be read.
@@ -103,7 +103,7 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
         labelled: whether each row has a class name; None: all have one, or none has.
 
     Raises:
-        InputError: naming the line, for a row of another form, a clip that is no name of a folder or is there twice.
+        InputError: naming the line, for a malformed row, a clip that is not a folder's name, and a duplicate clip.
     """
     lines = _lines_of(file, f"rows {ROW_FORMS[labelled]}")
     separator, columns = _form(lines[0][1])
@@ -128,9 +128,9 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
 
 
 def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
-    """The same lists in 20BN's form, {file name: content}; what is in that form already stays as it is.
+    """The same lists in 20BN's form, {file name: content}. A list in that form is not changed.
 
-    A list of class names is made from the training list where there is none, and answers from a test list with labels.
+    A missing list of class names is made from the training list, and answers from a test list with labels.
     """
     found = {f"{name}.csv": file.data for name, file in files.items()}
     if "labels" not in files:
@@ -164,7 +164,7 @@ def _lines_of(file: File, expected: str) -> list[tuple[str, str]]:
 
 
 def _form(first_line: str) -> tuple[str, list[str]]:
-    """What separates the fields of a list, ";", "," or "" for nothing, and the names of its columns, if it has them."""
+    """The separator of a list, ";", "," or "", and the names of its columns, [] without a header."""
     separator = next((character for character in ";," if character in first_line), "")
     fields = first_line.split(separator) if separator else [first_line]
     names = [name.strip().strip('"').lower() for name in fields]
@@ -214,7 +214,7 @@ def read_test_clips(files: dict[str, File]) -> list[LabelRow]:
 
 
 def read_lists(labels_path: Path) -> tuple[list[str], dict[str, list[LabelRow]]]:
-    """The class names, sorted, and the clips of each split. Without a list of names they are those of training.
+    """The class names, sorted, and the clips of each split. Without ``labels.csv`` the training list gives the names.
 
     Raises:
         InputError: if a list is missing or wrong, or a clip is in two of them.

@@ -74,7 +74,7 @@ def is_blank(data: bytes) -> bool:
 
 
 def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
-    """Raises InputError if a name is in two lists of (place, name); ``what`` has such a name."""
+    """Raises InputError if a name is in two lists of (place, name); ``what`` says what the names are of."""
     places: dict[str, str] = {}
     for rows in lists:
         for place, name in rows:
@@ -84,10 +84,10 @@ def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
 
 
 def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[str, str]:
-    """What is wrong with the rows of a list, (place, file that it names), whose files are not there: {place: message}.
+    """{place: error message} of the ``rows``, (place, file), whose file does not exist.
 
     Raises:
-        InputError: with their number and the first three, unless such rows are left out; also if no row is left.
+        InputError: naming the first three, unless ``skip``; also if no row is left.
     """
     missing = {place: f"{place}: {path_text(path)}: no such {what}" for place, path in rows if not exists(path)}
     if missing and (not skip or len(missing) == len(rows)):
@@ -96,19 +96,18 @@ def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[s
 
 
 def first_three(names: Collection[str]) -> str:
-    """What messages say of names that may be many."""
+    """The first three names, and how many more there are."""
     return ", ".join(list(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def write_lists(folder: Path, categories: list[str], rows: dict[str, list[str]], left_out: list[str]) -> None:
     """Writes the lists of a dataset into ``folder``, all or none.
 
-    A test list and a list of what was left out that are of an earlier run are removed if there is none now: they would
-    not fit the others.
+    An earlier run's test list and list of missing clips are removed if this run has none.
 
     Args:
-        rows: of each split, a key of ``LIST_FILES``.
-        left_out: a line for each clip that is in no list because it is not there.
+        rows: {split, a key of ``LIST_FILES``: its lines}.
+        left_out: a line for each missing clip.
 
     Raises:
         InputError: if a file cannot be written.
@@ -129,7 +128,7 @@ def read_categories(path: str | os.PathLike) -> list[str]:
     """The class names, one a line: the class index is the line's number, from 0.
 
     Raises:
-        InputError: for a file that cannot be read, an empty line, and what ``check_classes`` refuses.
+        InputError: for a file that cannot be read, an empty line, and names that ``check_classes`` refuses.
     """
     rows = read_lines(path, "one class name a line")
     check_classes(rows)
@@ -140,7 +139,7 @@ def parse_seconds(place: str, what: str, value: Any) -> float:
     """Seconds in a file: a number, or text such as 2.5, 1:23 (minutes and seconds) or 00:02:10.99.
 
     Raises:
-        InputError: that names the ``place`` and ``what`` is no time.
+        InputError: that says at which ``place`` and ``what`` is not a time.
     """
     try:
         clock = re.fullmatch(CLOCK, value.strip()) if isinstance(value, str) else None
@@ -159,14 +158,13 @@ def parse_seconds(place: str, what: str, value: Any) -> float:
 def read_table(path: str | os.PathLike, form: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a CSV with a header: ``file:line`` and {column: cell}; the cells of an empty line are "".
 
-    Tabs or semicolons may be in place of the commas; then ``start`` and ``end`` may have decimal commas.
+    Tabs or semicolons may replace the commas; then ``start`` and ``end`` may have decimal commas.
 
     Args:
-        form: the columns, such as "video,label[,start,end]"; their order is the file's, and those in brackets may be
-            missing.
+        form: the columns, such as "video,label[,start,end]", in any order; columns in brackets are optional.
 
     Raises:
-        InputError: naming the line, for a header or row of another form.
+        InputError: naming the line, for a malformed header or row.
     """
     (place, header), *lines = read_lines(path, f"a header {form} and rows")
     separator = next((separator for separator in "\t,;" if separator in header), ",")
@@ -213,7 +211,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; KeyError for a key that it has twice, of which the standard parser keeps the last."""
+    """A JSON object; KeyError for a duplicate key, where the standard parser would keep the last value."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise KeyError(Counter(key for key, _ in pairs).most_common(1)[0][0])

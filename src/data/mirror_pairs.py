@@ -1,4 +1,4 @@
-"""Which class a clip shows in a mirror: found in the names of the classes, or given by the user.
+"""Finds the class that a mirrored clip shows: from the names of the classes, or from the user's pairs.
 
     Swiping Left <-> Swiping Right    turnCW <-> turnCCW    go_l <-> go_r    nach_links <-> nach_rechts    向左 <-> 向右
 
@@ -55,11 +55,11 @@ Key = tuple[str, ...]
 def mirrored_classes(categories: list[str], pairs: str = "") -> np.ndarray:
     """The class that a mirrored clip of each class shows: int32 [C].
 
-    -1 marks a class that training must not mirror; in tests it takes its score for a mirrored crop from the crop before
-    mirroring.
+    -1 marks a class that training must not mirror. In tests its score for the unmirrored crop replaces that for the
+    mirrored one.
 
     Args:
-        pairs: those that the user gives, as ``given_pairs`` returns them; they win over the names.
+        pairs: the user's, as ``given_pairs`` returns them; they override the names.
 
     Raises:
         InputError: if ``pairs`` names no class, or gives a class two mirror images.
@@ -80,10 +80,10 @@ def mirrored_classes(categories: list[str], pairs: str = "") -> np.ndarray:
 
 
 def given_pairs(root: str | Path, categories: list[str], pairs: str) -> str:
-    """The pairs that the user gives, one a line: those of the file in ``root``, if there is one, and ``pairs``.
+    """The user's pairs, one a line: from the file in ``root``, if there is one, and from ``pairs``.
 
     Raises:
-        InputError: naming the line of the file, if it has another form or names no class; if the two contradict.
+        InputError: naming the line of the file, if it is malformed or names no class; if the two contradict.
     """
     path = Path(root) / MIRROR_PAIRS_FILE
     lines = pairs.split("\n") if pairs else []
@@ -98,7 +98,7 @@ def given_pairs(root: str | Path, categories: list[str], pairs: str) -> str:
 
 
 def describe_mirroring(categories: list[str], mirrored: np.ndarray) -> list[str]:
-    """What is said about the classes that a mirror changes, and about those that are not mirrored; a line each."""
+    """Lines for the user: the classes that a mirror exchanges, and the classes that are not mirrored."""
     twins = [f"{categories[a]} = {categories[b]}" for a, b in enumerate(mirrored.tolist()) if a < b]
     lines = [f"in a mirror: {'; '.join(twins)}"] if twins else []
     off = [name for name, image in zip(categories, mirrored) if image < 0]
@@ -111,7 +111,7 @@ def describe_mirroring(categories: list[str], mirrored: np.ndarray) -> list[str]
 
 
 def _keys(categories: list[str]) -> list[Key]:
-    """For each name its words in small letters, with the directions among them replaced."""
+    """The words of each name in lower case; words for directions are replaced."""
     keys = [_split(name) for name in categories]
     spelt: dict[Key, set[str]] = {}  # the single letters that stand in one place of otherwise equal names
     for key in keys:
@@ -128,7 +128,7 @@ def _keys(categories: list[str]) -> list[Key]:
 
 
 def _split(name: str) -> Key:
-    """The words of a name in small letters; a direction inside a word is a word of its own."""
+    """The words of a name in lower case; a direction inside a word is a word of its own."""
     text = _TWO_WORDS.sub(r"\1clockwise", _CAMEL.sub(" ", name).lower())
     words = (_INSIDE.split(word) if word not in WHOLE_WORDS else [word] for word in _WORDS.findall(text))
     return tuple(part for word in words for part in word if part)
@@ -138,7 +138,7 @@ def _parse(place: str, text: str, categories: list[str]) -> list[tuple[str, str]
     """The classes and their mirror images, both ways, "" for none; pairs stand in lines or between semicolons.
 
     Raises:
-        InputError: for text of another form, what names no class, and a class with two mirror images.
+        InputError: for malformed text, an unknown class, and a class with two mirror images.
     """
     images: dict[str, str] = {}
     for line in filter(None, map(str.strip, text.split("\n"))):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from model_utils.errors import InputError
 
-# Archives, and what they hold.
+# Archives and their content.
 IMAGES_DIR_NAME = "20bn-jester-v1"
 LABELS_ARCHIVE = "20bn-jester-download-package-labels.zip"
 LABELS_DIR_NAME = "labels"
@@ -25,10 +25,10 @@ class Release:
 
     Attributes:
         folder: the folder in the archive.
-        parts: what the parts are called, before -00, -01 ...
+        parts: names of the parts, without -00, -01 ...
         labels_archive: the zip with the label lists.
-        list_prefix: what label lists that are not in a zip begin with; there have been lists without it.
-        list_suffix: what label lists end with.
+        list_prefix: prefix of loose label lists; some come without it.
+        list_suffix: suffix of label lists.
     """
 
     folder: str
@@ -55,7 +55,7 @@ LIST_FILES = {
     "validation": "val_videofolder.txt",
     "test": "test_videofolder.txt",
 }
-LEFT_OUT_FILE = "left_out.txt"  # clips that a list names and the data lacks, if they were left out
+LEFT_OUT_FILE = "left_out.txt"  # listed clips without data, if they were left out
 MIRROR_PAIRS_FILE = "mirror_pairs.txt"  # the user's own, beside the list of classes
 PREPARED_MARKER = ".made-by-prepare_videos"  # prepare_videos replaces the lists of a dataset that has this file
 SOURCE_FILE = ".source.json"  # in a clip's folder: which video its frames come from, and how
@@ -87,7 +87,7 @@ def background_of(categories: Iterable[str], background_class: str) -> list[str]
 
 
 def without_background(background_class: str) -> str:
-    """What is said where streams are watched, or trained for, and no class stands for what is no gesture."""
+    """The warning that a network for streams has no background class."""
     return (
         f"no class is the background (background_class is {background_class!r}), so every moment of a stream is taken"
         " for one of the gestures. Record clips in which none is made (rest, other movements), as many as of a gesture,"
@@ -114,13 +114,13 @@ def check_classes(names: Iterable[tuple[str, str]]) -> None:
 
 
 def split_frame_name(template: str) -> tuple[str, str]:
-    """What stands before and behind the number in the names of frames, such as ``("img_", ".jpg")``.
+    """The text before and after the number in the names of frames, such as ``("img_", ".jpg")``.
 
     Args:
-        template: the names with ``{:05d}`` in the place of a number of five digits, or ``{}`` of as many as it has.
+        template: the names, with ``{:05d}`` for a number of five digits or ``{}`` for one of any length.
 
     Raises:
-        InputError: for a template without a number, or with anything else than one.
+        InputError: for a template without exactly one number.
     """
     match = re.fullmatch(r"([^{}/\0]*)\{0?(?::(?:0\d\d?)?d?)?\}([^{}/\0]*)", template)
     if match:
@@ -129,7 +129,7 @@ def split_frame_name(template: str) -> tuple[str, str]:
 
 
 def frame_number(name: str, template: str) -> int | None:
-    """The number in the name of a frame; None for a file that is none."""
+    """The number in the name of a frame; None for any other file."""
     before, behind = split_frame_name(template)
     digits = name[len(before) : len(name) - len(behind)]
     return int(digits) if digits.isdecimal() and name == template.format(int(digits)) else None

@@ -1,4 +1,4 @@
-"""Frames whose numbers have gaps: 00001, 00003, 00004 become 00001, 00002, 00003."""
+"""Closes gaps in the numbers of frames: 00001, 00003, 00004 become 00001, 00002, 00003."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from src.data.names import FRAME_NAME, frame_number
 
 
 def closing_renames(names: Iterable[str], frame_name: str = FRAME_NAME) -> list[tuple[str, str]]:
-    """Old and new name of each frame that must be renamed, so that the numbers have no gaps and the order stays.
+    """(old name, new name) of each frame to rename, so that the numbers have no gaps and the order stays.
 
-    Numbers begin with 0 if there is a frame 0, else with 1. Renames in this order never meet a name that is taken, and
-    after any of them the rest is what this function gives.
+    Numbers begin with 0 if there is a frame 0, else with 1. In this order no rename meets a name that is taken. After
+    an interruption the next call gives the remaining renames.
 
     Args:
-        names: of the files in a clip's folder; those that are no frames do not count.
+        names: of the files in a clip's folder; other files than frames do not count.
         frame_name: names of the frames, see ``names.split_frame_name``.
     """
     numbers = sorted(number for name in names if (number := frame_number(name, frame_name)) is not None)

@@ -2,8 +2,8 @@
 
     20bn-jester-v1/<clip>/00001.jpg ...   <->   20bn-jester-v1.tar, 20bn-jester-v1.tar.index
 
-Each state is there whole before the other is removed. The folder gets another name before its files are removed one by
-one, so that after a kill at any moment the next run finds a whole dataset and continues.
+The new form is complete before the old one is removed. The folder is renamed before its files are removed one by one.
+So after a kill at any moment the next run finds a complete dataset and continues.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def pack_folders(images: Path, frame_name: str = FRAME_NAME) -> None:
     """Packs the folders of all clips into ``tar_of(images)`` and removes them.
 
     Raises:
-        InputError: for a clip with gaps in the numbers of its frames, for what is neither file nor folder, if there
-            are no frames, and if something cannot be read or written.
+        InputError: for gaps in the numbers of a clip's frames, a special file such as a pipe, a dataset without frames,
+            and a file that cannot be read or written.
     """
     _remove_rest(images)
     folders = sorted(Path(path) for path, _, names in _walk(images) if names)
@@ -70,10 +70,10 @@ def _walk(images: Path) -> list[tuple[str, list[str], list[str]]]:
 
 
 def unpack_tar(images: Path) -> None:
-    """Writes what is in ``tar_of(images)`` into folders and removes the tar.
+    """Extracts ``tar_of(images)`` into folders and removes the tar.
 
     Raises:
-        InputError: if the tar is not what was packed, and if something cannot be read or written.
+        InputError: if the tar was changed after packing, and if a file cannot be read or written.
     """
     _remove_rest(images)
     tar_path, partial = tar_of(images), images.with_name(f"{images.name}.partial")
@@ -120,7 +120,7 @@ def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, 
 
 
 def _remove_rest(images: Path) -> None:
-    """Removes a folder that a run was removing when it was killed."""
+    """Removes the rest of a folder, if a run was killed while it removed it."""
     rest = images.with_name(f"{images.name}.removing")
     if rest.exists():
         print(f"Remove unnecessary data: {rest}, left by a run that did not finish", flush=True)
@@ -128,7 +128,7 @@ def _remove_rest(images: Path) -> None:
 
 
 def convert(images: Path, frame_name: str, back: bool) -> None:
-    """Packs the folders, or with ``back`` unpacks the tar. Does nothing where that has been done.
+    """Packs the folders, or with ``back`` unpacks the tar. Does nothing if that is done already.
 
     Raises:
         InputError: see ``pack_folders`` and ``unpack_tar``; if there is neither, or another process writes there.

@@ -1,11 +1,11 @@
-"""What lies in a download folder: every packaging that Jester and Something-Something are found in.
+"""Finds the dataset in a download folder, in every packaging of Jester and Something-Something.
 
     parts       20bn-jester-v1-00.zip ..., raw parts, or the vendor's 20bnjester-v1-00 ...       (archives, tar_stream)
     zips        jester1.zip, jester2.zip ...    <clip>/00001.jpg, inside a folder or not
     zips        20bn-jester.zip                 Train/<clip>/00001.jpg, Validation/..., Test/..., Train.csv ...
-    folders     what such zips hold, already unzipped
+    folders     the content of such zips, already unzipped
 
-All of them give the same: files ``<clip>/00001.jpg`` (of Something-Something v2 ``<id>.webm``) and label lists.
+Each gives files ``<clip>/00001.jpg`` (Something-Something v2: ``<id>.webm``) and label lists.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from src.data.tar_stream import LARGEST_GROWTH, SMALL_ARCHIVE, Member, check_gro
 FRAME = re.compile(r"(?:[^/]+/){0,3}(?P<path>[^/]+/\d+\.jpg)")
 VIDEO = re.compile(r"(?:[^/]+/){0,2}(?P<path>[^/]+\.webm)")
 SPLIT_FOLDERS = {"Train", "Validation", "Test"}
-MAX_LISTS_SIZE = 4 * MAX_FILE_SIZE  # those of Something-Something v2 have 40 MB together
+MAX_LISTS_SIZE = 4 * MAX_FILE_SIZE  # Something-Something v2 has 40 MB of lists
 
 
 @dataclass(frozen=True)
 class Packaging:
-    """What was found.
+    """The dataset in a download folder.
 
     Attributes:
-        found: a line that says what it is.
-        size: of the files, in bytes, or of what they are packed into.
-        unit: what the work is counted in, "B" or "file".
-        total: of that unit.
-        members: gives the files; it calls its argument with the work that was done.
-        lists: label lists that lie among the files, by name.
-        check: raises InputError if a checksum that comes with the files is not theirs.
+        found: a description for the log.
+        size: bytes of the files, or of the archives that hold them.
+        unit: of progress, "B" or "file".
+        total: work in that unit.
+        members: yields the files; it calls its argument with the work just done.
+        lists: label lists among the files, by name.
+        check: raises InputError for a file that does not match its checksum.
     """
 
     found: str
@@ -63,10 +63,10 @@ class Packaging:
 
 
 def find_packaging(data_path: Path, target_path: Path) -> Packaging:
-    """What the folder holds; of several packagings the one that comes first above.
+    """The dataset in the folder; of several packagings the one that comes first above.
 
     Raises:
-        InputError: if there is none, if a part or a zip is damaged or missing, or what it holds cannot be a frame.
+        InputError: if there is none, if a part or a zip is damaged or missing, or if a file in it cannot be a frame.
     """
     if found := find_parts(data_path):
         release, parts = found
@@ -97,7 +97,7 @@ def _member_path(name: str) -> str:
 
 
 def _kind(folders: set[str], is_video: bool) -> str:
-    """What the files lie in, for the line that says what was found."""
+    """The layout of the files, in words."""
     if SPLIT_FOLDERS & folders:
         return "Train, Validation and Test folders"
     return "videos" if is_video else "frame folders"
@@ -130,7 +130,7 @@ def _find_zips(data_path: Path) -> Packaging | None:
 
 
 def _infos(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The frames or videos, sorted by name, so that those of a clip follow one another."""
+    """The frames or videos, sorted by name, so that each clip's are adjacent."""
     return sorted((info for info in archive.infolist() if _member_path(_name(info))), key=_name)
 
 
@@ -219,7 +219,7 @@ def _folder_members(data_path: Path, folders: list[str], update: Callable[[int],
 
 
 def _lists_among(data_path: Path, release: Release) -> dict[str, File]:
-    """Lists one folder below, where a zip with one folder was unzipped."""
+    """The label lists one folder deeper, where a zip with a single folder was unzipped."""
     with reading(data_path):
         folders = [path for path in sorted(data_path.iterdir()) if path.is_dir() and path.name[0] != "."]
     return next((found for folder in folders if (found := lists_in(folder, (release,)))), {})

@@ -3,8 +3,8 @@
     20bn-jester-v1.tar           <clip>/00001.jpg ..., sorted; any program can list and extract it
     20bn-jester-v1.tar.index     where each frame lies: arrays that processes map into memory and share
 
-The tar begins with a comment, which names a digest of what is in it; the index holds the same, so that it is not taken
-for the index of another tar. A frame is compared with its CRC-32 whenever it is read.
+The tar begins with a comment that holds a digest of its content. The index holds the same digest, so it cannot be used
+with another tar. A frame is compared with its CRC-32 whenever it is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from model_utils.files import open_file
 FORMAT = "packed frames 1"
 AGAIN = "unpack or pack the dataset again"
 HEADER_SIZE = 4096  # bytes of the index before its arrays
-# What the tar begins with: a global header of the pax format, whose 64 hex digits are filled in at the end.
+# The tar begins with a global header of the pax format; its 64 hex digits are filled in at the end.
 COMMENT = b"76 comment=%s\n"
 DIGEST_PLACE = 512 + len("76 comment=")
 
@@ -41,7 +41,7 @@ class Arrays(NamedTuple):
 
 
 def tar_of(images: str | os.PathLike) -> Path:
-    """The tar that takes the place of a folder of clips."""
+    """The tar that replaces a folder of clips."""
     return Path(f"{os.fspath(images)}.tar")
 
 
@@ -51,7 +51,7 @@ def index_of(tar: Path) -> Path:
 
 
 def is_packed(images: str | os.PathLike) -> bool:
-    """Whether there is a tar in place of a folder of clips. A folder goes before a tar of its name."""
+    """Whether a tar replaces a folder of clips. If there are both, the folder is read."""
     return not os.path.isdir(images) and tar_of(images).exists()
 
 
@@ -75,7 +75,7 @@ def _padded(size: int) -> int:
 
 
 def _read_index(path: Path) -> tuple[dict[str, Any], Arrays]:
-    """What an index says about its tar, and its arrays, mapped into memory.
+    """The header of an index, and its arrays, mapped into memory.
 
     Raises:
         InputError: if it is missing, cut off or no index.
@@ -113,7 +113,7 @@ class PackedFrames:
         tar: the tar; its index lies beside it.
 
     Raises:
-        InputError: if one of the two is missing, cut off or cannot be read, or if the index is that of another tar.
+        InputError: if one of the two is missing, cut off or cannot be read, or if the index belongs to another tar.
     """
 
     def __init__(self, tar: Path) -> None:
@@ -162,18 +162,18 @@ class PackedFrames:
         return self._latest[1:]
 
     def path(self, clip: str, number: int) -> str:
-        """How messages name a frame."""
+        """The name of a frame in messages."""
         return f"{self.tar}/{clip}/{self.frame_name.format(number)}"
 
     def frame_bytes(self, clip: str, number: int) -> bytes:
         """The content of a frame's file.
 
         Args:
-            clip: its name, the path of its folder below that of all clips.
+            clip: path of its folder below the folder of all clips.
             number: in the frame's name.
 
         Raises:
-            InputError: naming the frame, if it is not there or not what was packed.
+            InputError: naming the frame, if it is missing or was changed.
         """
         index, (numbers, start) = self._index, self._find(clip)
         if not numbers:
@@ -193,7 +193,7 @@ class PackedFrames:
 
 
 def open_packed(images: str | os.PathLike) -> PackedFrames | None:
-    """The tar that takes the place of a folder of clips, opened once in a process; None if it is a folder.
+    """The tar that replaces a folder of clips, opened once per process; None if it is a folder.
 
     Raises:
         InputError: see ``PackedFrames``.
@@ -211,7 +211,7 @@ def _opened(tar: Path, stats: tuple) -> PackedFrames:  # noqa: ARG001  # a tar t
 
 
 def require_frame_name(images: str | os.PathLike, frame_name: str) -> PackedFrames | None:
-    """``open_packed``, which raises InputError for a tar whose frames have other names, too."""
+    """``open_packed``; also raises InputError for a tar whose frames have other names."""
     packed = open_packed(images)
     if packed and packed.frame_name != frame_name:
         message = f"its frames are called {packed.frame_name}; expected --frame_name '{packed.frame_name}'"
@@ -220,7 +220,7 @@ def require_frame_name(images: str | os.PathLike, frame_name: str) -> PackedFram
 
 
 def find_clip(path: str | os.PathLike) -> tuple[PackedFrames, str] | None:
-    """The tar that takes the place of a folder above ``path``, and the clip in it that ``path`` names; None without.
+    """The tar that replaces a folder above ``path``, and the clip that ``path`` names in it; None without a tar.
 
     Raises:
         InputError: see ``PackedFrames``, and if the tar holds no such clip.

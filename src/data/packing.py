@@ -1,4 +1,4 @@
-"""Writes frames into one tar with an index (``packed``), or nothing."""
+"""Writes frames into one tar with an index (``packed``); both are complete or not there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ END = 2 * BLOCK  # zeros that end a tar
 
 
 class Packer:
-    """Adds files to a tar; those of one folder follow one another, in any order.
+    """Adds files to a tar, one folder after the other; files of a folder may come in any order.
 
     Attributes:
         files: how many were added.
@@ -37,7 +37,7 @@ class Packer:
         self._digest = hashlib.sha256()
         self._clip = ""
         self._waiting: dict[str, bytes | Path] = {}
-        self._rows: dict[str, tuple[int, int]] = {}  # of each clip the number of its first frame, and its frames
+        self._rows: dict[str, tuple[int, int]] = {}  # {clip: (number of its first frame, how many frames)}
         self._seen: set[str] = set()
         self._offsets, self._sizes, self._crcs = array("q"), array("I"), array("I")
         self.files = self.renumbered = 0
@@ -52,10 +52,14 @@ class Packer:
             self._file.write(content.ljust(BLOCK, b"\0"))
 
     def add(self, path: str, content: bytes | Path) -> None:
-        """Adds a file: its path below the folder of all clips, and its content or where that is.
+        """Adds a file.
+
+        Args:
+            path: below the folder of all clips.
+            content: the bytes, or the file to read them from.
 
         Raises:
-            InputError: if it was added before, or its folder was left before.
+            InputError: if it was added before, or another folder was begun in between.
         """
         clip, _, name = path.rpartition("/")
         if clip != self._clip:
@@ -72,7 +76,7 @@ class Packer:
         self._waiting[name] = content
 
     def flush(self) -> None:
-        """Writes what was added: frames by number, then other files."""
+        """Writes the files of the present folder: frames by number, then other files."""
         renames = dict(closing_renames(self._waiting, self._frame_name)) if self._renumber else {}
         self.renumbered += bool(renames)
         renamed = {renames.get(name, name): content for name, content in self._waiting.items()}
@@ -120,7 +124,7 @@ class Packer:
         order = np.argsort(names)
         begins = (np.cumsum(counts) - counts)[order]
         start = np.concatenate([[0], np.cumsum(counts[order])])
-        # Frames in the order of the sorted names: those of clip i begin at ``begins[i]`` in the order of writing.
+        # Frames in the order of the sorted names; clip i was written from frame ``begins[i]`` on.
         frames = np.repeat(begins - start[:-1], counts[order]) + np.arange(start[-1])
         columns = ((self._offsets, np.int64), (self._sizes, np.uint32), (self._crcs, np.uint32))
         offset, size, crc = (np.frombuffer(column, dtype)[frames] for column, dtype in columns)
@@ -131,7 +135,7 @@ class Packer:
 def packing(tar: Path, frame_name: str = FRAME_NAME, renumber: bool = False) -> Iterator[Packer]:
     """Gives a ``Packer``. After the block the tar and its index are there; after an exception neither is.
 
-    The index is there before the tar, so that a tar is never without its own.
+    The index gets its name first, so that a tar always has its index.
 
     Args:
         frame_name: names of the frames, see ``names.split_frame_name``.

@@ -1,10 +1,10 @@
-"""Work side by side in processes.
+"""Does work in several processes.
 
     messages ─► Worker ─► process: work ─► results, in the messages' order
 
-Each process has a pipe of its own, so that its death is noticed at once, also in the middle of a message. With
-``multiprocessing.Pool`` the program would wait for ever for the job of a process that has died, and so does
-``ProcessPoolExecutor`` before Python 3.12.1 if a job or result on its way is larger than a pipe.
+Each process has its own pipe, so its death is noticed at once, even in the middle of a message. A
+``multiprocessing.Pool`` would wait for ever for the job of a dead process; so would ``ProcessPoolExecutor`` before
+Python 3.12.1, if a job or result is larger than a pipe.
 """
 
 from __future__ import annotations
@@ -39,16 +39,14 @@ def in_processes(
     """``work(job)`` of each job, in their order.
 
     Args:
-        work: what to do, picklable.
+        work: picklable.
         jobs: the jobs, picklable.
-        processes: how many processes the work is worth; no more are started than there are cores. With less than two
-            this process does it itself: to start one takes longer than many a job.
+        processes: how many to start, at most one per core. Below two, this process does the work itself.
         what: what the processes do, for messages: "decodes videos".
         chunk: jobs that a process gets at once.
 
     Raises:
-        InputError: if a process dies, as one does when memory runs out; and what ``work`` raises. All processes have
-            ended when this is closed, and end by themselves when this program is killed.
+        InputError: if a process dies, for example because memory ran out. Errors of ``work`` are raised as they are.
     """
     processes = min(processes, os.cpu_count() or 1, len(jobs))
     if processes < 2:
@@ -82,10 +80,10 @@ class Worker:
     """A process that answers each message with ``work(message)``, in their order.
 
     Args:
-        work: picklable; its module is imported from where this process would import it, but not as its main module.
+        work: picklable, and not defined in the main module.
         what: what the process does, for messages.
-        hint: what helps if memory runs out.
-        files: descriptors that the process gets, under the same numbers.
+        hint: advice for the case that memory runs out.
+        files: descriptors that the process inherits.
     """
 
     def __init__(
@@ -115,14 +113,14 @@ class Worker:
         self.connection.close()
 
     def send(self, message: object) -> None:
-        """Queues a message; the process need not have answered those before."""
+        """Queues a message; earlier ones may still be unanswered."""
         try:
             self.connection.send(message)
         except OSError:
             raise self._death() from None
 
     def receive(self) -> Any:
-        """The result of the earliest message that has none yet. Raises what ``work`` raised."""
+        """The next result, in the order of the messages. Raises the error of ``work``."""
         try:
             result, error, place = self.connection.recv()
         except (EOFError, OSError):
@@ -136,11 +134,11 @@ class Worker:
         if status < 0:
             name = signal.Signals(-status).name
             return InputError(f"a process that {self.what} was ended by {name}; if memory ran out, {self.hint}")
-        return InputError(f"a process that {self.what} ended with status {status}; above is what it said")
+        return InputError(f"a process that {self.what} ended with status {status}; its messages are above")
 
 
 def serve(connection: int, parent: int) -> None:
-    """What a worker process does until its connection is closed or the program that started it dies."""
+    """The loop of a worker process, until its connection is closed or the program that started it dies."""
     _end_with(parent)
     cv2.setNumThreads(0)  # its threads would compete with the other processes for the cores
     with Connection(connection) as program, suppress(EOFError, OSError):
@@ -154,9 +152,9 @@ def serve(connection: int, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """From now on this process ends when ``parent``, which has started it, is no more, whatever it is busy with.
+    """Ends this process when ``parent``, which started it, is gone.
 
-    A file system that does not answer would keep it from looking at its connection.
+    A thread does it: the main thread may wait for a file system that does not answer.
     """
 
     def watch() -> None:

@@ -1,10 +1,10 @@
-"""One's own videos -> frame folders and the list files that training and evaluation read.
+"""Your own videos -> frame folders and the list files that training and evaluation read.
 
     VIDEOS/<class>/<anything>.mp4, or a CSV with segments
       ─► 20bn-jester-v1/<video>/00001.jpg ...      for a segment 20bn-jester-v1/<video>@<start>-<end>/
       ─► categories.txt, train_videofolder.txt, val_videofolder.txt[, test_videofolder.txt]
 
-The lists are written at the end, all or none. A run that was killed is repeated: finished clips stay.
+The lists are written at the end, all or none. After a kill, run it again: finished clips stay.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from src.data.splits import split_clips
 from src.data.video_frames import Wanted
 
 FEW_CLIPS = 10  # in training; with fewer a class is reported
-USUAL_SEGMENTS = 8  # T of the configs; of a shorter clip some frames are seen twice
+USUAL_SEGMENTS = 8  # T of the configs; a shorter clip repeats frames
 
 
 def prepare_videos(args: Namespace) -> None:
     """Makes the dataset that the command line asks for.
 
     Raises:
-        InputError: if videos or annotations are wrong, if the dataset's folder is another one's or in use, or cannot be
-            written.
+        InputError: if videos or annotations are wrong, or if the dataset's folder belongs to another program, is in use
+            or cannot be written.
     """
     root = args.dataset_root
     left_out: list[str] | None = [] if args.missing == "skip" else None
     clips = read_annotations(args.annotations, args.videos, left_out) if args.annotations else find_clips(args.videos)
     places = {clip.label: clip.place for clip in reversed(clips)}  # of the first clip of each class
     check_classes((places[label], label) for label in sorted(places))
-    split_clips(clips, args.val, args.seed)  # what is wrong with the classes is said before hours of decoding
+    split_clips(clips, args.val, args.seed)  # reports wrong classes before hours of decoding
     _check_owner(root)
     with exclusive_folder(root, LOCK_NAME):
         _prepare(args, clips, left_out or [])
@@ -85,7 +85,7 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
 
 
 def report(sides: dict[str, list[VideoClip]], made: Made) -> list[str]:
-    """What was made: clips and their lengths, those left out, classes with few clips."""
+    """Lines about the dataset: clips and their lengths, clips left out, classes with few clips."""
     clips = [clip for its_clips in sides.values() for clip in its_clips]
     of_class = {label: [clip for clip in clips if clip.label == label] for label in sorted({c.label for c in clips})}
     counted = {side: Counter(clip.label for clip in its_clips) for side, its_clips in sides.items()}
@@ -102,11 +102,11 @@ def report(sides: dict[str, list[VideoClip]], made: Made) -> list[str]:
         lines += [f"{label:{width}}  {numbers}  {min(frames)}, {median(frames):g}, {max(frames)}"]
     few = [label for label in of_class if counted["training"][label] < FEW_CLIPS]
     if few:
-        lines += [f"less than {FEW_CLIPS} clips to train with: {', '.join(few)}"]
+        lines += [f"fewer than {FEW_CLIPS} clips to train with: {', '.join(few)}"]
     short = sum(made.counts[clip.folder] < USUAL_SEGMENTS for clip in clips)
     if short:
         lines += [
-            f"{short} clips have less than {USUAL_SEGMENTS} frames: some are seen twice; a higher --fps gives more"
+            f"{short} clips have fewer than {USUAL_SEGMENTS} frames, so some are used twice; a higher --fps gives more"
         ]
     divided = {clip.video for clip in sides["training"]} & {clip.video for clip in sides["validation"]}
     if divided:

@@ -35,7 +35,7 @@ from src.data.names import (
 )
 from src.data.video_frames import Wanted
 
-HEIGHT = 240  # of the videos as they are given out
+VIDEO_HEIGHT = 240
 
 
 class Entry(NamedTuple):
@@ -50,7 +50,7 @@ def decode_videos(args: Namespace) -> None:
     """Decodes the listed videos and writes the list files, all or none.
 
     Raises:
-        InputError: if a list or, unless such videos are left out, a video is wrong, or something cannot be written.
+        InputError: if a list is wrong, a video is broken and not skipped, or a file cannot be written.
     """
     root = args.dataset_root
     maker = FrameMaker.from_options(root / V2_IMAGES_DIR_NAME, args)
@@ -99,10 +99,10 @@ def read_templates(path: Path) -> list[str]:
 
 
 def read_entries(path: Path, categories: list[str] | None) -> list[Entry]:
-    """The videos of a label list, in its order; without ``categories`` they are of unknown class.
+    """The videos of a label list, in its order; without ``categories`` their class is unknown.
 
     Raises:
-        InputError: naming the entry, for one of another form, a template that is no class, and a video given twice.
+        InputError: naming the entry, if it is malformed, has an unknown template or repeats a video.
     """
     rows = read_json(path)
     if not isinstance(rows, list) or not rows:
@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = Parser(prog="preprocess_something_v2", description="Decode Something-Something v2 and write its lists.")
     parser.add_argument("dataset_root", type=Path, help="folder of the unpacked dataset")
     parser.add_argument("--labels_path", type=Path, help="folder with the label lists (default DATASET_ROOT/labels)")
-    FrameMaker.add_options(parser, HEIGHT)
+    FrameMaker.add_options(parser, VIDEO_HEIGHT)
     decode_videos(parser.parse_args(argv))
     print("DONE!")
 

@@ -1,4 +1,4 @@
-"""Training and validation out of one set of clips: stratified by class, all clips of a video on one side."""
+"""Splits clips into training and validation: stratified by class, with all clips of a video on one side."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ SIDES = ("training", "validation")
 
 
 def split_clips(clips: list[VideoClip], share: float, seed: int) -> dict[str, list[VideoClip]]:
-    """The clips of each split, in their order: those that the clips name, or else drawn ones.
+    """The clips of each split, in their order. Clips that name no split are drawn.
 
-    The draw is iterative stratification: the class with the fewest videos left comes first, and each of its videos, in
-    random order, goes where most clips of that class are still wanted.
+    The draw is iterative stratification: the class with the fewest videos left comes first. Each of its videos, in
+    random order, goes to the side that lacks most clips of the class.
 
     Args:
         clips: either all or none of them name their split.
-        share: of each class's clips that is wanted for validation; at least one clip of each class is on each side.
-        seed: with the names of the videos decides what is drawn.
+        share: of each class's clips, for validation; each side gets at least one clip of each class.
+        seed: with the names of the videos, decides the draw.
 
     Raises:
         InputError: if a class has one video only, or a side would have none of its clips; for given splits, if there is
@@ -59,7 +59,7 @@ def _require_two_videos(clips: list[VideoClip]) -> None:
 
 def _assign(clips: list[VideoClip], share: float, seed: int) -> dict[str, str]:
     """{video: side}."""
-    held: dict[str, Counter[str]] = {}  # of each video: clips of each class
+    held: dict[str, Counter[str]] = {}  # {video: clips of each class}
     for clip in clips:
         held.setdefault(clip.video, Counter())[clip.label] += 1
     names = sorted(held)

@@ -1,13 +1,12 @@
-"""The truth about streams: which gestures a video shows, and when.
+"""The ground truth of streams: which gestures a video shows, and when.
 
 JSON: {"one.mp4": [{"start": 1.5, "end": 3.9, "label": "Thumb Up"}, ...], "two.mp4": []}
 CSV:  video,start,end,label
       one.mp4,1.5,3.9,Thumb Up
       two.mp4,,,
 
-Times are seconds. A video without gestures is listed as well. Gestures of one label do not overlap in a video. A CSV
-may have its columns in any order, and a column ``split``, which counts for training only: it may be the annotations of
-``prepare_videos``.
+Times are seconds. Videos without gestures are listed as well. Gestures of one label do not overlap in a video. A CSV
+may have its columns in any order. The annotations of ``prepare_videos`` work too; their column ``split`` is ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from src.data.video import Span
 TRUTH_COLUMNS = "video,start,end,label[,split]"
 FORM = '{video: [{"start", "end", "label"}, ...]}'
 
-TruthRow = tuple  # place in the file, video[, start, end, label]: without these for a video without gestures
+TruthRow = tuple  # (place in the file, video, start, end, label); (place, video) for a video without gestures
 
 
 def read_truth(
@@ -33,8 +32,8 @@ def read_truth(
     """The gestures of each video, in order of start.
 
     Args:
-        categories: the classes that a label may be, those of ``background`` excepted.
-        videos: names of the videos that there are; the file must list these and no others.
+        categories: the classes; a label is one of them, but not of ``background``.
+        videos: names of the videos; the file must list all of them and no others.
         background: the classes that are no gesture.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files in the tar.gz that 20BN's parts make up, one after the other, without a copy of it on the disk."""
+"""Reads the files in the tar.gz that 20BN's parts form, one after the other, without a copy of it on the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from src.data.archives import MAX_FILE_SIZE, READ_SIZE, ArchivePart, EndToEnd
 
 BAD_TAR = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
 BLOCK = tarfile.BLOCKSIZE
-# JPEG files and videos do not shrink when packed. What grows to more than this is no archive of them.
+# JPEG files and videos do not shrink when packed. An archive that grows by more than this is refused.
 LARGEST_GROWTH, SMALL_ARCHIVE = 4, 256 << 20
 
 
@@ -34,7 +34,7 @@ class Member(NamedTuple):
 
 
 class _Header(tarfile.TarInfo):
-    """A header that is damaged is an error, where `tarfile` takes it for the end of the archive."""
+    """Raises an error for a damaged header, which `tarfile` takes for the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> Any:
@@ -45,9 +45,9 @@ class _Header(tarfile.TarInfo):
 
 
 class _Tape(gzip.GzipFile):
-    """The unpacked stream: it only runs forwards, and gives no more at a time than a file may have.
+    """The decompressed stream, forwards only. A read of more bytes than a file may have is an error.
 
-    `tarfile` reads into memory whatever size a header claims.
+    `tarfile` believes any size that a header claims.
     """
 
     def read(self, size: int | None = -1) -> bytes:
@@ -71,12 +71,12 @@ class _Tape(gzip.GzipFile):
 
 
 def tar_members(parts: list[ArchivePart], name: str, update: Callable[[int], None]) -> Iterator[Member]:
-    """The files in the folder ``name`` of the tar.gz that the parts make up, also of archives behind the first one.
+    """Yields the files in the folder ``name`` of the tar.gz. Archives that follow the first one are read too.
 
     Args:
         parts: in order.
         name: of the folder in the archive.
-        update: gets the numbers of bytes of the parts that were read.
+        update: is called with the number of bytes just read.
 
     Raises:
         InputError: if the stream is damaged, ends early or has no files, if a member cannot be a frame, and if the
@@ -110,7 +110,7 @@ def tar_members(parts: list[ArchivePart], name: str, update: Callable[[int], Non
 
 
 def check_growth(size: int, limit: int, archive: Path) -> None:
-    """Raises InputError if files of ``size`` bytes together are too many for what they were packed into."""
+    """Raises InputError if the files of an archive have more than ``limit`` bytes together."""
     if size > limit:
         message = f"{archive}: unpacks to more than {limit / 1e6:.0f} MB; frames do not shrink when packed, refused"
         raise InputError(message)
@@ -125,7 +125,7 @@ def _read_member(tar: tarfile.TarFile, entry: tarfile.TarInfo, name: str, part: 
     if entry.size > MAX_FILE_SIZE:
         raise InputError(f"{part}: archive member {entry.name!r}: {entry.size} bytes, more than any frame has, refused")
     source = tar.extractfile(entry)
-    assert source is not None  # only of what is no file
+    assert source is not None  # None only for special files
     return Member(path, part, source.read())
 
 

@@ -1,11 +1,11 @@
-"""What a download folder holds -> frame folders (of Something-Something v2: videos) and label lists.
+"""A download folder -> frame folders (videos for Something-Something v2) and label lists.
 
     parts, zips or folders (packagings) ─► 20bn-jester-v1.partial/<clip>/00001.jpg ... ─► 20bn-jester-v1/
     label lists (label_lists)           ─► labels.partial/train.csv ...                ─► labels/
 
-Nothing but the files is written to disk: parts are read as one stream, and unzipped folders are linked. Before the
-first file is written, the parts are checked: that none is missing, and the md5 of those that come with one. Each folder
-gets its real name when all files are in it.
+No second copy is written to disk: parts are read as one stream, and unzipped folders are linked. Before the first file
+is written, the program checks that no part is missing, and the md5 of each part that has one. A folder gets its name
+when it is complete.
 """
 
 from __future__ import annotations
@@ -29,13 +29,12 @@ from src.data.tar_stream import Member
 
 
 def unpack(data_path: Path, target_path: Path, packed: bool = False) -> None:
-    """Unpack what is in ``data_path`` into ``target_path``. Does nothing where that has been done before.
+    """Unpacks ``data_path`` into ``target_path``. Does nothing if that is done already.
 
     With ``packed`` the frames go into one tar with an index (``packed``), and no folders are made.
 
-    Raises InputError for inputs that are missing or damaged, and for a target that cannot be written or into which
-    another process writes. Nothing of what was extracted stays behind then, or after Ctrl-C. A run that was killed
-    leaves ``20bn-jester-v1.partial``, which the next run removes.
+    Raises InputError for missing or damaged inputs, and for a target that cannot be written or is in use. After an
+    error or Ctrl-C no extracted file is left. A killed run leaves ``20bn-jester-v1.partial``; the next run removes it.
     """
     with reading(target_path):
         if _is_unpacked(target_path):
@@ -119,7 +118,7 @@ def _unpack_frames(packaging: Packaging, frames: Path, partial: Path, packed: bo
 
 
 def _pack_files(packaging: Packaging, tar: Path) -> tuple[int, int]:
-    """Returns how many files there are, and how many clips whose frames were renamed."""
+    """Returns the number of files, and the number of clips whose frames were renamed."""
     with packing(tar, renumber=True) as packer:
         for member in packaging.files():
             try:
@@ -153,7 +152,7 @@ def _write_member(member: Member, folder: Path) -> None:
     try:
         try:
             write()
-        except FileNotFoundError:  # archives need not list folders, and to ask before each of millions of files costs
+        except FileNotFoundError:  # archives need not list folders; a check before each of millions of files is slow
             path.parent.mkdir(parents=True, exist_ok=True)
             write()
     except FileExistsError:
@@ -184,7 +183,7 @@ def _link(path: Path, source: Path) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = Parser(prog="unpack_jester_dataset", description="Unpack a download of Jester or Something-Something.")
-    parser.add_argument("data_path", type=Path, help="folder with what was downloaded")
+    parser.add_argument("data_path", type=Path, help="folder of the download")
     parser.add_argument("target_path", type=Path, help="folder for the unpacked dataset; made if it is not there")
     parser.add_choice("--packed", ("false", "true"), "true writes the frames into one tar instead of folders")
     args = parser.parse_args(argv)

@@ -6,7 +6,7 @@ Every source has these attributes:
     times: float64 [num_frames], when each frame is shown, in seconds from 0.
     duration: seconds, up to the end of the last frame.
     rate: frames a second, the mean.
-    warning: what of it cannot be read, in one line; empty if nothing is known to be wrong.
+    warning: one line about damage; empty if none is known.
 
 ``frames(wanted)`` iterates over (index, frame uint8 [height, width, 3] BGR) of all frames, or of the wanted ones.
 """
@@ -31,12 +31,12 @@ from src.data.packed import PackedFrames, find_clip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 VIDEO_SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv")
-CAMERA_RATE = 30.0  # where none is stated, a usual one
+CAMERA_RATE = 30.0  # if the camera states none
 PLAUSIBLE_RATES = (1.0, 1000.0)
-LONGEST_INTERVAL = 60.0  # seconds between two frames, the mean; a header of 1/1000 frames a second is damaged
+LONGEST_INTERVAL = 60.0  # mean seconds between two frames; with more the header is damaged
 # Containers round times to milliseconds. Times this near to a constant rate are taken as constant.
 TIME_ROUNDING = 0.002  # seconds
-# Containers overstate their number of frames by a few, those that derive it from the duration by a little more.
+# Containers overstate their number of frames by a few.
 UNREAD_FRAMES, UNREAD_SHARE = 3, 0.01
 SIZE_PROPERTIES = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
 LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
@@ -61,7 +61,7 @@ class Span(NamedTuple):
 
 
 class VideoFile:
-    """The frames of a video file, upright, counted by decoding all: what the container states is often wrong."""
+    """The frames of a video file, upright. They are counted by decoding: the container's count is often wrong."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.name = path, path_text(path)
@@ -99,7 +99,7 @@ class VideoFile:
 
 
 def grabbed_frames(path: Path) -> Iterator[cv2.VideoCapture]:
-    """For each frame of a video file the capture that has just grabbed it; turns frames as the file's rotation says."""
+    """Yields the capture after it has grabbed each frame of a video file; frames are rotated as the file says."""
     with open_container(path) as capture:
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # on by default in OpenCV 4.8, off in 4.11
         while capture.grab():
@@ -111,7 +111,7 @@ def frame_times(stamps: np.ndarray, stated_rate: float) -> tuple[np.ndarray, flo
 
     Args:
         stamps: times in the file, float64 [N], in seconds, one for each frame in the order of decoding.
-        stated_rate: frames a second that the file states; for files whose times do not increase.
+        stated_rate: frames a second that the file states; used if the times are not plausible.
 
     Returns:
         times float64 [N] from 0, and the time at which the last frame ends: it is shown for the median interval.
@@ -169,7 +169,7 @@ Source = Union[Recording, Camera]
 def find_sources(paths: list[str]) -> list[str]:
     """The paths with each folder of videos replaced by the videos in it, in the order of the numbers in their names.
 
-    A folder that holds neither videos nor frames stands for the videos in its folders, such as those of classes.
+    A folder that holds neither videos nor frames stands for the videos in its folders, such as class folders.
 
     Raises:
         InputError: for a path that is no file, folder or number, and for a folder of frames and videos.
@@ -249,7 +249,7 @@ def read_frames(source: Source, indices: np.ndarray) -> list[np.ndarray]:
 
 
 def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[int, np.ndarray, list[np.ndarray]]:
-    """Reads a camera for some seconds and keeps T frames, the first after the middle of each T-th of that time.
+    """Reads a camera for some seconds and keeps T frames: the first after the middle of each of T equal stretches.
 
     Returns:
         number of frames read, indices int64 [T] of those kept, and the T frames.
@@ -269,7 +269,7 @@ def record_camera(camera: Camera, seconds: float, num_segments: int) -> tuple[in
 
 
 def _files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """What has these suffixes and is no folder: what cannot be read is named when it is opened, not left out.
+    """The files with these suffixes. One that cannot be read is included: opening it raises an error that names it.
 
     Hidden files do not count: macOS puts ``._00001.jpg`` beside ``00001.jpg``.
     """

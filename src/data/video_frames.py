@@ -1,7 +1,6 @@
 """Videos to frame folders: which frames, in which size, in several processes.
 
-A clip takes its frames from the times at which the video shows them, so that a video at an uneven rate runs at its true
-speed, and from pictures that are turned upright.
+Frames are chosen by the times at which the video shows them, so a video at an uneven rate keeps its true speed.
 """
 
 from __future__ import annotations
@@ -22,34 +21,31 @@ from src.data.pool import Job, Result, in_processes
 from src.data.video import TIME_ROUNDING, VideoFile, frames_of_one_size
 
 JPEG_QUALITY = 95
-BYTES_PER_PIXEL = 0.5  # of such a file; measured: 0.33 for drawn frames of 100 pixels, 1.27 for noise
-BYTES_WORTH_A_PROCESS = 500_000  # of videos, about half a second of decoding: what a process takes to start
+BYTES_PER_PIXEL = 0.5  # of a JPEG file; measured: 0.33 for drawn frames of 100 pixels, 1.27 for noise
+BYTES_WORTH_A_PROCESS = 500_000  # of video: decoded in half a second, in which a process starts
 
 
 class Wanted(NamedTuple):
-    """A clip: the name of its folder, where it is listed (for messages), its video, start and end in seconds."""
+    """A clip to make: its folder, where it is listed (for messages), its video, start and end in seconds."""
 
     folder: str
     place: str
     video: Path
     start: float = 0.0
-    end: float | None = None  # that of the video
+    end: float | None = None  # None: the end of the video
 
 
 class Decoding(NamedTuple):
-    """A video and the clips that are written of it, by the folders that are made for them.
-
-    They get ``fps`` frames a second, ``height`` pixels high at most.
-    """
+    """A video and the clips to write, by the folders to make for them."""
 
     video: VideoFile
     clips: dict[Path, Wanted]
     fps: float
-    height: int
+    height: int  # of the frames, at most
 
 
 def inspect_video(path: Path) -> VideoFile | InputError:
-    """A video with the times of its frames, or what is wrong with it."""
+    """A video with the times of its frames, or the error."""
     try:
         video = VideoFile(path)
     except InputError as error:
@@ -61,7 +57,7 @@ def write_frames(job: Decoding) -> list[int] | InputError:
     """Writes frames 00001.jpg ... of each clip into its folder; decodes the video once.
 
     Returns:
-        The number of frames of each clip, or what is wrong with the video.
+        The number of frames of each clip, or the error.
     """
     places: dict[int, list[Path]] = {}
     counts = []
@@ -82,10 +78,10 @@ def write_frames(job: Decoding) -> list[int] | InputError:
 
 
 def frame_indices(video: VideoFile, clip: Wanted, fps: float) -> np.ndarray:
-    """Which frames are shown ``start``, ``start`` + 1 / fps ... seconds after the video's beginning, before ``end``.
+    """The frames that the video shows at ``start``, ``start`` + 1 / fps ... seconds, before ``end``.
 
     Returns:
-        int64 [N], from 0, at least one; a frame stands there as often as it is shown.
+        int64 [N], from 0, at least one; frames may repeat.
     """
     moments = clip.start + np.arange(num_frames(video, clip, fps)) / fps
     # The frame shown at a moment is the last one whose time has come; containers round times.
@@ -99,7 +95,7 @@ def num_frames(video: VideoFile, clip: Wanted, fps: float) -> int:
 
 
 def expected_bytes(video: VideoFile, clip: Wanted, fps: float, height: int) -> float:
-    """About how much ``write_frames`` writes of a clip."""
+    """About how many bytes ``write_frames`` writes for a clip."""
     shrunk = min(1.0, height / max(video.height, 1))
     return num_frames(video, clip, fps) * video.width * video.height * shrunk**2 * BYTES_PER_PIXEL
 
@@ -115,7 +111,7 @@ def shrink(frame: np.ndarray, height: int) -> np.ndarray:
 def decoding(
     work: Callable[[Job], Result], jobs: Iterable[Job], video_of: Callable[[Job], Path], label: str
 ) -> Generator[tuple[Job, Result], None, None]:
-    """Each job with ``work(job)``, in their order, in processes where the videos are worth it; progress on stdout."""
+    """Yields (job, ``work(job)``) in order, with a report of progress; large videos are shared among processes."""
     jobs = list(jobs)
     size = sum(os.path.getsize(video_of(job)) for job in jobs if os.path.isfile(video_of(job)))
     results = in_processes(work, jobs, size // BYTES_WORTH_A_PROCESS, "decodes videos")

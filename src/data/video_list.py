@@ -1,4 +1,4 @@
-"""The clips of a list file, and one by one as the model zoo's ``TSNDataSet`` gives them."""
+"""Reads the clips of a list file; has the model zoo's ``TSNDataSet``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def read_video_list(
 
     Args:
         num_classes: the class index is below this.
-        frames: where the frames are. The folders there tell a first frame from a folder's name that ends in a number,
-            and frames that are counted from 0 from those that are counted from 1.
+        frames: where the frames are. The folders there decide whether a number is a first frame or the end of a
+            folder's name, and whether frames are counted from 0 or from 1.
         unknown: whether the class may be unknown, index -1.
 
     Raises:
-        InputError: naming file and line, for a row of another form, a clip without frames or a wrong class index; for
-            a file that cannot be read or has no rows.
+        InputError: naming file and line, for a malformed row, a clip without frames or a wrong class index; for a file
+            that cannot be read or has no rows.
     """
     has_clip = cache(frames.files.has_clip)
     rows = read_lines(path, "rows '<folder> <number of frames> <class index>'")
@@ -49,7 +49,7 @@ def read_video_list(
 
 
 def _check_labels(rows: list[tuple[str, str]], records: list[VideoRecord]) -> None:
-    """Raises InputError if a clip is there with two classes; one that is there twice with one counts twice."""
+    """Raises InputError if a clip is listed with two classes. Two rows with the same class count twice."""
     first: dict[tuple[str, int, int], int] = {}
     for number, record in enumerate(records):
         before = first.setdefault((record.folder, record.first, record.num_frames), number)
@@ -59,7 +59,7 @@ def _check_labels(rows: list[tuple[str, str]], records: list[VideoRecord]) -> No
 
 
 def read_clips(config: Settings, list_name: str, num_classes: int, unknown: bool = False) -> list[VideoRecord]:
-    """``read_video_list`` of a list in ``dataset_root``; reads that and what ``dataset_frames`` reads."""
+    """``read_video_list`` of a list in ``config.dataset_root``."""
     return read_video_list(Path(config.dataset_root, list_name), num_classes, dataset_frames(config), unknown)
 
 
@@ -86,7 +86,7 @@ def record_of(row: str | Sequence[str]) -> VideoRecord:
 
 
 class TSNDataSet:
-    """The model zoo's dataset: item i is what ``transforms`` makes of the T Pillow frames of clip i, and its label.
+    """The model zoo's dataset: item i is ``transforms`` of the T Pillow frames of clip i, and its label.
 
     Frames are drawn anew at each access, not by seed, epoch and clip as in ``src.tsn_dataset``.
 
@@ -95,10 +95,10 @@ class TSNDataSet:
         list_file: rows ``<folder> <number of frames> <class index>``.
         num_segments: T.
         image_tmpl: names of the frames.
-        transforms: of a list of T frames; None leaves the list.
-        random_shift: draw a frame of each segment, not its middle one.
-        test_mode: the middle frames in any case.
-        check_frames: raise InputError at once for a frame that is not there.
+        transforms: function of the list of T frames; None leaves the list.
+        random_shift: draw a frame of each segment instead of its middle one.
+        test_mode: take the middle frames in any case.
+        check_frames: raise InputError at once for a missing frame.
     """
 
     def __init__(

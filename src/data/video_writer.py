@@ -1,4 +1,4 @@
-"""A video file, written frame by frame, that takes its name only after every frame of it was read back."""
+"""Writes a video file frame by frame. The file gets its name only after every frame was read back."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class VideoWriter:
     """Writes frames uint8 [height, width, 3] BGR of one size into an MP4 or WebM file at a constant rate.
 
     A context manager. The file is written under another name, read back and then renamed, so after an exception, or on
-    a full disk, an older file of that name is still there. Both have only even sides: the last row of an odd height
-    and the last column of an odd width are left out.
+    a full disk, an older file of that name is still there. Videos have even sides: the last row of an odd height and
+    the last column of an odd width are left out.
 
     Args:
         path: name of the file, which ends in ``.mp4`` or ``.webm``.
@@ -88,7 +88,7 @@ def _open_writer(path: str, rate: float, size: tuple[int, ...], name: str) -> cv
     """``name`` is what an error calls the file; ``size`` is (height, width)."""
     height, width = size
     codec = cv2.VideoWriter.fourcc(*OUTPUT_CODECS[Path(path).suffix.lower()])
-    with _without_stderr():  # OpenCV lacks VP80 in a table of WebM's codecs, says so, and writes it all the same
+    with _without_stderr():  # OpenCV warns that it does not know VP80 in WebM, and writes it all the same
         writer = cv2.VideoWriter(path, codec, rate, (width, height))
     if not writer.isOpened():
         Path(path).write_bytes(bytes(4096))  # OSError if it is the disk that is full

@@ -1,4 +1,4 @@
-"""Scores every clip of a list once, in the same way in eval.py and while training."""
+"""Scores every clip of a list once; eval.py and the validation of a training use the same code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EvaluatedClips:
         scores: float32 [N, C].
         labels: int32 [N], -1 where the class is unknown.
         indices: int32 [N], positions in the list.
-        left_out: what is wrong with the clips that could not be read, by their positions.
+        left_out: {position in the list: error message} of the clips that could not be read.
     """
 
     scores: np.ndarray
@@ -43,8 +43,8 @@ class Evaluator:
     """Scores the clips of a list; made once, because the first batch compiles the network.
 
     Args:
-        scorer: how a clip is scored; a network is in evaluation mode during and after each call.
-        loader: how a clip is loaded, with as many crops as the scorer expects.
+        scorer: scores a batch; a network is in evaluation mode during and after each call.
+        loader: loads a clip, with as many crops as the scorer expects.
         records: the clips; rank r of W in ``ranks`` scores clips r, r + W, r + 2W ...
         on_error: "stop" or "skip" at a clip that cannot be read.
         ranks: which share of the clips is scored here.
@@ -61,8 +61,8 @@ class Evaluator:
         """Scores the clips.
 
         Args:
-            observe: only this first part of each clip is seen, a fraction of its length.
-            after_batch: is called after each batch with its scores and labels, without the clips left out.
+            observe: fraction of each clip, from its beginning, that is seen.
+            after_batch: is called after each batch with the scores and labels of its readable clips.
 
         Raises:
             InputError: for a clip that cannot be read, unless ``on_error`` is "skip"; for scores that are NaN or
@@ -94,11 +94,11 @@ class Evaluator:
         )
 
     def frames(self, index: int, observe: float) -> list[np.ndarray]:
-        """The frames of the clip at position ``index`` that a call with ``observe`` shows the network."""
+        """The frames of the clip at position ``index`` that the network sees with ``observe``."""
         return replace(self.loader, observe=observe).read(self.records[index], index)
 
     def _require_finite(self, scores: np.ndarray, indices: np.ndarray) -> None:
-        """NaN would count as right, because no other score is greater."""
+        """Raises InputError: NaN would count as right, because no other score is greater."""
         finite = np.isfinite(scores).all(axis=1)
         if not finite.all():
             clip = self.records[indices[finite.argmin()]].name
@@ -108,19 +108,18 @@ class Evaluator:
 def score_fractions(
     evaluator: Evaluator, fractions: list[float], categories: list[str], logger: Logger, log_interval: int
 ) -> tuple[EvaluatedClips, dict[str, Any]]:
-    """Scores the clips once for each fraction of them that the network may see, and logs how accurate it is.
+    """Scores the clips once for each fraction of them that the network may see, and logs the accuracy.
 
     Args:
         fractions: in increasing order.
-        logger: gets a line for each clip left out; at the end, in the model zoo's order, a line for every
-            ``log_interval`` clips.
+        logger: gets a line for each clip left out, and at the end a line for every ``log_interval`` clips.
         log_interval: in clips.
 
     Returns:
-        The scores at the largest fraction, and the numbers about all fractions, ready for JSON.
+        The scores at the largest fraction, and the metrics of all fractions, ready for JSON.
 
     Raises:
-        InputError: if none of the clips can be read, and what an ``Evaluator`` raises.
+        InputError: if none of the clips can be read, and as an ``Evaluator`` does.
     """
     records = evaluator.records
     summary: dict[str, Any] = {}
@@ -165,7 +164,7 @@ def log_accuracy(logger: Logger, results: dict[str, Any], listed: int) -> None:
 
 
 class StepLines:
-    """Called after each batch. Its ``lines`` say the accuracy of all clips so far, every ``interval`` clips."""
+    """Called after each batch. Every ``interval`` clips it adds the accuracy so far to ``lines``."""
 
     def __init__(self, interval: int, update: Callable[[int], None]) -> None:
         self.interval, self.update = interval, update
@@ -211,7 +210,7 @@ class Validation:
         self.evaluator, self.num_classes = evaluator, num_classes
         self.best: Accuracy | None = None
         self.since_best = 0
-        self.one_answer: int | None = None  # the class that the last validation's clips all got, if they got one
+        self.one_answer: int | None = None  # the class that all clips of the last validation got, if all got the same
 
     def __call__(self) -> Accuracy:
         """Scores the list. ``since_best`` is 0 afterwards if the result is the best so far: top-1, then top-5."""

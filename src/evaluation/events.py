@@ -1,8 +1,8 @@
-"""Measures of gestures recognised in streams: events against the truth.
+"""Measures of gestures recognised in streams: events against the ground truth.
 
 An event is right if it has the label of a gesture and overlaps it, or the ``LATE`` seconds after it: a gesture is
-recognised when most of it has been seen. One gesture makes one event right, and one event one gesture. Among all ways
-to pair them the one with the most pairs counts, and among those the one with the nearest starts.
+recognised when most of it has been seen. Gestures and events are matched one to one, with the most pairs, and among
+equal numbers of pairs with the nearest starts.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ LATE = 1.5  # seconds
 
 @dataclass(frozen=True)
 class WatchedVideo:
-    """A video of ``seconds``: the gestures in it and the events recognised, each list in order of start.
-
-    ``decided`` holds the time at which each event was reported for the first time.
-    """
+    """A video, its gestures and the events recognised in it, each list in order of start."""
 
     name: str
     seconds: float
     gestures: list[Span]
     events: list[Span]
-    decided: list[float]
+    decided: list[float]  # when each event was first reported
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -68,14 +65,14 @@ def levenshtein(first: list[str], second: list[str]) -> int:
 
 
 def measure(videos: list[WatchedVideo]) -> dict[str, Any]:
-    """The measures over all videos. One that nothing is known about, such as the recall without gestures, is None.
+    """The measures over all videos. A measure without data, such as the recall without gestures, is None.
 
     Keys:
         videos, gestures, events, matched: numbers.
         precision, recall, f1: of events and gestures.
         levenshtein_accuracy: 1 - edits / gestures, over the sequences of labels; below 0 with many wrong events.
         false_alarms_per_minute: events in the videos without gestures.
-        minutes_without_gestures: how long these are.
+        minutes_without_gestures: length of these videos.
         median_start_delay, median_end_delay: seconds from a gesture's start or end to that of its event.
         median_decision_delay: seconds from a gesture's end until its event is reported; below 0 before the end.
         classes: {label: {"gestures", "found", "wrong_events"}}.
@@ -130,7 +127,7 @@ def _classes(videos: list[WatchedVideo]) -> dict[str, dict[str, int]]:
 
 
 def _confused(videos: list[WatchedVideo]) -> list[tuple[str, str]]:
-    """For each wrong event the missed gesture that it overlaps most, if there is one, as labels (gesture, event)."""
+    """Labels (gesture, event) of each wrong event and the missed gesture that it overlaps most, if there is one."""
     confused = []
     for video in videos:
         pairs = video.pairs

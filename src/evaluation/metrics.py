@@ -13,8 +13,8 @@ from src.data.names import REVERSED_PAIRS
 def true_class_rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Place of each clip's true class when its classes are ordered by score, 0 for the best: int64 [N].
 
-    ``scores`` is float [N, C], ``labels`` int [N]. Equal scores are ordered by class index, so that a network that
-    answers the same for every class is not credited with knowing any of them.
+    ``scores`` is float [N, C], ``labels`` int [N]. Equal scores are ordered by class index: a network that gives all
+    classes the same score gets no credit for it.
     """
     true = np.take_along_axis(scores, labels[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < labels[:, None]
@@ -62,8 +62,9 @@ def interval(fraction: float, count: int) -> tuple[float, float]:
 
 
 def reversed_classes(categories: list[str]) -> np.ndarray:
-    """The class that a clip of each class shows when it is played backwards: int32 [C], -1 where that is none or the
-    same (only Jester's names are known).
+    """The class that a clip of each class shows when played backwards: int32 [C], -1 for none or the same class.
+
+    Only Jester's names are known.
     """
     index = {name: label for label, name in enumerate(categories)}
     opposite = dict(REVERSED_PAIRS + tuple((second, first) for first, second in REVERSED_PAIRS))
@@ -71,8 +72,9 @@ def reversed_classes(categories: list[str]) -> np.ndarray:
 
 
 def order_metrics(labels: np.ndarray, predicted: np.ndarray, opposite: np.ndarray) -> dict[str, Any]:
-    """Accuracy on the clips that would show another class backwards (``opposite``, of ``reversed_classes``) and on the
-    rest, and the fraction of the former that is answered with that opposite class; None where there are no clips.
+    """Accuracy on clips that show another class when played backwards, and on the rest; None without such clips.
+
+    ``opposite`` is ``reversed_classes``. Also the fraction of the former that is answered with the opposite class.
     """
     pairs = opposite[labels] >= 0
     right, opposed = predicted == labels, predicted == opposite[labels]
@@ -90,7 +92,7 @@ def order_metrics(labels: np.ndarray, predicted: np.ndarray, opposite: np.ndarra
 
 
 def summarise(scores: np.ndarray, labels: np.ndarray, categories: list[str]) -> dict[str, Any]:
-    """The numbers about a set of clips as a whole, ready for JSON.
+    """The metrics of a set of clips, ready for JSON.
 
     ``scores`` is float [N, C], ``labels`` int [N], N >= 1. Accuracies are fractions. The mean over classes leaves out
     classes without a clip. ``order`` exists if some classes show others played backwards.

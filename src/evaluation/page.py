@@ -31,7 +31,7 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
     """The page as a UTF-8 file.
 
     Args:
-        confusion_png: the picture of the confusion matrix; None where it could not be drawn.
+        confusion_png: the picture of the confusion matrix; None if it could not be drawn.
         frames_of: see ``results.write_results``; a clip whose frames cannot be read gets no picture.
     """
     metrics, categories, observed = evaluation.metrics, evaluation.categories, evaluation.metrics["observed"]
@@ -55,7 +55,7 @@ def render_report(evaluation: Evaluation, confusion_png: bytes | None, frames_of
 
 
 def tiles(metrics: dict[str, Any]) -> list[tuple[str, str]]:
-    """The headline: (number, what it is)."""
+    """The headline: (number, its meaning)."""
     low, high = metrics["top1_interval_95"]
     shown = [
         (percent(metrics["top1"]), f"top-1 (95 % interval {100 * low:.1f} to {100 * high:.1f})"),
@@ -75,9 +75,9 @@ def tiles(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """A row of the table for each class, those with the lowest recall first, those without clips last.
+    """A row of the table for each class: the lowest recall first, classes without clips last.
 
-    ``recall`` and ``f1`` are None for a class without clips, ``precision`` is None for a class that is no answer.
+    ``recall`` and ``f1`` are None for a class without clips, ``precision`` for a class that was never answered.
     """
     confusion, categories = evaluation.confusion, evaluation.categories
     classes = per_class(confusion)
@@ -127,7 +127,7 @@ def _picture(name: str, draw: Callable[[], Any]) -> str | None:
 
 
 def _most_confused(evaluation: Evaluation) -> str | None:
-    """The readable part of a confusion matrix of many classes; None where the whole is readable or all is right."""
+    """A readable part of the confusion matrix of many classes; None if the whole is readable or all is right."""
     categories, confusion = evaluation.categories, evaluation.confusion
     if len(categories) <= plots.NUMBERED_CLASSES or not plots.most_confused(confusion):
         return None
@@ -135,7 +135,7 @@ def _most_confused(evaluation: Evaluation) -> str | None:
 
 
 def _clip_strip(frames_of: FramesOf, row: int) -> bytes:
-    """The frames of a clip side by side as a JPEG file; of many, some at equal distances."""
+    """The frames of a clip side by side as a JPEG file, at most STRIP_FRAMES of them."""
     frames = frames_of(row)
     shown = np.linspace(0, len(frames) - 1, min(len(frames), STRIP_FRAMES)).round().astype(int)
     small = plots.thumbnails([frames[index] for index in shown], STRIP_HEIGHT)

@@ -32,7 +32,7 @@ WIDEST_THUMBNAIL = 4  # times its height
 
 
 def picture_or_warning(name: str, draw: Callable[[], bytes]) -> bytes | None:
-    """A picture, or None and a line in the log: no picture is worth the numbers that it shows."""
+    """A picture, or None and a line in the log: a failed picture must not cost the results."""
     try:
         return draw()
     except Stopped:
@@ -46,7 +46,7 @@ def picture_or_warning(name: str, draw: Callable[[], bytes]) -> bytes | None:
 
 
 def write_picture(path: Path, draw: Callable[[], bytes]) -> bytes | None:
-    """Writes what ``picture_or_warning`` returns, unless that is None, and returns it."""
+    """Writes and returns the picture of ``picture_or_warning``, if there is one."""
     picture = picture_or_warning(str(path), draw)
     if picture:
         write_bytes(path, picture)
@@ -54,7 +54,7 @@ def write_picture(path: Path, draw: Callable[[], bytes]) -> bytes | None:
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """The figure as a PNG file of at most MAX_PIXELS. None of its texts is markup; fonts follow the characters."""
+    """The figure as a PNG file of at most MAX_PIXELS. Texts are no markup, and get fonts that have their characters."""
     from matplotlib.text import Text
 
     texts = figure.findobj(Text)
@@ -74,7 +74,7 @@ def label_texts(names: list[str]) -> list[str]:
 
 
 def thumbnails(frames: list[np.ndarray], height: int) -> list[np.ndarray]:
-    """Frames uint8 [height, width, 3] of one size as small pictures, which are not too wide."""
+    """Frames uint8 [height, width, 3] of one size as small pictures, at most WIDEST_THUMBNAIL times as wide as high."""
     width = round(frames[0].shape[1] * height / frames[0].shape[0])
     size = min(max(1, width), WIDEST_THUMBNAIL * height), height
     return [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
@@ -84,7 +84,7 @@ def thumbnails(frames: list[np.ndarray], height: int) -> list[np.ndarray]:
 
 
 def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
-    """The whole confusion matrix, a row a true class; a cell is the darker, the larger its part of the true class.
+    """The whole confusion matrix, a row a true class. A larger part of the true class makes a darker cell.
 
     With few classes each cell shows its number of clips.
     """
@@ -92,7 +92,7 @@ def draw_confusion(categories: list[str], confusion: np.ndarray) -> Figure:
     count = len(categories)
     if count <= NUMBERED_CLASSES:
         return _draw_numbered(categories, confusion, fractions)
-    shade = np.where(confusion > 0, 0.4 + 0.6 * np.sqrt(fractions), 0)  # a single mistake is seen in the smallest cell
+    shade = np.where(confusion > 0, 0.4 + 0.6 * np.sqrt(fractions), 0)  # even a single mistake is visible
     cell = min(max(OVERVIEW_SIDE // count, 11), 22)
     return _matrix_figure(shade, cell, label_texts(categories), min(9.0, 0.85 * cell * 72 / DPI))[0]
 
@@ -106,7 +106,7 @@ def draw_most_confused(categories: list[str], confusion: np.ndarray) -> Figure:
 
 
 def most_confused(confusion: np.ndarray) -> list[int]:
-    """The MOST_CONFUSED classes of the most frequent mistakes, each pair side by side."""
+    """The classes of the most frequent mistakes, at most MOST_CONFUSED, with confused pairs side by side."""
     labels: dict[int, None] = {}
     for true, answer, _ in confused_pairs(confusion):
         if len(labels.keys() | {true, answer}) > MOST_CONFUSED:

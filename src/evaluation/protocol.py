@@ -1,4 +1,4 @@
-"""How a clip is scored in a test, whatever runs the network: the relations drawn for it, the mean over its crops."""
+"""How a clip is scored in a test, for any runtime: the relations drawn for it, the mean over its crops."""
 
 from __future__ import annotations
 
@@ -11,28 +11,25 @@ from src import sampling
 
 
 class Scorer(Protocol):
-    """Whatever scores clips: a network (``scoring.ClipScorer``) or an exported file.
+    """Scores clips with a network (``scoring.ClipScorer``) or an exported file."""
 
-    ``batch_size`` is the largest B that it takes at once.
-    """
-
-    batch_size: int
+    batch_size: int  # the largest B of a call
 
     def __call__(self, clips: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> logits float32 [B, C]."""
 
 
-def crops_learnt(settings: Settings) -> int:
-    """The crops of a test: those asked for, or one for a network that has learnt from centre crops only.
+def default_test_crops(settings: Settings) -> int:
+    """``test_crops`` if it was given; otherwise 1 for a network that was trained behind a frozen backbone.
 
-    Behind a frozen backbone the other crops are strange to the network: it answered fewer of them right.
+    Such a network has seen centre crops only, and is less accurate on others.
     """
     centre_only = settings.freeze_backbone and "test_crops" not in settings.given
     return 1 if centre_only else settings.test_crops
 
 
 def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: np.ndarray) -> np.ndarray:
-    """The relations that clips are tested with if not with all of them, int32 [B, T-1, subsample_num].
+    """The relations drawn for testing clips, int32 [B, T-1, subsample_num].
 
     A draw depends on ``seed`` and the clip's index alone.
     """
@@ -41,7 +38,7 @@ def drawn_relations(num_segments: int, subsample_num: int, seed: int, indices: n
 
 
 def average_crops(logits: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
-    """Mean over crops, [B, crops, C] -> [B, C], before which the classes of mirrored crops are swapped back.
+    """Swaps the classes of mirrored crops back, then takes the mean over crops: [B, crops, C] -> [B, C].
 
     Of 10 crops every second one mirrors the one before. If a class has no mirrored partner, its score for the mirrored
     crop is replaced by its score for the unmirrored crop.

@@ -1,4 +1,4 @@
-"""What an evaluation or a training run leaves in its folder: numbers first, then pictures and a page.
+"""Writes the results of an evaluation or a training: numbers first, then pictures and a page.
 
 A picture that cannot be drawn is a warning in the log.
 """
@@ -25,10 +25,10 @@ CURVE_COLUMNS = ("epoch", "lr", "loss", "top1", "top5", "seconds")
 def write_results(
     folder: str | os.PathLike, evaluation: tables.Evaluation, frames_of: Callable[[int], list[np.ndarray]]
 ) -> None:
-    """Writes the files of an evaluation; removes those of an earlier one that this one does not have.
+    """Writes the files of an evaluation; removes an earlier one's files that this one does not have.
 
-    Always ``metrics.json`` and ``predictions.csv``; for the test split ``submission.csv``; if the class of any clip is
-    known, ``per_class.csv``, ``confusion_matrix.png`` and ``report.html`` over the clips whose class is.
+    Always ``metrics.json`` and ``predictions.csv``; for the test split ``submission.csv``; if there are clips of known
+    class, ``per_class.csv``, ``confusion_matrix.png`` and ``report.html`` about these.
 
     Args:
         frames_of: gives the frames of clip n as the network saw them, uint8 [height, width, 3] BGR.
@@ -53,7 +53,7 @@ def write_results(
 
 
 def _files_of_earlier_evaluation(folder: Path) -> set[str]:
-    """Names of the files that the evaluation whose ``metrics.json`` lies in this folder wrote; none without one."""
+    """Names of the files of the evaluation whose ``metrics.json`` is in this folder; empty if there is none."""
     try:
         metrics = json.loads((folder / tables.METRICS_FILE).read_bytes())
         is_test, is_known = metrics["protocol"]["split"] == "test", "top1" in metrics
@@ -76,10 +76,10 @@ def write_training(folder: str | os.PathLike, epochs: list[dict[str, float | Non
 
 
 def read_training(folder: str | os.PathLike, epochs: int) -> list[dict[str, float | None]]:
-    """The rows of the first ``epochs`` epochs that ``write_training`` wrote; none without the file.
+    """The rows of the first ``epochs`` epochs that ``write_training`` wrote; empty without the file.
 
     Raises:
-        InputError: if the file cannot be read or is not one that ``write_training`` wrote.
+        InputError: if the file cannot be read or ``write_training`` did not write it.
     """
     path = Path(folder) / CURVE_NUMBERS
     try:

@@ -16,11 +16,10 @@ class ClipScorer:
 
     Args:
         network: the TSN; each call puts it into evaluation mode.
-        settings: if their ``relations`` are "sampled", the tuples depend on their ``subsample_num`` and ``seed`` and on
-            the clip's index alone; without settings all count.
-        batch_size: clips the network sees at once; a shorter batch is padded, so that it is compiled only once.
-        mirrored: int [C], the class that each class becomes in a mirror (-1: none of them), to swap the classes of
-            mirrored crops back; None if the network was trained to give a mirrored clip the same class.
+        settings: with ``relations`` "sampled", tuples are drawn by ``subsample_num``, ``seed`` and the clip's index;
+            otherwise, and without settings, all are used.
+        batch_size: clips of a call; a shorter batch is padded, so that one graph is compiled.
+        mirrored: see ``average_crops``; None if the network was trained to give a mirrored clip the same class.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from src.evaluation.templates import render
 from src.utils import softmax
 
 STREAM_TEMPLATE = "stream_page.html.j2"
-WIDTH, CURVES = 1000.0, 80.0  # pixels: the width of a timeline, the height of the probabilities
+TIMELINE_WIDTH, CURVES_HEIGHT = 1000.0, 80.0  # pixels
 TILES = {
     "levenshtein_accuracy": "Levenshtein accuracy: 1 − edits / gestures",
     "precision": "precision: events that are right",
@@ -38,9 +38,9 @@ def render_stream_report(
     """The page as a UTF-8 file.
 
     Args:
-        metrics: those of ``events.measure``.
-        scores: for each video's name (times [N], logits [N, C]).
-        protocol: what is told about how the events were found.
+        metrics: of ``events.measure_events``.
+        scores: {name of a video: (times [N], logits [N, C])}.
+        protocol: everything that the events depend on.
     """
     rgb = class_colours(categories, protocol["background"])
     colours = {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in rgb.items()}
@@ -53,19 +53,19 @@ def render_stream_report(
         warning="" if protocol["background"] else without_background(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
-        width=WIDTH,
-        curves=CURVES,
+        width=TIMELINE_WIDTH,
+        curves=CURVES_HEIGHT,
     )
 
 
 def timeline(
     video: WatchedVideo, times: np.ndarray, logits: np.ndarray, categories: list[str], colours: dict[str, str]
 ) -> dict[str, Any]:
-    """What the template draws of a video: bars of gestures and events, a line for each class's probability."""
+    """The timeline of a video for the template: bars of gestures and events, a curve for each class's probability."""
     found, right = {gesture for gesture, _ in video.pairs}, {event for _, event in video.pairs}
 
     def x(seconds: float) -> float:
-        return round(WIDTH * min(seconds / video.seconds, 1.0), 1)
+        return round(TIMELINE_WIDTH * min(seconds / video.seconds, 1.0), 1)
 
     def bar(span: Span, is_matched: bool) -> dict[str, Any]:
         width = max(x(span.ended_at) - x(span.start), 1.0)
@@ -74,7 +74,7 @@ def timeline(
 
     lines = []
     for label, values in zip(categories, softmax(logits.astype(np.float64)).T):
-        points = " ".join(f"{x(t)},{CURVES * (1 - p):.1f}" for t, p in zip(times.tolist(), values.tolist()))
+        points = " ".join(f"{x(t)},{CURVES_HEIGHT * (1 - p):.1f}" for t, p in zip(times.tolist(), values.tolist()))
         lines.append({"colour": colours[label], "points": points, "text": label})
     step = 5 if video.seconds <= 60 else 10 * round(video.seconds / 60)
     return {

@@ -17,12 +17,12 @@ from src.utils import softmax
 
 METRICS_FILE, PREDICTIONS_FILE, CLASSES_FILE = "metrics.json", "predictions.csv", "per_class.csv"
 SUBMISSION_FILE = "submission.csv"
-CLIPS_AT_ONCE = 1024  # clips; the scores of many clips and classes are turned into float64 in parts
+CLIPS_AT_ONCE = 1024  # scores are converted to float64 in parts, to save memory
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation is about, and the answers.
+    """The clips, scores and metrics of an evaluation.
 
     Args:
         metrics: content of ``metrics.json``; its "protocol" holds "ckpt_file" and "split".
@@ -69,7 +69,7 @@ def number_files(evaluation: Evaluation) -> dict[str, bytes]:
 
 
 def text_bytes(text: str) -> bytes:
-    """UTF-8; a part of a file name that is not UTF-8 becomes an escape, which JSON reads back as it was."""
+    """UTF-8. Bytes of file names that are not UTF-8 become escapes, which JSON reads back as these bytes."""
     return text.encode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Drawing on a copy of a frame what was recognised: the label, its probability, and a timeline of labels."""
+"""Draws the label that was recognised, its probability and a timeline of labels on a copy of a frame."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def draw_overlay(
 
     Args:
         shown: the label at the top and its probability, drawn as a bar; None draws neither.
-        spans: what the timeline at the lower edge shows.
+        spans: shown in the timeline at the lower edge.
         now: the time of the frame, in seconds; the timeline's cursor.
         extent: the times of the timeline's ends, in seconds.
         colours: of the labels, see ``palette``.
@@ -95,7 +95,7 @@ def write_video(path: str, source: Recording, spans: list[Span], categories: lis
 
 
 def check_size(path: str, source: Source) -> None:
-    """Raises InputError if frames as large as the first cannot be written as a video: now, not after the work."""
+    """Raises InputError if frames as large as the first cannot be written as a video; before the work, not after it."""
     if not isinstance(source, Camera):
         with closing(frames_of_one_size(source, {0})) as frames:
             _, frame = next(frames)
@@ -103,7 +103,7 @@ def check_size(path: str, source: Source) -> None:
 
 
 def nearest(timeline: list[Span]) -> list[Span]:
-    """Overlapping windows turned into consecutive spans: each moment belongs to the window with the nearest middle."""
+    """Turns overlapping windows into consecutive spans: each moment belongs to the window with the nearest middle."""
     ends = [span.start if span.end is None else span.end for span in timeline]  # none is open
     middles = [(span.start + end) / 2 for span, end in zip(timeline, ends)]
     between = [(a + b) / 2 for a, b in zip(middles, middles[1:])]

@@ -25,8 +25,9 @@ def draw_explanation(
     frame_indices: np.ndarray,
     frame_times: np.ndarray,
 ) -> Figure:
-    """The representative frames of a clip: for each scale the tuple that contributes most to a class, its frames clear
-    and the others pale, and beside it the sum of the contributions of all tuples of the scale.
+    """The representative frames of a clip: a row for each scale shows the tuple that contributes most to a class.
+
+    The frames of the tuple are clear, the others pale. A bar beside the row is the sum over all tuples of the scale.
 
     Args:
         frames: the T frames of the clip that the network saw, uint8 [height, width, 3] BGR.
@@ -38,7 +39,7 @@ def draw_explanation(
     scales = sorted(scales, key=lambda scale: scale.size)
     best = [scale.tuples[scale.ranked(label)[0]] for scale in scales]
     grid = _grid(frames, [range(len(frames)), *best])
-    # Places in inches: the bars are to stand beside the rows of pictures.
+    # Positions in inches, so that the bars are beside the rows of pictures.
     left, across, gap, beside, above, below = 0.9, 8.0, 0.15, 3.0, 1.15, 0.1
     down = across * grid.shape[0] / grid.shape[1]
     width, height = left + across + gap + beside, above + down + below

@@ -14,7 +14,7 @@ from model_utils.files import digest
 from model_utils.settings import Settings, Use, keys_for, values_before, with_recorded
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
-from src.evaluation.protocol import Scorer, crops_learnt
+from src.evaluation.protocol import Scorer, default_test_crops
 from src.inference.scorers import ExportedScorer
 from src.shipping.exported import EXPORTED_SUFFIXES, pair_paths, read_usage
 from src.shipping.parts import Parts, network_parts
@@ -30,21 +30,15 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, whatever file it comes from.
+    """A trained model, from any kind of file."""
 
-    ``score`` maps clips uint8 [B, crops, T, S, S, 3] and their indices [B] to logits float32 [B, C]. Only a checkpoint
-    has a ``network``; an exported file shows nothing but its scores, and has a ``usage``, the content of its JSON. Of
-    the two files for streams ``path`` is the first, and ``pair`` runs both.
-    ``settings`` are the config's; what the file records replaces those that were not given.
-    """
-
-    path: Path
+    path: Path  # the first one of the two files for streams
     score: Scorer
     categories: list[str]
-    settings: Settings
-    network: TSN | None = None
-    usage: dict[str, Any] = field(default_factory=dict)
-    pair: Parts | None = None
+    settings: Settings  # the config's; the file's settings replace all that were not given
+    network: TSN | None = None  # of a checkpoint
+    usage: dict[str, Any] = field(default_factory=dict)  # the JSON of an exported file
+    pair: Parts | None = None  # the two files for streams
 
     @property
     def num_segments(self) -> int:
@@ -67,7 +61,7 @@ class Model:
         return logits
 
     def measured(self) -> dict[str, Any]:
-        """Which file gives the scores and what runs it, for the protocol of an evaluation."""
+        """The file and the runtime behind the scores, for the protocol of an evaluation."""
         versions = {"trn_version": VERSION, "numpy_version": np.__version__}
         if "mindspore" in sys.modules:  # which an ONNX file does not need
             versions["mindspore_version"] = sys.modules["mindspore"].__version__
@@ -80,7 +74,7 @@ class Model:
         return about
 
     def parts(self, option: str) -> Parts:
-        """Frame to feature and features to scores, for ``option``. Raises InputError for a file that scores clips."""
+        """The two parts that a stream runs, for ``option``. Raises InputError for a file that scores whole clips."""
         if self.network is not None:
             return network_parts(self.network)
         if self.pair is None:
@@ -118,8 +112,7 @@ def load_model(config: Settings, categories: list[str] | None = None, batch_size
     ``test_crops relations flip seed``. ``score`` takes ``batch_size`` clips at once.
 
     Raises:
-        InputError: if the file cannot be used, contradicts a setting that was given, or has other classes than
-            ``categories``.
+        InputError: if the file cannot be used, contradicts a given setting, or has other classes than ``categories``.
     """
     path = Path(config.ckpt_file)
     if not config.ckpt_file:
@@ -161,9 +154,9 @@ def _mirrored(config: Settings, categories: list[str]) -> np.ndarray | None:
 
 
 def _with_usage(config: Settings, usage: dict[str, Any]) -> Settings:
-    """A copy of ``config`` with the settings that an exported file records; those that shape no input may differ.
+    """A copy of ``config`` with the settings of an exported file. Given values win only where they shape no input.
 
-    A file with the model zoo's interface has a number of crops, and swaps the classes of mirrored crops itself.
+    A file with the model zoo's interface fixes the number of crops, and swaps the classes of mirrored crops itself.
     """
     keys, free = keys_for(Use.EXPORTED, Use.NETWORK), {"flip", "mirror_pairs", "background_class", "freeze_backbone"}
     if "interface" in usage:
@@ -172,5 +165,5 @@ def _with_usage(config: Settings, usage: dict[str, Any]) -> Settings:
     bound = recorded.keys() & usage.keys() - free
     config = with_recorded(config, recorded, bound, f"{config.ckpt_file}: exported")
     if "interface" not in usage:
-        config.test_crops = crops_learnt(config)
+        config.test_crops = default_test_crops(config)
     return config

@@ -1,4 +1,4 @@
-"""What the options of infer.py may be together, and which files they may write. Knows no MindSpore."""
+"""Checks the options of infer.py and the files that they write. Imports no MindSpore."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def add_model_option(options: argparse._ArgumentGroup) -> None:
 
 
 def check_options(config: InferSettings) -> None:
-    """Raises InputError for options that do not go together, and for files that cannot be written later."""
+    """Raises InputError for options that do not go together, and for an unsuitable name of a video."""
     together = [
         ("--realtime", config.realtime, "--stream", config.stream),
         ("--stride", config.stride, "--window, and no --stream", config.window and not config.stream),
@@ -65,9 +65,9 @@ def check_options(config: InferSettings) -> None:
 
 
 def check_files(config: InferSettings, sources: list[str]) -> None:
-    """Raises InputError for files that cannot be written, or only over a file that is read or also written.
+    """Raises InputError for files that cannot be written, or that would replace a file that is read or also written.
 
-    ``sources``: those in ``config.source``, one by one.
+    ``sources``: the elements of ``config.source`` after ``find_sources``.
     """
     if are_several(config, sources) and (config.output or config.explain):
         raise InputError("--output and --explain take one source")
@@ -79,7 +79,7 @@ def check_files(config: InferSettings, sources: list[str]) -> None:
 
 
 def outputs(config: InferSettings) -> dict[str, str]:
-    """The options that name a file to write, with it."""
+    """{option: file to write} of the options that name one."""
     return {f"--{name}": getattr(config, name) for name in WRITTEN if getattr(config, name)}
 
 
@@ -116,7 +116,7 @@ def _model_files(config: InferSettings) -> list[Path]:
 
 
 def _check_no_new_frames(outputs: dict[str, str], sources: list[str]) -> None:
-    """Raises InputError for a picture or video in a folder of them: the next run would read it as well."""
+    """Raises InputError for a picture or video in a source folder: the next run would read it as well."""
     from src.data.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
     folders = {os.path.realpath(source) for source in sources if os.path.isdir(source)}

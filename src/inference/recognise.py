@@ -1,8 +1,8 @@
-"""What infer.py does with a model and sources: recognises, prints, draws, writes JSON.
+"""The work of infer.py: recognises sources, prints, draws, writes JSON.
 
 A source gets one answer, an answer for each window of it (``--window``), or gestures as they start and end
-(``--stream``). Each of these functions puts what it finds into a dict, ready for JSON, as soon as it is known: an error
-in the middle, or a picture that cannot be written, loses none of it.
+(``--stream``). Results go into a dict for JSON at once, so that a later error or a picture that cannot be written
+loses none of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from src.inference import timeline
 from src.inference.model import Model
 from src.inference.options import InferSettings
 
-# They import MindSpore or matplotlib, which take seconds: functions import what they use.
+# These modules import MindSpore or matplotlib, which takes seconds, so functions import them when needed.
 if TYPE_CHECKING:
     from src.inference.streaming import EventDetector, Recognizer
 
@@ -33,12 +33,11 @@ Recognise = Callable[[Source, "dict[str, Any]"], None]
 def recognise_sources(config: InferSettings, model: Model, sources: list[str], several: bool) -> None:
     """Recognises the sources one after the other and writes ``config.json``: one answer, or a list of ``several``.
 
-    The JSON is written if anything was recognised, also when an error or Ctrl-C ends the work. A source that cannot be
-    used has its "error" there; with ``config.on_error`` "stop" it is the last. "skip" leaves out one of several; the
-    error of a single source may be that its picture or video cannot be written, so it is raised.
+    The JSON is written if anything was recognised, also when an error or Ctrl-C ends the work. It holds the "error" of
+    a source that cannot be used. ``config.on_error`` "skip" continues with the next source.
 
     Raises:
-        InputError: for a source that cannot be used if it is the only one or with ``config.on_error`` "stop", or if
+        InputError: for a source that cannot be used, unless there are others and ``config.on_error`` is "skip"; if
             none could be used.
     """
     recognise = recogniser(config, model)
@@ -79,10 +78,10 @@ def _is_recognised(result: dict[str, Any]) -> bool:
 
 
 def recogniser(config: InferSettings, model: Model) -> Recognise:
-    """The function that recognises a source in the way asked for.
+    """The function that recognises a source as the options say.
 
     Raises:
-        InputError: for a class or a way that the model does not know.
+        InputError: for an unknown class, and for an option that the model does not support.
     """
     if config.explain_class and config.explain_class not in model.categories:
         raise InputError(f"--explain_class: {config.explain_class!r} is none of {', '.join(model.categories)}")
@@ -131,7 +130,7 @@ def recognise_clip(config: InferSettings, model: Model, source: Source, result: 
 
 
 def _explain(path: str, model: Model, clip: timeline.ClipFrames, label: int, result: dict[str, Any]) -> None:
-    """Which relations and frames support a class: in numbers to ``result``, as a picture to ``path``."""
+    """Writes which relations and frames support a class: numbers to ``result``, a picture to ``path``."""
     from src.evaluation.plots import png_bytes
     from src.inference import explain
     from src.inference.explanation_picture import draw_explanation
@@ -145,7 +144,7 @@ def _explain(path: str, model: Model, clip: timeline.ClipFrames, label: int, res
 def recognise_timeline(
     config: InferSettings, model: Model, source: Recording, window: float, result: dict[str, Any]
 ) -> None:
-    """A timeline: an answer for each window of so many seconds."""
+    """A timeline: an answer for each window of ``window`` seconds."""
     stride = config.stride or window / 2
     windows = timeline.window_times(source, window, stride)
     print(f"{source.name}: {source.num_frames} frames, {source.duration:.1f} s")

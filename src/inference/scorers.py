@@ -1,4 +1,4 @@
-"""Exported files at work: a whole network that scores clips, and the two files of a stream, which score them too."""
+"""Scores clips with exported files: a whole network, or the two files for streams."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from src.utils import pad_batch
 
 
 class ExportedFile:
-    """A function over rows, run by an exported file in batches of the size that it was exported for.
+    """Runs an exported file on any number of rows, in batches of the size that it was exported for.
 
     Args:
         path: the file, .mindir or .onnx.
-        usage: what its JSON says, see ``exported.read_usage``.
+        usage: its JSON, see ``exported.read_usage``.
     """
 
     def __init__(self, path: Path, usage: dict[str, Any]) -> None:
         self.path, self.usage = path, usage
-        # A head is done in less than 1 ms; its idle threads would take the cores from the network before it.
+        # A head takes less than 1 ms; its idle threads would take cores from the backbone.
         is_head = usage.get("part") == "head"
         self.run = exported.load_exported(path, threads=1) if is_head else exported.load_exported(path)
         batch = usage["input"]["shape"][0]
@@ -46,7 +46,7 @@ class ExportedFile:
         return exported.described_input(self.usage["input"]).prepare(frames)
 
     def scores(self, *inputs: np.ndarray) -> np.ndarray:
-        """``__call__`` of a file that gives scores. Raises InputError, too, as ``require_classes`` does."""
+        """``__call__`` of a file that gives scores; also raises as ``require_classes`` does."""
         logits = self(*inputs)
         self.require_classes(logits)
         return logits
@@ -59,12 +59,12 @@ class ExportedFile:
 
 
 class ExportedScorer:
-    """``protocol.Scorer`` for an exported file of a whole network, or for the two files of a stream.
+    """``protocol.Scorer`` for an exported file of a whole network, or for the two files for streams.
 
-    ``parts`` are those of a stream; None for a whole network.
+    ``parts`` runs the two files; None for a whole network.
 
     Args:
-        path, usage: see ``ExportedFile``; of a stream those of the file that makes features.
+        path, usage: see ``ExportedFile``; for streams the file that makes features.
         mirrored: see ``average_crops``.
         seed: of the relations, if the file takes drawn ones.
         batch_size: clips that an evaluation gives at once.
@@ -81,8 +81,7 @@ class ExportedScorer:
         """uint8 clips [B, crops, T, S, S, 3] and their indices [B] -> float32 [B, C].
 
         Raises:
-            InputError: if the file does not take these clips, or gives another number of scores than its JSON names
-                classes.
+            InputError: if the file does not take these clips, or if its JSON names another number of classes.
         """
         count, crops, segments, side = clips.shape[:4]
         frames = clips.reshape(-1, side, side, 3)
@@ -111,7 +110,7 @@ class ExportedScorer:
 
 
 def _parts(frame: ExportedFile) -> Parts:
-    """The parts of a stream, of which ``frame`` makes features; its JSON names the other file."""
+    """Both files for streams; ``frame`` makes features, and its JSON names the other file."""
     other = exported.other_path(frame.path, frame.usage)
     head = ExportedFile(other, exported.read_usage(other))
     return Parts(frame.usage["num_segments"], lambda frames: frame(frame.pixels(frames)), head.scores)

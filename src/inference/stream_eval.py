@@ -1,6 +1,6 @@
-"""The evaluation of recognition in streams: each video watched, and what was found as log lines, JSON and arrays.
+"""Evaluates the recognition in streams: scores each video, finds events, writes log lines, JSON and arrays.
 
-The network's scores do not depend on the rules of events, so a video is scored once, and its scores are replayed.
+Scores do not depend on the thresholds of events. So a video is scored once, and its scores are replayed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from src.evaluation.events import WatchedVideo
 from src.inference.streaming import EventDetector, Recognizer, scored_frames
 from src.utils import softmax
 
-SOUND_LONGER = 1.0  # seconds, of annotations: a sound track may be longer than the pictures
+SOUND_LONGER = 1.0  # seconds that an annotation may end after the video: its sound may be longer than the pictures
 
 
 @dataclass(frozen=True)
 class ScoredVideo:
-    """A video that was watched: its scores, logits float32 [N, C] at times [N], and the truth about it."""
+    """A video with its scores, logits float32 [N, C] at times [N], and its true gestures."""
 
     name: str
     seconds: float
@@ -43,7 +43,7 @@ class ScoredVideo:
 
 
 def find_videos(folder: str) -> dict[str, str]:
-    """The paths of the videos in a folder of (folders of) videos, by their names in it.
+    """The paths of the videos in a folder of (folders of) videos, by their relative names.
 
     Raises:
         InputError: if there are none.
@@ -73,7 +73,7 @@ def score_videos(
 
 
 def replayed(video: ScoredVideo, detector: EventDetector) -> WatchedVideo:
-    """What the detector, which is reset, finds in the video."""
+    """The events that the detector, which is reset first, finds in the video."""
     detector.reset()
     events: list[Span] = []
     decided: dict[tuple[float, str], float] = {}

@@ -1,4 +1,4 @@
-"""Chooses the thresholds of events in streams: those with the fewest edits between gestures and events."""
+"""Chooses the thresholds of events in streams that give the fewest edits between gestures and events."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ ROUNDS = 3  # of choosing each threshold in turn
 
 
 def watched(recordings: Iterable[ScoredVideo], detector: EventDetector, rules: EventRules) -> list[WatchedVideo]:
-    """What is found in each video with these thresholds."""
+    """The events in each video with these thresholds."""
     other = EventDetector(detector.categories, rules, detector.background)
     return [replayed(recording, other) for recording in recordings]
 
 
 def edits(videos: Iterable[WatchedVideo]) -> int:
-    """Events to remove, add or rename until they are the gestures; those in videos without gestures count too."""
+    """How many events to remove, add or rename until they equal the gestures; videos without gestures count too."""
     labels = (([g.label for g in video.gestures], [e.label for e in video.events]) for video in videos)
     return sum(levenshtein(gestures, events) for gestures, events in labels)
 
 
 def choose_rules(recordings: list[ScoredVideo], detector: EventDetector) -> tuple[EventRules, int]:
-    """The thresholds with the fewest edits, and how many these are.
+    """The thresholds with the fewest edits, and the number of these edits.
 
-    Each threshold is chosen in turn, up to three times, beginning with the defaults. Of values that are as good the
-    middle one is taken, which stays good if other videos differ a little. A threshold that changes nothing stays.
+    Each threshold is chosen in turn, up to three times, beginning with the defaults. Of equally good values the middle
+    one is taken: it stays good if other videos differ a little. A threshold that changes nothing stays.
     """
     rules = EventRules()
     fewest = edits(watched(recordings, detector, rules))
@@ -53,7 +53,7 @@ def choose_rules(recordings: list[ScoredVideo], detector: EventDetector) -> tupl
 
 
 def candidates_of(rules: EventRules, key: str, values: Iterable[float]) -> Iterator[EventRules]:
-    """The rules with each of these values and its own, but for those that do not go together with the others."""
+    """The rules with each of these values and the present one, where they are valid together with the others."""
     for value in sorted({asdict(rules)[key], *values}):
         try:
             yield replace(rules, **{key: value})
@@ -62,7 +62,7 @@ def candidates_of(rules: EventRules, key: str, values: Iterable[float]) -> Itera
 
 
 def on_other_videos(recordings: list[ScoredVideo], detector: EventDetector) -> list[WatchedVideo]:
-    """Each video with the thresholds that the others choose: what to expect of videos that nothing was chosen on."""
+    """Each video with the thresholds that the others choose (leave-one-out): what to expect of other videos."""
     found = []
     for index, recording in enumerate(recordings):
         others = recordings[:index] + recordings[index + 1 :]

@@ -30,18 +30,18 @@ from src.shipping.parts import Parts
 from src.transforms import cut_crops
 from src.utils import softmax
 
-FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring stands for: the first, and after a gap
+FIRST_SCORING, LONGEST_SCORING = 0.375, 0.75  # seconds that a scoring counts for: the first one, and at most
 
 
 class Recognizer:
     """Scores the last T frames, after every frame that it takes.
 
-    The network was trained on T frames spread over a clip, so ``push`` spaces frames in time: it takes a frame once
-    ``window`` / T seconds have passed since the previous one was due, and leaves the others out at no cost. T frames
-    then span ``window`` seconds. Of a source with fewer frames a second it takes every frame, and T of them span more.
+    The network was trained on T frames spread over a clip, so ``push`` spaces frames in time. It takes a frame once
+    ``window`` / T seconds have passed since the previous one was due, and skips the others at no cost, so T frames span
+    ``window`` seconds. If the source has fewer frames a second, it takes every frame, and T frames span more.
 
     Args:
-        parts: those of a network. Scores are those of the centre crop and all relations.
+        parts: the two parts of a network. Scores are for the centre crop and all relations.
         image_size: side S of the crop.
         window: seconds that T frames span.
     """
@@ -69,7 +69,7 @@ class Recognizer:
             seconds: its time; None takes the frame whenever it comes.
 
         Returns:
-            Logits float32 [C] of the last T frames; None if the frame was left out, or fewer than T were taken.
+            Logits float32 [C] of the last T frames; None if the frame was skipped, or fewer than T were taken.
         """
         if seconds is not None:
             if seconds < self.due - TIME_ROUNDING:
@@ -88,13 +88,12 @@ class EventRules:
     """The thresholds of an EventDetector.
 
     Attributes:
-        on: probability of all gestures together at which a stretch begins. Lower finds more, also where nothing is.
-        off: the same, below which it ends. Nearer to ``on`` parts gestures that follow each other closely.
-        share: mean probability that a gesture must have had in its stretch. Lower finds more, also in pictures that
-            the network does not know.
-        least: seconds of evidence that a gesture must gather. Lower finds more, also wrong ones.
-        early: seconds of evidence at which it is reported before it ends. Lower reports sooner and takes one gesture
-            for another more often.
+        on: a stretch begins when all gestures together reach this probability. Lower: more events, more false alarms.
+        off: it ends when they fall below this one. Nearer to ``on``: separates gestures that follow each other closely.
+        share: least mean probability of a gesture in its stretch. Lower: more events, also in unknown pictures.
+        least: least evidence of a gesture, in seconds. Lower: more events, also wrong ones.
+        early: evidence, in seconds, at which a gesture is reported before it ends. Lower: sooner, with more wrong
+            labels.
 
     Raises:
         ValueError: unless 0 < off <= on < 1, 0 <= share < 1 and 0 < least <= early.
@@ -116,17 +115,17 @@ class EventRules:
 
 
 class EventDetector:
-    """Probabilities, scoring by scoring, into gestures that start and end.
+    """Turns a sequence of probabilities into gestures that start and end.
 
-    1. A stretch begins when the classes that are no background have a probability of ``on`` or more together, and ends
-       when they have less than ``off``.
-    2. In a stretch each class gathers evidence: its probability times the seconds since the scoring before. One second
+    1. A stretch begins when the probabilities of all gestures together reach ``on``, and ends when they fall below
+       ``off``.
+    2. In a stretch each gesture gathers evidence: its probability times the seconds since the last scoring. One second
        of evidence is one second at probability 1.
-    3. The gesture is the class with the most evidence. Its probability is the mean that it has had in the stretch, and
-       must be ``share`` or more. It is reported as started as soon as its evidence is ``early`` seconds; from then on
-       its label is fixed. Its start is the stretch's.
-    4. When the stretch ends, the gesture ends. One not reported before is reported now, if its evidence is ``least``
-       seconds or more; else the stretch shows none.
+    3. The gesture with the most evidence counts. Its mean probability in the stretch must be at least ``share``. It is
+       reported as started when its evidence reaches ``early`` seconds; then its label is fixed. Its start is the
+       stretch's.
+    4. When the stretch ends, the gesture ends. If it was not reported yet, it is reported now, provided that its
+       evidence is at least ``least`` seconds.
 
     The network looks at the seconds that have passed, so a gesture is noticed when most of it has been seen.
 
@@ -145,17 +144,14 @@ class EventDetector:
     def reset(self) -> None:
         """Forgets everything, before another video."""
         self.current: Span | None = None  # reported and not over yet
-        self.best: tuple[str, float] | None = None  # likeliest class at the last scoring, and its probability
+        self.best: tuple[str, float] | None = None  # likeliest class of the last scoring, and its probability
         self.began: float | None = None  # start of the stretch
         self.last: float | None = None  # time of the last scoring
         self.evidence = np.zeros(len(self.categories))
         self.gathered = 0.0  # seconds of the stretch
 
     def update(self, seconds: float, probabilities: np.ndarray) -> list[Span]:
-        """Takes the probabilities [C] at a time; returns the gestures that ended with it or started (``end`` None).
-
-        A gesture's probability is the mean that its class has had in the stretch.
-        """
+        """Takes the probabilities [C] at a time; returns the gestures that start (``end`` None) or end then."""
         probabilities = np.asarray(probabilities, np.float64)
         self.best = self.categories[probabilities.argmax()], float(probabilities.max())
         passed = FIRST_SCORING if self.last is None else min(seconds - self.last, LONGEST_SCORING)
@@ -174,7 +170,7 @@ class EventDetector:
         return self._report(self.rules.early)
 
     def finish(self, seconds: float) -> list[Span]:
-        """Ends the stretch, as when the video ends; returns its gesture as ended, before as started if that is new."""
+        """Ends the stretch; returns its gesture as ended, preceded by its start if that was not reported yet."""
         changes = [] if self.began is None or self.current else self._report(self.rules.least)
         if self.current:
             changes.append(self.current._replace(end=seconds))
@@ -182,7 +178,7 @@ class EventDetector:
         return changes
 
     def _report(self, least: float) -> list[Span]:
-        """The gesture of the stretch, if there is so much evidence of it."""
+        """The gesture of the stretch, if there are ``least`` seconds of evidence of it."""
         label = int(self.evidence.argmax())
         gesture = self._gesture(label)
         if self.evidence[label] < least - TOLERANCE or gesture.probability < self.rules.share:
@@ -196,10 +192,10 @@ class EventDetector:
 
 
 def build_detector(config: Settings, categories: list[str]) -> EventDetector:
-    """The detector with ``event_on event_off event_share event_least event_early background_class`` of settings.
+    """The detector with ``event_on event_off event_share event_least event_early background_class`` of ``config``.
 
     Raises:
-        InputError: if they do not go together.
+        InputError: if the thresholds contradict each other.
     """
     thresholds = config.event_on, config.event_off, config.event_share, config.event_least, config.event_early
     try:
@@ -210,15 +206,12 @@ def build_detector(config: Settings, categories: list[str]) -> EventDetector:
 
 
 class Moment(NamedTuple):
-    """One frame of a stream: its time, its pixels, its logits if it was scored, and the gestures that started or ended.
-
-    ``logits`` [C] is None for a frame that was left out and before there are T features.
-    """
+    """One frame of a stream."""
 
     seconds: float
     frame: np.ndarray
-    logits: np.ndarray | None
-    changes: list[Span]
+    logits: np.ndarray | None  # [C]; None if the frame was skipped, or fewer than T were taken
+    changes: list[Span]  # gestures that started or ended
 
 
 def stream(recognizer: Recognizer, detector: EventDetector, source: Source, realtime: bool) -> Iterator[Moment]:
@@ -244,9 +237,9 @@ def scored_frames(
 
     Args:
         recognizer: is reset first.
-        source: a camera's frames have the time since the start of the stream, those of a folder or file their own.
-        realtime: whether a folder or file is played at its own pace. A frame that comes after the next one is due is
-            then left out, as a camera would leave it out.
+        source: its frames have their own times; a camera's have the time since the start of the stream.
+        realtime: play a folder or file at its own pace. A frame is then skipped if the next one is already due, as with
+            a camera.
 
     Raises:
         InputError: if a frame cannot be read, or its scores are NaN or infinite.

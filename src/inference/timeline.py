@@ -1,4 +1,4 @@
-"""What a whole source shows in one answer, and what each window of it shows: which frames, and at which times."""
+"""One answer for a whole source, or one for each window: chooses the frames by their times."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from src.data.video import Camera, Recording, Source, Span, frames_of_one_size, 
 from src.inference.model import Model
 from src.transforms import scale_shorter_side
 
-WINDOW = 3.0  # seconds, unless another is asked for; clips of Jester last about as long
-TOLERANCE = 1e-6  # seconds, because times are rounded sums
+WINDOW = 3.0  # seconds by default; clips of Jester last about as long
+TOLERANCE = 1e-6  # seconds; times are rounded sums
 
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """The T frames, uint8 [height, width, 3] BGR each, that stand for a whole source.
+    """The T frames that stand for a whole source."""
 
-    ``num_frames`` and ``seconds`` are those of the source, ``indices`` and ``times`` [T] those of the T frames.
-    """
-
-    num_frames: int
-    seconds: float
-    indices: np.ndarray
-    times: np.ndarray
-    frames: list[np.ndarray]
+    num_frames: int  # of the source
+    seconds: float  # of the source
+    indices: np.ndarray  # int64 [T]
+    times: np.ndarray  # [T]
+    frames: list[np.ndarray]  # T times uint8 [height, width, 3] BGR
 
 
 def read_clip(source: Source, num_segments: int, seconds: float) -> ClipFrames:
-    """The T frames in the middle of T equal stretches of a source; of a camera, of its next ``seconds``."""
+    """The T frames in the middle of T equal stretches of a source, or of the next ``seconds`` of a camera."""
     if isinstance(source, Camera):
         num_frames, indices, frames = record_camera(source, seconds, num_segments)
         return ClipFrames(num_frames, seconds, indices, _middles(0.0, seconds, num_segments), frames)
@@ -43,8 +40,8 @@ def read_clip(source: Source, num_segments: int, seconds: float) -> ClipFrames:
 def frames_shown(times: np.ndarray, start: float, end: float, num_segments: int) -> np.ndarray:
     """The frames shown in the middle of each of T equal stretches from ``start`` to ``end``: int64 [T], 0-based.
 
-    A frame is shown from its time to that of the next. At a constant rate, from the first to the end of the last of N
-    frames, these are floor(N/T (i + 1/2)), as in ``sampling.test_segments``.
+    A frame is shown from its time to the next frame's. For all N frames of a constant rate these are
+    floor(N/T (i + 1/2)), as in ``sampling.test_segments``.
     """
     return np.searchsorted(times, _middles(start, end, num_segments) + TOLERANCE, side="right") - 1
 
@@ -62,10 +59,10 @@ def recognise_windows(model: Model, source: Recording, windows: list[tuple[float
 
 
 def window_times(source: Recording, window: float, stride: float) -> list[tuple[float, float]]:
-    """The windows over a folder or file as (start, end) in seconds, each ``window`` long and ``stride`` after the last.
+    """The windows over a folder or file, (start, end) in seconds: each ``window`` long, one every ``stride``.
 
     The last one ends with the video, so it may follow sooner. A video shorter than a window is one window. A stride
-    shorter than the mean interval between frames is that interval: more windows would show the same frames.
+    is at least the mean interval between frames: more windows would show the same frames.
     """
     length = min(window, source.duration)
     step = max(stride, source.duration / source.num_frames)

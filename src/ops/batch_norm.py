@@ -17,10 +17,10 @@ def batch_norm(channels: int, frozen: bool, eps: float = 1e-5, momentum: float =
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """While training, mean and variance are those of all ranks' batches, [N, C, H, W] -> [N, C, H, W].
+    """In training, mean and variance are taken over the batches of all ranks, [N, C, H, W] -> [N, C, H, W].
 
-    W ranks with B clips each compute and store what one rank would with W * B. MindSpore's own ``SyncBatchNorm`` runs
-    on Ascend only.
+    W ranks with B clips each compute and store the same as one rank with W * B. MindSpore's ``SyncBatchNorm`` runs on
+    Ascend only.
     """
 
     def __init__(self, channels: int, **options: object) -> None:

@@ -1,4 +1,4 @@
-"""What differs between the two supported MindSpore packages.
+"""Hides the differences between the two supported MindSpore packages.
 
 ``mindspore`` 2.x is the current package; ``mindspore-gpu`` 1.10 is the last release under that name.
 """
@@ -21,9 +21,9 @@ EXPORTS_ANY_BATCH = not LEGACY  # 1.x compiles no network with an open batch siz
 
 
 def add_out_of_place() -> None:
-    """Makes ``a += b`` in graphs compute ``a + b``; 2.x writes into ``a``, which it does not export to ONNX.
+    """Makes ``a += b`` in graphs compute ``a + b``; 2.x writes into ``a``, which it cannot export to ONNX.
 
-    For graphs of other people's code. Those of this project have no ``+=``.
+    For mindcv's code; this project's graphs have no ``+=``.
     """
     if not LEGACY:
         from mindspore.ops.composite.multitype_ops.add_impl import _tensor_add_tensor, augassign_add

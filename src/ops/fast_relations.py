@@ -16,7 +16,7 @@ from src.utils import relation_tuples
 class FastRelations(nn.Cell):
     """Gives the scores of a trained head; inference only.
 
-    The weights are copied: later changes to the head's parameters have no effect on the scores of all relations.
+    The weights are copied: later changes to the head's parameters do not change these scores.
 
     Args:
         head: a ``src.trn.MultiScaleTRN``. It stays in ``plain``, and scores drawn tuples.
@@ -41,10 +41,10 @@ class FastRelations(nn.Cell):
         for scale, (weight, bias, _, _) in zip(scales, layers):
             firsts.append(weight.reshape(self.bottleneck, scale, self.feature_dim).transpose(1, 2, 0))
             first_biases.append(np.eye(scale, 1, dtype=np.float32)[:, None] * bias)  # once a tuple, at place 0
-            # Of the products of all places and frames, [P*T, ...], those of this scale ...
+            # The rows of this scale among the products of all places and frames, [P*T, ...].
             end = begin + scale * self.num_segments
             rows.append(Tensor(np.arange(begin, end, dtype=np.int32)))
-            # ... and which of these make up a tuple: [K, k*T], k ones in each row.
+            # The rows that each tuple adds up: [K, k*T], k ones in each row.
             one_hot = np.eye(self.num_segments, dtype=np.float32)[relation_tuples(self.num_segments, scale)]
             parts.append(Tensor(one_hot.reshape(len(one_hot), -1)))
             begin = end
@@ -53,7 +53,7 @@ class FastRelations(nn.Cell):
         self.first_bias = Tensor(np.concatenate(first_biases))  # [P, 1, bottleneck]
 
         draws = [relation.num_draws for relation in relations]
-        # The mean over the K tuples of a scale, times the number that would be drawn: [T-1, all K].
+        # The mean over the K tuples of a scale, times its number of draws: [T-1, all K].
         means = np.repeat(np.divide(draws, counts, dtype=np.float32), counts)
         scale_of = np.repeat(np.arange(self.num_scales), counts)
         self.draws_of = Tensor((scale_of == np.arange(self.num_scales)[:, None]) * means)

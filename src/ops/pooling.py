@@ -27,8 +27,8 @@ class CeilMaxPool(nn.Cell):
 class PaddedAvgPool(nn.Cell):
     """3x3 average of stride 1; a border of zeros counts in the mean: [N, C, H, W] -> [N, C, H, W].
 
-    ``nn.AvgPool2d(pad_mode="pad")`` is a 3-D pool inside, which ONNX export does not know, and padding first takes
-    longer than all convolutions of a block on a CPU. A convolution of each channel with 1/9 is fast.
+    ``nn.AvgPool2d(pad_mode="pad")`` is a 3-D pool inside, which ONNX export does not support, and on a CPU padding
+    takes longer than all convolutions of a block. A convolution of each channel with 1/9 is fast.
     """
 
     def __init__(self, channels: int) -> None:

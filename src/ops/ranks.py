@@ -1,4 +1,4 @@
-"""The ranks of a distributed run: which one this is, and what they tell each other outside the training step."""
+"""The ranks of a distributed run, and sums over them outside the training step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mindspore import Tensor, ops
 
 
 class Ranks(NamedTuple):
-    """This process is number ``rank`` of ``size`` that train together; one alone is rank 0 of 1."""
+    """This process is number ``rank`` of ``size`` processes that train together; a single process is rank 0 of 1."""
 
     rank: int = 0
     size: int = 1

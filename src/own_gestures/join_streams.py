@@ -1,12 +1,12 @@
-"""Held-out clips joined to videos with their truth: streams that nothing was trained on.
+"""Joins held-out clips to streams with their ground truth.
 
     python src/own_gestures/join_streams.py DATASET_ROOT OUT_DIR [--background CLASS]
       ─► OUT_DIR/videos/00.mp4 ..., OUT_DIR/truth.json
 
-With --videos and --annotations the longer videos that are held out are taken as they are, if there are two or more.
-Else the clips of the validation list are joined. Between two clips the last frame of the one and the first of the other
-are held: hands rest there. In two more videos, without gestures, the first part of each clip is played to and fro:
-hands that move and make no gesture, which thresholds that are chosen on gestures alone would take for some.
+With --videos and --annotations, held-out longer videos are used as they are, if there are two or more. Otherwise the
+clips of the validation list are joined. Between two clips the last frame of one and the first of the next are repeated,
+because hands rest there. Two more videos show no gesture: they play the beginning of each clip forwards and backwards.
+Thresholds that are chosen on gestures alone would report gestures there.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from src.data.video_list import read_video_list
 from src.data.video_writer import VideoWriter
 from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, own_rows, to_and_fro
 
-GESTURES_A_STREAM, ORDERS, HELD_SECONDS = 4, 2, (0.75, 1.75)
+GESTURES_A_STREAM, PASSES, HELD_SECONDS = 4, 2, (0.75, 1.75)
 JOINED_RATE = 12  # frames a second, as prepare_videos makes them
 
 
 def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> None:
-    """Joins held-out clips to videos: each clip after the other, its first and last frame held in between.
+    """Joins held-out clips to videos, with their first and last frames repeated in between.
 
     Writes ``videos/`` and ``truth.json`` into ``folder``. Every clip is in two videos, each time among others. Clips of
-    the background class, and gestures that are begun and not made, are joined to videos without gestures.
+    the background class, and gestures that are only begun, make videos without gestures.
     """
     categories = read_categories(dataset / OWN_LISTS["categories"])
     clips = read_video_list(dataset / OWN_LISTS["validation"], len(categories), frames_of(dataset))
@@ -46,7 +46,7 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
         raise InputError(f"{dataset / OWN_LISTS['validation']}: no gestures to validate with")
     rng = np.random.default_rng([seed, 71])
     groups = []
-    for _ in range(ORDERS):
+    for _ in range(PASSES):
         order = [gestures[index] for index in rng.permutation(len(gestures)).tolist()]
         groups += [order[begin : begin + GESTURES_A_STREAM] for begin in range(0, len(order), GESTURES_A_STREAM)]
     (folder / "videos").mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
     for number, group in enumerate([*groups, *([others] if others else []), *begun]):
         name = f"{number:02d}.mp4"
         halves = number >= len(groups) + bool(others)
-        spans = _join(frames_of(dataset), group, folder / "videos" / name, rng, halves)
+        spans = _write_stream(frames_of(dataset), group, folder / "videos" / name, rng, halves)
         labels = [categories[clip.label] for clip in group]
         known = [dict(zip(("start", "end"), span), label=label) for span, label in zip(spans, labels)]
         truth[name] = known if number < len(groups) else []
@@ -63,9 +63,9 @@ def join_streams(dataset: Path, background: str, folder: Path, seed: int) -> Non
 
 
 def link_streams(dataset: Path, background: str, folder: Path, videos: Path, annotations: Path) -> bool:
-    """Takes the longer videos that are held out, with all their annotations, as they are; False if there is only one.
+    """Uses held-out longer videos, with all their annotations; returns False if there are fewer than two.
 
-    Writes ``videos/``, links, and ``truth.json`` into ``folder``.
+    Writes links in ``videos/``, and ``truth.json``, into ``folder``.
     """
     held_out = {row.rsplit(None, 2)[0] for row in own_rows(dataset, "validation")}
     of_video: dict[str, list[VideoClip]] = {}
@@ -93,13 +93,13 @@ def link_streams(dataset: Path, background: str, folder: Path, videos: Path, ann
     return True
 
 
-def _join(
+def _write_stream(
     folders: FrameFolders, clips: list[VideoRecord], path: Path, rng: np.random.Generator, begun: bool
 ) -> list[tuple[float, float]]:
-    """Writes one video, of the clips or of their beginnings to and fro.
+    """Writes one video of the clips, or of their beginnings played forwards and backwards.
 
     Returns:
-        From when to when each clip's gesture is made.
+        (start, end) of each clip's gesture in seconds.
     """
     spans, count, shape = [], 0, None
     with VideoWriter(str(path), JOINED_RATE) as writer:
@@ -119,7 +119,7 @@ def _join(
 
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
-    parser = Parser(prog="join_streams", description="Held-out clips joined to videos with their truth.")
+    parser = Parser(prog="join_streams", description="Join held-out clips to videos with their ground truth.")
     parser.add_argument("dataset_root", type=Path, help="folder with the clips and their lists")
     parser.add_argument("out_dir", type=Path, help="folder for videos/ and truth.json")
     parser.add_argument("--background", default="", metavar="CLASS", help="class that is no gesture")

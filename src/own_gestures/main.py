@@ -1,10 +1,10 @@
-"""From clips of one's own gestures to a network that recognises them in a stream.
+"""From clips of your own gestures to a network that recognises them in a stream.
 
     clips ─► frames, lists, background ─► frozen and whole training ─► the better one ─► window and thresholds
           ─► report on clips and streams ─► two 8-bit files ─► three lines
 
-Each step is one of today's programs, printed as it can be typed. Its choices are in ``frozen.yaml``, ``whole.yaml`` and
-``stream.yaml`` of the work folder; an edited one counts, and the same command does what depends on it anew.
+Each step runs one of the programs, and prints the command. The settings are in ``frozen.yaml``, ``whole.yaml`` and
+``stream.yaml`` of the work folder. After an edit the same command repeats the steps that depend on it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FEWEST, ENOUGH = 4, 10  # clips of a class
 
 
 class Run:
-    """One run: the arguments, the work folder and what the steps have found out so far."""
+    """One run: the arguments, the work folder and the steps."""
 
     def __init__(self, args: Namespace) -> None:
         self.args, self.out = args, args.out_dir.resolve()
@@ -70,7 +70,7 @@ class Run:
         command = ["src/data/prepare_videos.py", str(args.videos.resolve()), str(self.dataset), *options]
         self.programs.run("prepare", [*command, "--seed", str(args.seed)], [*videos, *own])
         said = material.write_own_lists(self.dataset, label if between else background, label)
-        print(f"background: {label}, what no annotation covers" if between else said, flush=True)
+        print(f"background: {label}, the stretches without annotation" if between else said, flush=True)
         return label
 
     def train(self, start: Path | None, background: str) -> Path:
@@ -85,20 +85,20 @@ class Run:
             frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
             top1["frozen"] = self.train_one("train-frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))["top1"]
             left -= self.programs.seconds("train-frozen")
-        # A whole training cannot do better than all right, and one of a few epochs does worse than the frozen one.
+        # The frozen training is enough if all clips are right, or if the time left holds only a few epochs.
         if not top1 or (args.train == "both" and top1["frozen"] < 1 and left > 0):
             if start:
                 keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
             epochs = self.epochs_that_fit(keys, left)
             if epochs > network.LEAST_EPOCHS or not top1:
                 top1["whole"] = self.train_one("train-whole", network.for_epochs(keys, epochs))["top1"]
-        best = max(top1, key=lambda way: top1[way])  # of two as good the frozen one, which came first
+        best = max(top1, key=lambda way: top1[way])  # on a tie the frozen one, which came first
         shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
         print(f"held-out clips right: {shown}; taken: {best}", flush=True)
         return network.last_checkpoint(self.out / f"train-{best}")
 
     def epochs_that_fit(self, keys: dict[str, Any], seconds: float) -> int:
-        """How many epochs of a whole training fit, by the time that a second epoch takes."""
+        """How many epochs of a whole training fit, measured by the second epoch of a short one."""
         second = self.train_one("probe", {**network.for_epochs(keys, 2), "eval_interval": 0})
         return network.epochs_in(seconds - self.programs.seconds("probe"), second["seconds"])
 
@@ -152,7 +152,7 @@ class Run:
 
 
 def _state(path: Path) -> str:
-    """A file's size and time of change: other ones mean other content."""
+    """A file's size and time of change, which stand for its content."""
     stat = path.stat()
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
@@ -167,7 +167,7 @@ def _check_numbers(clips: list[VideoClip]) -> None:
 
 
 def run(args: Namespace) -> None:
-    """All steps, of which those that are done are left out."""
+    """Runs the steps that are not done yet."""
     work = Run(args)
     out = work.out
     if out.exists() and any(out.iterdir()) and not (out / MARKER).exists():

@@ -1,4 +1,4 @@
-"""A class of what is no gesture, for clips that have none: rest cut from them, or what no annotation covers."""
+"""Makes a background class for clips that have none: rest cut from the clips, or stretches without annotation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from src.evaluation.tables import csv_bytes
 
 OWN_LISTS = {"categories": "own_categories.txt", "training": "own_train.txt", "validation": "own_val.txt"}
 NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothing", "none", "doing other things"}
-REST_SHARE = 0.12  # at either end of a clip, as sliding windows take it
-BEGUN = (0.3, 0.2, 0.25)  # of a clip, by turns: no gesture yet
+REST_SHARE = 0.12  # at either end of a clip, as for sliding windows
+BEGUN = (0.3, 0.2, 0.25)  # shares of a clip, in turns, that show no gesture yet
 BEGUN_DIR_NAME = ".begun"
 LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
 
@@ -31,7 +31,7 @@ def background_among(names: list[str]) -> str:
 
 
 def with_stretches_between(clips: list[VideoClip], videos: Path, label: str) -> list[VideoClip]:
-    """The clips, and what no annotation covers in their videos as clips of class ``label``."""
+    """The clips, and the stretches of their videos without annotation as clips of class ``label``."""
     between = []
     for video in sorted({clip.video for clip in clips}):
         its = sorted((clip for clip in clips if clip.video == video), key=lambda clip: clip.start)
@@ -64,14 +64,14 @@ def write_annotations(path: Path, clips: list[VideoClip]) -> None:
 
 
 def write_own_lists(dataset: Path, background: str, label: str) -> str:
-    """Writes the lists to train with: those of the dataset, with rest as a background class if there is none.
+    """Writes the lists to train with: the dataset's, with rest as a background class if there is none.
 
-    Clips in which a gesture is begun and the hand goes back are added to the background: hands that fidget do that.
+    The background also gets clips in which a gesture is begun and the hand goes back, as fidgeting hands do.
 
     Args:
         dataset: made by ``prepare_videos``.
         background: the class that is no gesture, "" if there is none.
-        label: how the new class is called then.
+        label: name of the new class in that case.
 
     Returns:
         Where the background comes from, for the user.
@@ -90,7 +90,7 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
         wanted = max(2, round(len(clips) / len(categories)))
         rows["training"] += _rest_rows(clips, len(categories), wanted)
         categories = [*categories, label]
-        said = f"background: {label}, rest at the beginning and end of the clips; clips of it in a folder are better"
+        said = f"background: {label}, rest from both ends of the clips; a folder of clips without gestures is better"
     index = categories.index(background or label)
     rows["training"] += _write_begun(frames, [clip for clip in clips if clip.label != index], index)
     for name, lines in {"categories": categories, **rows}.items():
@@ -104,7 +104,7 @@ def own_rows(dataset: Path, side: str) -> list[str]:
 
 
 def frames_of(dataset: Path) -> FrameFolders:
-    """Where ``prepare_videos`` has put the frames."""
+    """Where ``prepare_videos`` puts the frames."""
     return FrameFolders(dataset / IMAGES_DIR_NAME, FRAME_NAME)
 
 
@@ -115,7 +115,7 @@ def to_and_fro(num_frames: int, share: float) -> np.ndarray:
 
 
 def _write_begun(frames: FrameFolders, gestures: list[VideoRecord], label: int) -> list[str]:
-    """Makes of every second clip one in which its gesture is only begun, and returns the rows of these."""
+    """Makes, from every second clip, a clip whose gesture is only begun; returns their rows."""
     shutil.rmtree(frames.root / BEGUN_DIR_NAME, ignore_errors=True)
     rows = []
     for number, clip in enumerate(gestures[::2]):

@@ -1,4 +1,4 @@
-"""What the network of own gestures starts from, and the config files that it is trained with."""
+"""The start weights and the config files of the network for own gestures."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from src.own_gestures.material import OWN_LISTS
 SMALL = {"width_mult": 0.25, "image_size": 64}  # from random weights, on a CPU
 FROZEN_EPOCHS = 200
 LEAST_EPOCHS, MOST_EPOCHS = 20, 400
-DROPS = 0.8  # of the epochs: then the learning rate falls to a tenth
+LR_DROP = 0.8  # share of the epochs after which the learning rate falls to a tenth
 
 
 def start_of(path: Path | None) -> tuple[dict[str, Any], bool]:
-    """The settings of the network in a checkpoint, and whether it is a whole one and not a backbone alone.
+    """The settings of the network in a checkpoint, and whether it is a whole network or only a backbone.
 
     Raises:
         InputError: if it cannot be read.
@@ -56,11 +56,11 @@ def recipe(settings: dict[str, Any], dataset: Path, background: str, clips: int,
 
 
 def for_epochs(keys: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """A training of so many epochs: windows from a tenth to four tenths of it, a smaller learning rate at the end."""
+    """``keys`` with the schedule of a training of so many epochs."""
     return {
         **keys,
         "epochs_num": epochs,
-        "update_lr_epochs": max(1, round(DROPS * epochs)),
+        "update_lr_epochs": max(1, round(LR_DROP * epochs)),
         "sliding_windows_start": round(0.08 * epochs),
         "sliding_windows_full": max(1, round(0.4 * epochs)),
         "eval_interval": epochs,
@@ -72,12 +72,13 @@ def write_config(path: Path, mark: str, keys: dict[str, Any]) -> None:
     """Writes a config file, unless the user has one there that begins with ``mark``: it may have been edited."""
     if not path.exists() or not path.read_text(encoding="utf-8").startswith(mark):
         text = yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
-        write_text(path, f"{mark}\n# Edit it and run my_gestures.sh again: what depends on it is done anew.\n{text}")
+        advice = "# After an edit my_gestures.sh repeats the steps that depend on this file."
+        write_text(path, f"{mark}\n{advice}\n{text}")
 
 
-def epochs_in(seconds: float, an_epoch: float) -> int:
-    """How many epochs fit into the time, within reason."""
-    return int(max(LEAST_EPOCHS, min(MOST_EPOCHS, seconds / max(an_epoch, 1e-3))))
+def epochs_in(seconds: float, seconds_per_epoch: float) -> int:
+    """How many epochs fit into the time, from LEAST_EPOCHS to MOST_EPOCHS."""
+    return int(max(LEAST_EPOCHS, min(MOST_EPOCHS, seconds / max(seconds_per_epoch, 1e-3))))
 
 
 def last_epoch(folder: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Runs today's programs one after the other, and none of them twice for the same work.
+"""Runs programs one after the other, and none of them twice for the same work.
 
-``steps.json`` says for each step what it was done with. A step is done again if its command has changed, or a step that
-it depends on was done again. A training that was stopped resumes.
+``steps.json`` holds a digest of each step's command and inputs. A step is done again if its command has changed, or a
+step that it depends on was done again. A training that was stopped resumes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Programs:
 
         Args:
             command: the program's path in the repository and its arguments.
-            after: steps and facts that it depends on; a step stands for what it was done with.
-            output: its output folder, which is emptied before other work than what was begun there.
+            after: steps and facts that it depends on; a step counts by its digest.
+            output: its output folder, which is emptied unless the same work was begun there.
 
         Raises:
             InputError: if the program fails.
@@ -81,11 +81,11 @@ class Programs:
 
 
 def _finish(program: subprocess.Popen) -> int:
-    """Waits for the exit status. A program that is stopped with this one saves what it has first, as trainings do."""
+    """Waits for the exit status. If this program is stopped, it lets the other one save and end first."""
     try:
         return program.wait()
     except Stopped:
         program.terminate()
         raise
     finally:
-        program.wait()  # Ctrl-C it gets by itself
+        program.wait()  # it gets Ctrl-C itself

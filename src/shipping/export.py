@@ -1,4 +1,4 @@
-"""The network as files for other programs: MINDIR, ONNX or AIR, and what such a program has to know."""
+"""Exports the network for other programs: as MINDIR, ONNX or AIR, with a JSON that says how to use it."""
 
 from __future__ import annotations
 
@@ -38,44 +38,42 @@ COMPARED_BATCH = 16
 
 
 class NetworkFile(NamedTuple):
-    """One file of an export: its path, what it computes, example inputs, the name of its output, what its JSON alone
-    says, and the inputs that an 8-bit one is calibrated on.
-    """
+    """One file of an export."""
 
     path: Path
     cell: nn.Cell
-    inputs: list[np.ndarray]
-    output: str
-    about: dict[str, Any]
-    calibration: list[np.ndarray] | None
+    inputs: list[np.ndarray]  # examples
+    output: str  # name
+    about: dict[str, Any]  # entries of its JSON alone
+    calibration: list[np.ndarray] | None  # inputs to calibrate an 8-bit file on
 
 
 def export_network(
     network: TSN, config: Settings, categories: list[str], path: Path, samples: Samples | None = None
 ) -> dict[str, Any]:
-    """Writes ``network`` to ``path`` in ``config.file_format``, and what ``usage`` says to its ``usage_path``.
+    """Writes ``network`` to ``path`` in ``config.file_format``, and its ``usage`` as JSON beside it.
 
     Inputs of the file: ``video`` float32 [B, T*3, S, S] and, if it takes drawn relations, ``relations`` int32
     [B, T-1, subsample_num]; output: logits float32 [B, C]. B is ``config.export_batch_size``, 0 for any. With
-    ``config.export_interface`` zoo they are those of ``ZooInterface``.
+    ``config.export_interface`` zoo they are as in ``ZooInterface``.
 
     With ``config.streaming`` there are two files, the ``pair_paths`` of ``path``; the JSON of each names the other by
     its digest. The first takes ``frame`` float32 [B, 3, S, S] and gives its ``feature`` [B, D], the second takes
     ``features`` [B, T, D] and gives logits [B, C] of all relations.
 
-    A file takes its name whole or not at all. Its JSON does so just before: between the two the digest in the JSON
-    is not that of the file, which ``read_usage`` refuses.
+    A file appears whole or not at all. Its JSON appears just before; until the file follows, ``read_usage`` refuses it
+    because of the digest.
 
     Args:
-        samples: with them each file, an ONNX, is quantised to 8 bits.
+        samples: if given, each file, an ONNX, is quantised to 8 bits.
 
     Returns:
-        How the scores of the file, or of both together, differ from the network's, see ``sample_difference``: on the
-        clips of ``samples`` that are for it, or on random ones. Empty for AIR, which runs on Ascend devices only.
+        The ``sample_difference`` of the file, or of both together, on clips of ``samples`` or on random ones. Empty for
+        AIR, which runs on Ascend devices only.
 
     Raises:
-        InputError: if a file cannot be written, or not in this format or for any batch in this environment, and if a
-            score of network or file is NaN or infinite.
+        InputError: if a file cannot be written, if this environment does not support the format or an open batch size,
+            and if a score of network or file is NaN or infinite.
     """
     _check_possible(config)
     network.set_train(False)
@@ -128,7 +126,7 @@ def _parts_of_stream(network: TSN, config: Settings, path: Path, samples: Sample
 def _difference(
     network: TSN, files: list[NetworkFile], written: list[Path], config: Settings, samples: Samples | None
 ) -> dict[str, Any]:
-    """The ``sample_difference`` of what was written, read back."""
+    """The ``sample_difference`` of the files, read back."""
     if config.file_format == "AIR":
         return {}
     pixels = network.backbone.pixels
@@ -145,7 +143,7 @@ def _difference(
 
 
 def _write(part: NetworkFile, config: Settings, path: Path) -> Path:
-    """Writes a file to ``path`` with the suffix of its format; quantised, if there are inputs to calibrate it on."""
+    """Writes a file to ``path`` with the suffix of its format; quantised, if it has calibration inputs."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
         use_onnx_operators(part.cell)
@@ -153,7 +151,7 @@ def _write(part: NetworkFile, config: Settings, path: Path) -> Path:
         inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in part.inputs]
     else:
         inputs = [Tensor(array) for array in part.inputs]
-    path = path.with_suffix(f".{config.file_format.lower()}")  # 1.10 knows no path with a space in it
+    path = path.with_suffix(f".{config.file_format.lower()}")  # 1.10 cannot write to a path with a space in it
     ms.export(part.cell, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
     if config.file_format == "MINDIR":
         name_mindir(path)
@@ -173,7 +171,7 @@ def _check_possible(config: Settings) -> None:
 
 
 def check_formats(config: Settings) -> None:
-    """Raises InputError for keys of an export that do not go together, and for a name that no file can have."""
+    """Raises InputError for keys of an export that do not go together, and for an impossible file name."""
     check_zoo_interface(config)
     longest = "_frame.mindir.json" if config.streaming else ".mindir.json"
     if config.model_name in ("", ".", "..") or "/" in config.model_name:
@@ -189,8 +187,8 @@ def check_formats(config: Settings) -> None:
         raise InputError("streaming true: needs relations all, a stream scores all relations")
 
 
-def settled(config: AnySettings) -> AnySettings:
-    """A copy of ``config`` with the values that the interface or the package leaves no choice about; they are logged.
+def with_forced_values(config: AnySettings) -> AnySettings:
+    """A copy of ``config`` with the values that the interface or the package forces; they are logged.
 
     Raises:
         InputError: for an interface that the network cannot have.
@@ -207,7 +205,7 @@ def settled(config: AnySettings) -> AnySettings:
 
 
 def _inputs(config: Settings, pixels: Pixels) -> list[np.ndarray]:
-    """Random inputs of the exported file, of two clips if it takes any number of them."""
+    """Random inputs of the exported file; two clips if it takes any number."""
     rng = np.random.default_rng(0)
     batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
     clips = rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8)
@@ -219,7 +217,7 @@ def _inputs(config: Settings, pixels: Pixels) -> list[np.ndarray]:
 
 
 def _frames(pixels: Pixels, clips: np.ndarray) -> np.ndarray:
-    """The pixels of clips uint8 [N, T, S, S, 3] as the network takes them: float32 [N*T, 3, S, S]."""
+    """The network's input for clips uint8 [N, T, S, S, 3]: float32 [N*T, 3, S, S]."""
     return pixels.prepare(clips.reshape(-1, *clips.shape[2:]))
 
 
@@ -250,11 +248,11 @@ def _run_in_batches(run: RunNetwork, inputs: list[np.ndarray], config: Settings)
 
 
 def sample_difference(expected: np.ndarray, found: np.ndarray, samples: Samples | None = None) -> dict[str, Any]:
-    """How scores [N, C] differ from the network's: ``largest`` and ``rms``, the largest and the root mean square of the
-    differences, and how many clips get the same class.
+    """How scores [N, C] differ from the network's.
 
-    ``relative`` is ``rms`` over the root mean square of the network's scores less their clip's mean; 0 if the network
-    gives all classes one score. With ``samples`` their ``list_file`` is named.
+    Keys: ``largest`` and ``rms`` (root mean square) of the differences; ``relative``, ``rms`` divided by the root mean
+    square of the network's scores less each clip's mean, 0 if all scores of a clip are equal; ``same_class``, how many
+    clips get the same class; ``list_file`` of ``samples``.
 
     Raises:
         InputError: if a score is NaN or infinite.

@@ -1,12 +1,12 @@
-"""An exported network, .mindir or .onnx, and the JSON that belongs to it. ONNX runs without MindSpore.
+"""Reads an exported network, .mindir or .onnx, and its JSON. ONNX runs without MindSpore.
 
     trn.mindir       written by ``export.export_network``
     trn.mindir.json  its name and digest, its classes, how to feed it
 
-A stream has a pair of files, ``trn_frame.onnx`` and ``trn_head.onnx``, whose JSONs name each other by digest.
+For streams there is a pair of files, ``trn_frame.onnx`` and ``trn_head.onnx``. Their JSONs name each other by digest.
 
-The JSON belongs to one file: name and SHA-256 digest must agree, so that no file answers with another's classes.
-Older exports have one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
+A JSON belongs to one file: name and SHA-256 must agree, so that no file answers with another's classes. Older exports
+have one JSON for all formats, ``trn.json``, without a digest; it is read if it names the file.
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ def usage_path(path: Path) -> Path:
 
 
 def usage_paths(path: Path) -> tuple[Path, Path]:
-    """The JSON of an exported file, and the one of older exports."""
+    """Where the JSON of an exported file may be: its own, or that of older exports."""
     return usage_path(path), path.with_suffix(".json")
 
 
 def pair_paths(path: Path) -> tuple[Path, Path]:
-    """The files of the pair that has the name of ``path``: frame to feature, features to scores."""
+    """The two files for streams of an export to ``path``: frame to feature, features to scores."""
     frame, head = (path.with_name(f"{path.stem}_{part}{path.suffix}") for part in PARTS)
     return frame, head
 
 
 def other_path(path: Path, usage: dict[str, Any]) -> Path:
-    """The other file of a pair, which the JSON of the one names.
+    """The other file of a pair, which the JSON of ``path`` names.
 
     Raises:
-        InputError: if it is missing or another file than the JSON says.
+        InputError: if it is missing, or is not the file that the JSON means.
     """
     other = path.with_name(usage["other"]["file"])
     require_file(other, f"file; {path.name} needs it: the network is in both files")
@@ -72,10 +72,7 @@ def other_path(path: Path, usage: dict[str, Any]) -> Path:
 
 
 def input_description(num_segments: int, image_size: int, batch: int, pixels: Pixels, part: str = "") -> dict[str, Any]:
-    """What the input of an exported file is that takes pixels: ``video``, or ``frame`` of a part "frame".
-
-    ``batch`` is 0 for any.
-    """
+    """The JSON entry for an input of pixels: ``video``, or ``frame`` for the part "frame". ``batch`` is 0 for any."""
     frames = 1 if part == "frame" else num_segments
     return {
         "name": part or "video",
@@ -88,84 +85,84 @@ def input_description(num_segments: int, image_size: int, batch: int, pixels: Pi
 
 
 def described_input(described: dict[str, Any]) -> Pixels:
-    """The pixels that ``input_description`` describes."""
+    """The inverse of ``input_description``."""
     scales = np.broadcast_to(np.float32(described["scale"]), 3).tolist()
     return Pixels(described["channel_order"], tuple(described["channel_means"]), tuple(scales))
 
 
 def read_usage(path: Path) -> dict[str, Any]:
-    """What the JSON of an exported file says, see ``usage.usage``.
+    """The JSON of an exported file, see ``usage.usage``.
 
     Raises:
         InputError: if the file or its JSON is missing, if the JSON belongs to another file, or if a value that is
             used is missing or wrong.
     """
     require_file(path, "exported network")
-    about = next((candidate for candidate in usage_paths(path) if exists(candidate)), None)
-    if about is None:
+    json_path = next((candidate for candidate in usage_paths(path) if exists(candidate)), None)
+    if json_path is None:
         name = usage_path(path).name
         raise InputError(f"{path}: expected {name} beside it, which says its classes and how to feed it")
     try:
-        says = json.loads(read_file(about))
-        usable = _is_usable(says)
+        usage = json.loads(read_file(json_path))
+        usable = _is_usable(usage)
     except OSError as error:
-        raise InputError(f"{about}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{json_path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         usable = False
     if not usable:
-        raise InputError(f"{about}: damaged, edited by hand, or not what export.py writes; {EXPORT_AGAIN}")
-    check_classes((f"{about}: categories", name) for name in says["categories"])
-    _check_belongs(about, says, path)
-    return says
+        raise InputError(f"{json_path}: damaged, edited by hand, or not what export.py writes; {EXPORT_AGAIN}")
+    check_classes((f"{json_path}: categories", name) for name in usage["categories"])
+    _check_belongs(json_path, usage, path)
+    return usage
 
 
-def sealed(says: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with the digest of all else that it says, so that nobody edits it unnoticed."""
-    rest = {key: value for key, value in says.items() if key != SEAL}
+def sealed(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """``usage`` with a digest of its content, which shows later edits."""
+    rest = {key: value for key, value in usage.items() if key != SEAL}
     return {**rest, SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
-def _is_usable(says: dict[str, Any]) -> bool:
-    """Whether a JSON is as it was written. Exports of 1.0.0 have no seal: what is read of them must fit together.
+def _is_usable(usage: dict[str, Any]) -> bool:
+    """Whether a JSON is unchanged. Exports of 1.0.0 have no seal: the values that are read must be valid.
 
-    Raises an error of Python's for a value that is missing or of another kind.
+    A missing value or a wrong type may raise a Python error.
     """
-    if KEYS - says.keys():
+    if KEYS - usage.keys():
         return False
-    if SEAL in says:
-        return says[SEAL] == sealed(says)[SEAL]
-    part, batch, names = says.get("part", ""), says["input"]["shape"][0], says["categories"]
+    if SEAL in usage:
+        return usage[SEAL] == sealed(usage)[SEAL]
+    part, batch, names = usage.get("part", ""), usage["input"]["shape"][0], usage["categories"]
     size = batch if type(batch) is int and 1 <= batch <= MAX_BATCH else 0
-    pixels = backbone_named(says.get("backbone", values_before()["backbone"])).pixels
-    fed = input_description(says["num_segments"], says["image_size"], size, pixels, part)
-    other = [says["other"]["file"], says["other"]["sha256"]] if part else []
+    pixels = backbone_named(usage.get("backbone", values_before()["backbone"])).pixels
+    expected = input_description(usage["num_segments"], usage["image_size"], size, pixels, part)
+    other = [usage["other"]["file"], usage["other"]["sha256"]] if part else []
     return (
-        all(is_of_type(key, says[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in says)
-        and all(least <= says[key] <= most for key, (least, most) in RANGES.items())
-        and says["relations"] in RELATIONS
-        and says["flip"] in FLIPS
+        all(is_of_type(key, usage[key]) for key in keys_for(Use.NETWORK, Use.EXPORTED) if key in usage)
+        and all(least <= usage[key] <= most for key, (least, most) in RANGES.items())
+        and usage["relations"] in RELATIONS
+        and usage["flip"] in FLIPS
         and part in ("", *PARTS)
         and isinstance(names, list)
         and bool(names)
-        and all(isinstance(text, str) for text in (says["file"], says.get("sha256", ""), *names))
+        and all(isinstance(text, str) for text in (usage["file"], usage.get("sha256", ""), *names))
         and all(isinstance(text, str) and text and not {"/", "\0"} & set(text) for text in other)
-        and not any(isinstance(says["input"].get(key), bool) for key in fed)  # True equals 1.0
-        # A head takes features, whose number its network knows.
-        and (batch == "batch" or bool(size) if part == "head" else fed.items() <= says["input"].items())
+        and not any(isinstance(usage["input"].get(key), bool) for key in expected)  # True equals 1.0
+        # A head takes features; only its network knows how many.
+        and (batch == "batch" or bool(size) if part == "head" else expected.items() <= usage["input"].items())
     )
 
 
-def _check_belongs(about: Path, says: dict[str, Any], path: Path) -> None:
-    if says["file"] != path.name:
+def _check_belongs(json_path: Path, usage: dict[str, Any], path: Path) -> None:
+    if usage["file"] != path.name:
         raise InputError(
-            f"{path}: {about.name} beside it describes {json.dumps(says['file'])}; give both their names back, or"
+            f"{path}: {json_path.name} beside it describes {json.dumps(usage['file'])}; give both their names back, or"
             f" {EXPORT_AGAIN}"
         )
-    if "sha256" not in says and about == usage_path(path):
-        raise InputError(f"{about}: no sha256, expected the digest of {path.name}; {EXPORT_AGAIN}")
-    if "sha256" in says and says["sha256"] != digest(path):
+    if "sha256" not in usage and json_path == usage_path(path):
+        raise InputError(f"{json_path}: no sha256, expected the digest of {path.name}; {EXPORT_AGAIN}")
+    if "sha256" in usage and usage["sha256"] != digest(path):
         raise InputError(
-            f"{path}: not the file that {about.name} describes (another sha256): damaged, or replaced without its"
+            f"{path}: not the file that {json_path.name} describes (another sha256): damaged, or replaced without its"
             f" JSON; {EXPORT_AGAIN}"
         )
 
@@ -177,8 +174,8 @@ def load_exported(path: Path, threads: int = 0) -> RunNetwork:
         threads: of onnxruntime, 0 for as many as there are cores.
 
     Raises:
-        InputError: if the file is missing, damaged or of another format, if a weight is NaN or infinite, or if what
-            runs it is not installed. The function raises it for inputs that the file does not take.
+        InputError: if the file is missing, damaged or of another format, if a weight is NaN or infinite, or if its
+            runtime is not installed. The function raises it for inputs that the file does not take.
     """
     require_file(path, "exported network")
     load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
@@ -202,7 +199,7 @@ def _load_mindir(path: Path, threads: int) -> RunNetwork:  # noqa: ARG001
 
     with TemporaryDirectory() as folder:
         readable = path
-        if not str(path).isprintable():  # MindSpore takes names in UTF-8 only, and such a name is not
+        if not str(path).isprintable():  # MindSpore takes names in UTF-8 only
             readable = Path(folder) / "network.mindir"
             shutil.copyfile(path, readable)
         try:

@@ -1,4 +1,4 @@
-"""The names of inputs and outputs in exported files, which MindSpore makes up."""
+"""Gives inputs and outputs of exported files fixed names; MindSpore makes up its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def name_mindir(path: Path) -> None:
-    """Gives the inputs the names that they have in ``construct``; MindSpore writes that of the graph before each."""
+    """Gives the inputs their names in ``construct``; MindSpore adds the graph's name as a prefix."""
     from mindspore.train.mind_ir_pb2 import ModelProto
 
     model = ModelProto()
@@ -20,7 +20,7 @@ def name_mindir(path: Path) -> None:
 
 
 def name_onnx(path: Path, first_input: str | None, output_name: str, any_batch: bool) -> None:
-    """Names inputs and output and frees the batch, which MindSpore writes as a number although no node needs it."""
+    """Names inputs and output. With ``any_batch`` it opens the batch size, which MindSpore fixes without need."""
     import onnx
 
     model = onnx.load(path)

@@ -1,9 +1,9 @@
-"""A folder of static files: a web page that recognises gestures in the browser of whoever opens it.
+"""Makes a folder of static files: a web page that recognises gestures in its visitor's browser.
 
 index.html slides.html style.css js/   the page and an example of its use, from the folder ``page`` beside this file
 runtime/                               onnxruntime-web, from npm, with its licences
 model/                                 the two files for streams
-page.json                              what the page has to know: classes, pixels, rules, digests
+page.json                              the page's settings: classes, pixels, thresholds, digests
 sample.webm                            a drawn video, if some of the classes can be drawn
 """
 
@@ -49,7 +49,7 @@ SAMPLE, SAMPLE_GESTURES, SAMPLE_SEED = "sample.webm", 4, 28
 
 
 def check_page_folder(folder: Path) -> None:
-    """Raises InputError for a folder whose content would be lost: one that is neither empty nor such a page."""
+    """Raises InputError for a folder that is neither empty nor a page: its content would be lost."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is not a folder")
     if folder.is_dir() and any(folder.iterdir()) and not _is_page(folder):
@@ -65,10 +65,10 @@ def _is_page(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to write into, which takes its place at the end; after an exception it is as it was.
+    """A new folder to write into. It replaces ``folder`` at the end, or is removed after an exception.
 
     Raises:
-        InputError: as ``check_page_folder`` does, if another process makes it, and if the folder cannot be written.
+        InputError: as ``check_page_folder`` does, if another process writes it, and if it cannot be written.
     """
     target = Path(os.path.realpath(folder))
     try:
@@ -90,11 +90,10 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 def export_for_page(config: Settings, folder: Path) -> Path:
     """Exports the checkpoint ``config.ckpt_file`` as the two files for streams; returns the first.
 
-    They are of 8 bits if ``dataset_root`` is given, whose training clips they are calibrated on, unless ``quantize``
-    says otherwise.
+    The default of ``quantize`` is int8 if ``dataset_root`` is given, whose training clips are needed for calibration.
 
     Raises:
-        InputError: if the checkpoint cannot be used, or not be exported in this way.
+        InputError: if the checkpoint cannot be used or exported.
     """
     from src.shipping.export import check_formats, export_network
     from src.shipping.samples import read_samples
@@ -118,10 +117,10 @@ def export_for_page(config: Settings, folder: Path) -> Path:
 
 
 def read_pair(path: Path) -> tuple[Path, Path, dict[str, Any]]:
-    """The two files of a pair of which ``path`` is the first, and what its JSON says.
+    """Both ONNX files for streams, of which ``path`` is the first, and the JSON of the first.
 
     Raises:
-        InputError: if they are not the two ONNX files for streams, or not for one frame at a time.
+        InputError: for other files, and for files that do not take one frame at a time.
     """
     expected = (
         f"{path}: expected a checkpoint (.ckpt), or the first of the two files of export.py --file_format ONNX"
@@ -141,16 +140,16 @@ def read_pair(path: Path) -> tuple[Path, Path, dict[str, Any]]:
 
 
 def write_page(pair: Path, folder: Path, window: float, rules: dict[str, float], background: list[str]) -> None:
-    """Writes the page for the pair of which ``pair`` is the first file into ``folder``, which is there and empty.
+    """Writes the page into ``folder``, which exists and is empty.
 
     Args:
-        pair: see ``read_pair``.
+        pair: the first of the two files, see ``read_pair``.
         window: seconds that one recognition looks back on.
         rules: the thresholds of an ``EventDetector``.
         background: the classes that are no gesture.
 
     Raises:
-        InputError: if the pair cannot be used, or the runtime not be fetched.
+        InputError: if the pair cannot be used, or the runtime cannot be fetched.
     """
     *parts, usage = read_pair(pair)
     shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
@@ -199,12 +198,12 @@ def draw_sample(folder: Path, categories: list[str], background: list[str]) -> s
 
 
 def fetch_runtime(folder: Path) -> None:
-    """Puts the files of onnxruntime-web that the page runs, and its licences, into ``folder``.
+    """Puts the files of onnxruntime-web that the page needs, and its licences, into ``folder``.
 
-    npm keeps what it has fetched, so that the next page needs no network.
+    npm caches the package, so the next page needs no network.
 
     Raises:
-        InputError: without npm, if npm cannot fetch it, or if what it fetched is not the pinned package.
+        InputError: without npm, if npm cannot fetch the package, or if it is not the pinned one.
     """
     spec = importlib.util.find_spec("onnxruntime")
     if spec is None or spec.origin is None:

@@ -11,15 +11,11 @@ if TYPE_CHECKING:
 
 
 class Parts(NamedTuple):
-    """The parts, whatever runs them.
+    """The parts, in any runtime."""
 
-    ``frame_features`` maps frames uint8 [N, S, S, 3] BGR to features float32 [N, D], ``head`` maps features
-    float32 [B, T, D], T = ``num_segments``, to logits float32 [B, C].
-    """
-
-    num_segments: int
-    frame_features: Callable[[np.ndarray], np.ndarray]
-    head: Callable[[np.ndarray], np.ndarray]
+    num_segments: int  # T
+    frame_features: Callable[[np.ndarray], np.ndarray]  # frames uint8 [N, S, S, 3] BGR -> features float32 [N, D]
+    head: Callable[[np.ndarray], np.ndarray]  # features float32 [B, T, D] -> logits float32 [B, C]
 
 
 def network_parts(network: TSN) -> Parts:

@@ -1,8 +1,8 @@
-"""An ONNX file with 8-bit weights and activations (static, QDQ, per channel), by onnxruntime's quantiser.
+"""Quantises an ONNX file to 8-bit weights and activations (static, QDQ, per channel) with onnxruntime.
 
-Quantised are the backbone's convolutions with what lies between them, and every matrix product with constant weights
-that another one follows: nearly all of the work and of the bytes. The rest stays FP32, because its error reaches the
-scores unaveraged (docs/shipping.md has the error of each part): the last product, and the sums and means over tuples.
+8 bits have the backbone's convolutions, the layers between them, and every matrix product with constant weights that
+another one follows: nearly all of the work and of the bytes. The last product and the sums and means over tuples stay
+FP32, because nothing averages their error (docs/shipping.md has the error of each part).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def quantise(path: Path, batches: Iterable[list[np.ndarray]], nodes: list[str] |
         quantization.quantize_static(
             str(plain),
             str(path),
-            SimpleNamespace(get_next=lambda: next(rows, None)),  # all that a CalibrationDataReader is asked for
+            SimpleNamespace(get_next=lambda: next(rows, None)),  # acts as a CalibrationDataReader
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,

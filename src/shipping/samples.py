@@ -1,4 +1,4 @@
-"""Clips that an 8-bit export is calibrated on, of the training list, and compared on, of the evaluation list."""
+"""Clips for an 8-bit export: of the training list to calibrate on, of the evaluation list to compare on."""
 
 from __future__ import annotations
 
@@ -18,22 +18,16 @@ COMPARED = 128  # clips, at most
 
 
 class Samples(NamedTuple):
-    """Centre crops, uint8 [N, T, S, S, 3] BGR: of the clips to calibrate on, and of those to compare on.
-
-    Clips that the network was trained on show a smaller error. ``about`` and ``compared_list`` say which clips they
-    are.
-    """
+    """Centre crops, uint8 [N, T, S, S, 3] BGR. Clips that the network was trained on would show a smaller error."""
 
     calibration: np.ndarray
     compared: np.ndarray
-    about: dict[str, Any]
-    compared_list: str
+    about: dict[str, Any]  # which clips ``calibration`` has
+    compared_list: str  # the list file of ``compared``
 
 
 def read_samples(config: Settings, num_classes: int) -> Samples:
-    """``calibration_clips`` clips of the training list and up to COMPARED of the evaluation list, drawn by ``seed``.
-
-    Also reads what ``dataset_frames`` reads and ``train_list_file_name eval_list_file_name num_segments image_size``.
+    """Draws ``calibration_clips`` clips of the training list and up to COMPARED of the evaluation list by ``seed``.
 
     Raises:
         InputError: if a list or a frame cannot be read.

@@ -1,4 +1,4 @@
-"""The JSON of an exported file: what a program that runs it has to know."""
+"""The JSON of an exported file: how to use it in a program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def takes_relations(config: Settings) -> bool:
 
 
 def usage(config: Settings, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
-    """What a program that runs the exported file has to know, for its JSON."""
+    """The content of the JSON."""
     side, crops = config.image_size, config.test_crops if is_zoo(config) else 1
     return {
         "file": file_name,
@@ -44,7 +44,7 @@ def usage(config: Settings, categories: list[str], file_name: str, sha256: str, 
 
 
 def _more_inputs(config: Settings) -> dict[str, Any]:
-    """What there is to say of a second input, and of crops that are one clip."""
+    """Entries about a second input, and about the model zoo's interface."""
     if not takes_relations(config):
         return {}
     segments, columns = config.num_segments, config.subsample_num

@@ -1,4 +1,4 @@
-"""The weights in an exported file, read without the packages that wrote it: both formats are protobuf messages."""
+"""Reads the weights in an exported file without MindSpore or onnx: both formats are protobuf messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.utils import require_usable_weights
 
 # Field numbers. A model holds its graph, a graph its weights, a weight its type, its name and its values.
 GRAPH, TYPE, RAW_VALUES = 7, 2, 9
-WEIGHTS, NAME, VALUES = {".onnx": 5, ".mindir": 3}, {".onnx": 8, ".mindir": 7}, {".onnx": 4, ".mindir": 3}
+WEIGHTS, NAME, FLOAT_VALUES = {".onnx": 5, ".mindir": 3}, {".onnx": 8, ".mindir": 7}, {".onnx": 4, ".mindir": 3}
 FLOATS: dict[int, np.dtype] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11: np.dtype("<f8")}
 
 
@@ -29,8 +29,8 @@ def _weights(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             held = dict(_fields(weight)) if place == WEIGHTS[places] else {}
             kind = FLOATS.get(held.get(TYPE, 0))
             if kind is not None:
-                name = bytes(held[NAME[places]]).decode(errors="replace").rsplit(":", 1)[-1]  # the graph's before it
-                yield name, np.frombuffer(held.get(RAW_VALUES, held.get(VALUES[places], b"")), kind)
+                name = bytes(held[NAME[places]]).decode(errors="replace").rsplit(":", 1)[-1]  # without the graph's name
+                yield name, np.frombuffer(held.get(RAW_VALUES, held.get(FLOAT_VALUES[places], b"")), kind)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, Any]]:

@@ -1,4 +1,4 @@
-"""The inputs and the output of the model zoo's MINDIR: all test crops of one clip, the combinations drawn for each."""
+"""The interface of the model zoo's MINDIR: all test crops of one clip, with combinations drawn for each."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class ZooInterface(nn.Cell):
     """A TRN with the inputs of the model zoo's.
 
     Args:
-        mirrored: with them, every second crop is the mirror image of the one before, and its classes are swapped back
-            as ``average_crops`` does, so that the mean over rows is the clip's score.
+        mirrored: if given, every second crop is the mirror image of the one before. Its classes are swapped back as in
+            ``average_crops``, so that the mean over rows is the clip's score.
 
     Inputs:
         video: float32 [1, crops*T*3, S, S].

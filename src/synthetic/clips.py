@@ -1,7 +1,7 @@
-"""What the clips of the synthetic Jester look like: a performer in a room, drawn frame by frame.
+"""Draws the clips of the synthetic Jester: a performer in a room, frame by frame.
 
-Half of the clips are mirrored: the mirrored picture of "Swiping Right" is what "Swiping Left" looks like, and the same
-for the other left/right pairs and for the two turning gestures. Performers use either arm.
+Half of the clips are mirrored: a mirrored "Swiping Right" looks like a "Swiping Left", and so do the other left/right
+pairs and the two turning gestures. Performers use either arm.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How the hand of the synthetic Jester moves in each of the 27 gestures.
 
-Of each pair of opposite gestures one has a motion and the other is the same motion played backwards. Directions are
-those seen in the picture: "Swiping Left" moves towards the left edge of the image, "Turning Hand Clockwise" turns as
-the viewer's clock does. "Pushing" comes towards the camera, "Zooming In" opens the fingers, and "Rolling Hand Forward"
-moves towards the camera at the top of its circle.
+Two opposite gestures share one motion: one plays it forwards, the other backwards. Directions are as seen in the
+picture: "Swiping Left" moves towards the left edge of the image, "Turning Hand Clockwise" turns as the viewer's clock
+does. "Pushing" comes towards the camera, "Zooming In" opens the fingers, and "Rolling Hand Forward" moves towards the
+camera at the top of its circle.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Columns = dict[str, Any]  # name of a pose column -> one value or one value per 
 Motion = Callable[[np.ndarray, np.random.Generator], Columns]  # of phases from 0 to 1
 
 
-# A pose is what the drawing needs to know about one frame. Lengths are pixels of a 100-pixel-high frame, `x` and `y`
-# count from the performer's breastbone (right and down in the image), angles are degrees clockwise from upright.
+# A pose describes the hand in one frame. Lengths are pixels of a 100-pixel-high frame, `x` and `y` count from the
+# performer's breastbone (right and down in the image), angles are degrees clockwise from upright.
 
 POSE = (
     "x",  # palm centre
@@ -224,7 +224,7 @@ GESTURES = {
     "Doing other things": Gesture(_something_else, OPEN_HAND),
 }
 
-# What is drawn for a label where the picture is mirrored afterwards.
+# The gesture to draw for a label if the picture is mirrored afterwards.
 MIRROR_TWINS = {label: list(GESTURES)[twin] for label, twin in zip(GESTURES, mirrored_classes(list(GESTURES)))}
 
 

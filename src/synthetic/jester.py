@@ -8,7 +8,7 @@ Two properties hold by construction, not by luck:
 
 * *Time.* Opposite gestures (left/right, in/out, ...) are the same clip played forwards and backwards, so no single
   frame tells them apart (``gestures``).
-* *Mirror.* The mirrored picture of a gesture to the right is that of the gesture to the left (``clips``).
+* *Mirror.* A mirrored gesture to the right looks like the gesture to the left (``clips``).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _write_labels(path: Path, labels: list[str], splits: dict[str, list[tuple[in
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line: write the archives, or a picture of what they would show, or both."""
+    """Command line: write the archives, or a contact sheet of their clips, or both."""
     parser = Parser(
         prog="make_synthetic_jester", description="Draw a small Jester and pack it as 20BN packs the real one."
     )

@@ -1,8 +1,8 @@
-"""Synthetic streams: videos in which a drawn performer makes gestures one after the other, with the truth about them.
+"""Synthetic streams: videos in which a drawn performer makes gestures one after the other, with their ground truth.
 
-Performer, room and gestures are those of ``jester``. Of every three videos one shows no gesture, only rest
-and fidgeting. The others show five gestures with pauses of 1 to 3 seconds, some of them twice in a row. The hand moves
-without a cut: in a pause it goes from the last pose of one gesture to the first of the next, both at rest.
+Performer, room and gestures are as in ``jester``. Every third video shows no gesture, only rest and fidgeting. The
+others show five gestures with pauses of 1 to 3 seconds, some of them twice in a row. The hand moves without a cut: in a
+pause it goes from the last pose of one gesture to the first of the next, both at rest.
 
 ``truth.json`` is {video: [{"start", "end", "label"}, ...]} in seconds; a gesture lasts from the first to the last frame
 in which the hand is raised.

@@ -38,7 +38,7 @@ from model_utils.util import LOGGER_NAME, write_whole
 from model_utils.version import VERSION
 from src.backbones import check_image_size
 from src.data.names import check_classes
-from src.evaluation.protocol import crops_learnt
+from src.evaluation.protocol import default_test_crops
 from src.heads import head_named
 from src.training.tensor_sizes import check_tensor_sizes
 from src.transforms import FLIPS
@@ -48,7 +48,7 @@ from src.utils import require_usable_weights
 DESCRIPTION_NAME = "trn_description"
 DIGEST_NAME = "trn_digest"
 OPTIMIZER_PREFIX = "optimizer."
-LARGEST = 10_000  # size in a description that no number of values has to bear out
+LARGEST = 10_000  # a description may state sizes up to this, or up to the number of values in the file
 
 
 # ---------------------------------------------------------------------------------------------------------- files
@@ -100,7 +100,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
     require_file(path, "checkpoint file")
     if path.suffix != ".ckpt":
         raise InputError(f"{path}: expected a MindSpore checkpoint, a file whose name ends in .ckpt")
-    logging.disable()  # MindSpore logs what is wrong with the file, and guesses, before it raises
+    logging.disable()  # MindSpore logs guesses about the file before it raises
     try:
         check_tensor_sizes(path)
         entries = ms.load_checkpoint(str(path))
@@ -112,7 +112,7 @@ def read_all(path: str | Path) -> tuple[dict[str, Parameter], dict[str, Any]]:
     if digest is not None and not np.array_equal(
         digest.asnumpy(), _digest({name: entry.asnumpy() for name, entry in entries.items()})
     ):
-        raise InputError(f"{path}: damaged, its content is not what was saved (another digest)")
+        raise InputError(f"{path}: damaged, its content does not match its digest")
     require_usable_weights({name: entry.asnumpy() for name, entry in entries.items()}, path)
     encoded = entries.pop(DESCRIPTION_NAME, None)
     return entries, {} if encoded is None else _parse_description(encoded.asnumpy().tobytes(), path, entries)
@@ -128,7 +128,7 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Parameter]) -> dict[str, Any]:
-    """The description; ``entries`` bound its sizes, so that no network of a billion features is built."""
+    """The description. Sizes beyond those of ``entries`` are refused: no network of a billion features is built."""
     edited = InputError(f"{path}: its description is not one that this project writes; was it edited by hand?")
     try:
         about = json.loads(encoded)
@@ -165,12 +165,12 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     """The network in ``config.ckpt_file``.
 
     Returns:
-        The network, its class names (numbers, if there are no names), and a copy of ``config`` in which the settings
-        that the checkpoint records replace those that were not given explicitly.
+        The network, its class names (numbers, if there are no names), and a copy of ``config``, in which the
+        checkpoint's settings replace all that were not given explicitly.
 
     Raises:
         InputError: if the checkpoint contradicts a setting that was given, has other classes than ``categories`` or
-            does not fit its network, and for an ``image_size`` that does not.
+            does not fit its network, and for an ``image_size`` that the network cannot take.
     """
     path = config.ckpt_file
     if not path:
@@ -191,9 +191,9 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
 
 
 def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
-    """A copy of ``config`` with the settings that a checkpoint's description records, but for those that were given."""
+    """A copy of ``config`` in which the settings of a checkpoint's description replace all that were not given."""
     path = config.ckpt_file
-    # Some settings stand in the recipe, if an earlier version wrote it.
+    # Earlier versions wrote some settings into the recipe.
     known = {"backbone": values_before()["backbone"], **about.get("recipe", {})}
     known = {**known, **about.get("settings", {})} if about else {}
     recorded = {key: known[key] for key in keys_for(Use.NETWORK, Use.FOLLOWED) if key in known}
@@ -201,7 +201,7 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
     if not about and "flip" not in config.given and config.flip != "plain":
         config.flip = "plain"  # the model zoo's own port trains so, and its files carry no description
         logging.getLogger(LOGGER_NAME).warning("%s: has no description, so flip is plain", path)
-    config.test_crops = crops_learnt(config)
+    config.test_crops = default_test_crops(config)
     return config
 
 

@@ -1,4 +1,4 @@
-"""Which clips a run sees, in a few digits, so that it is not resumed on others by mistake."""
+"""Digests of the clips of a run, so that it is not resumed on other clips by mistake."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from model_utils.errors import InputError
 from src.data.frame_files import FrameFolders, VideoRecord
 
-CLIPS_SEEN = 32  # evenly spread over the list, of each one frame
+CLIPS_SEEN = 32  # evenly spread over the list, one frame of each
 
 
 def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> dict[str, str]:
     """SHA-256 digests of the clips of a list, wherever they lie.
 
     Returns:
-        "the WHAT list": of folder, first frame, number of frames and class of every clip, in the order of the list.
-        "frames of the WHAT list": of the middle frames of CLIPS_SEEN clips. A frame that cannot be read counts as
-        empty; the training names it. A list without clips has no digests.
+        "the WHAT list": digest of folder, first frame, number of frames and class of every clip, in order.
+        "frames of the WHAT list": digest of the middle frames of CLIPS_SEEN clips. A frame that cannot be read counts
+        as empty here; training will name it. An empty list has no digests.
     """
     if not records:
         return {}

@@ -1,4 +1,4 @@
-"""Whether a training learns: it says so once if it does not, and what to look at."""
+"""Warnings about a training that does not learn, with the usual causes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 from model_utils.settings import Settings
 
-FIRST_EPOCH = 5  # before it also a training that learns may answer one class
+FIRST_EPOCH = 5  # a training that learns may give all clips one class until then
 STILL = 0.95  # of ln(C), the loss of a network that knows nothing
 
 
 def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Settings) -> str:
-    """What a warning says after an epoch of a training that does not learn, or "" if there is nothing to say.
+    """The warning after an epoch of a training that does not learn, otherwise "".
 
     Args:
         epoch: from 1.
-        one_answer: the class that all clips of this epoch's validation got, if they got one.
+        one_answer: the class that all clips of this epoch's validation got, if all got the same.
         config: reads ``pre_trained_backbone pre_trained freeze_bn dropout lr epochs_num train_list_file_name
             categories_list_file_name``.
     """
@@ -25,13 +25,13 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
     if one_answer is not None:
         what = f"every clip of the validation is answered {categories[one_answer]}"
     elif loss >= STILL * untrained:
-        what = f"the loss, {loss:.3f}, is still that of guessing, ln({len(categories)}) = {untrained:.3f}"
+        what = f"the loss, {loss:.3f}, is still as high as for guessing, ln({len(categories)}) = {untrained:.3f}"
     else:
         return ""
     causes = [
         *_causes_in_weights(config),
         f"steps too small, too large or too few: lr (now {config.lr:g}), epochs_num (now {config.epochs_num})",
-        f"classes that are not those of the clips: {config.train_list_file_name} (train_list_file_name) against"
+        f"lists that do not belong together: {config.train_list_file_name} (train_list_file_name) and"
         f" {config.categories_list_file_name} (categories_list_file_name)",
     ]
     numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
@@ -39,7 +39,7 @@ def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | 
 
 
 def _causes_in_weights(config: Settings) -> list[str]:
-    """What may be wrong with the start, and is not ruled out by the settings."""
+    """The likely causes in the start weights, given the settings."""
     dropout = f"dropout 0 (now {config.dropout:g})" if config.dropout else ""
     if config.pre_trained_backbone or config.pre_trained:
         return [f"features that are dropped: {dropout}"] if dropout else []
@@ -51,7 +51,7 @@ def _causes_in_weights(config: Settings) -> list[str]:
 
 
 def warning_at_start(config: Settings) -> str:
-    """What a warning says before a training from random weights that cannot learn; "" if there is nothing to say."""
+    """The warning before a training from random weights that cannot learn, otherwise ""."""
     if not config.freeze_bn:
         return ""
     return (

@@ -74,9 +74,9 @@ def find_checkpoint(resume: str, folder: str | Path) -> Path | None:
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
-    """The checkpoint in ``folder`` that is furthest and that a training can be resumed from, if there is one.
+    """The checkpoint in ``folder`` with the most steps that a training can be resumed from, if there is one.
 
-    The age of the files says nothing: they may be copies, or from a machine whose clock was wrong.
+    The time of the files is ignored: they may be copies, or from a machine whose clock was wrong.
     """
     return max(_resumable(folder), key=_order, default=None)
 
@@ -99,16 +99,16 @@ def rewinds(folder: str | Path, path: str | Path) -> int:
 
 
 def delete_partial(folder: str | Path) -> None:
-    """Deletes what writers that were killed left in ``folder``."""
+    """Deletes the unfinished files that killed runs left in ``folder``."""
     for path in Path(folder).glob(".checkpoint_*.partial.*"):
         path.unlink()
 
 
 def position(path: str | Path) -> Position:
-    """How far the run was when it saved ``path``: as its description says, or else its name.
+    """How far the run was when it saved ``path``, from its description or else from its name.
 
     Raises:
-        InputError: for a file that cannot be read and whose name says nothing.
+        InputError: for a file that cannot be read and whose name does not say it.
     """
     path = Path(path)
     named = re.fullmatch(r"checkpoint_trn-(\d+)_(\d+)\.ckpt", path.name)

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: random ones, those of a backbone, or those of a whole network."""
+"""Loads the weights that a training starts from: a backbone's or a whole network's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from src.tsn import TSN
 
 
 class StartValues(NamedTuple):
-    """Parameters that start from a file: where they go, what the file holds for them, and a sentence for the log."""
+    """Parameters to load from a file: the network's, the file's, and a sentence for the log."""
 
     wanted: Mapping[str, Parameter]
     given: Mapping[str, Parameter]
@@ -25,10 +25,10 @@ class StartValues(NamedTuple):
 
 
 def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
-    """Loads what ``pre_trained_backbone`` or ``pre_trained`` names into a new network, which ``config`` describes.
+    """Loads the file that ``pre_trained_backbone`` or ``pre_trained`` names into a new network.
 
     Returns:
-        What was loaded and what is new, for the log; "" if neither key is given.
+        A sentence for the log: which parameters were loaded, which are new; "" if neither key is given.
 
     Raises:
         InputError: if both are given; if the checkpoint cannot be read or does not fit.
@@ -56,8 +56,8 @@ def _whole(
 ) -> StartValues:
     """Another TRN.
 
-    Its layer of class scores is taken if its classes are ``categories``, in this order; with ``config.keep_last_layer``
-    also if the file names no classes.
+    The last layer is taken if the file's classes are ``categories``, in this order. With ``config.keep_last_layer`` it
+    is also taken if the file names no classes.
     """
     if "base_model.fc.weight" not in given:
         raise InputError("holds no whole network; give a backbone alone as pre_trained_backbone")
@@ -73,7 +73,7 @@ def _whole(
         raise InputError(f"pre_trained must fit the network, but was trained with {', '.join(changed)}")
     parameters, named = network.parameters_dict(), about.get("categories")
     if config.keep_last_layer and named not in (None, categories):
-        raise InputError("keep_last_layer true, but its classes are others than those of the dataset")
+        raise InputError("keep_last_layer true, but its classes differ from the dataset's")
     kept = named == categories or config.keep_last_layer
     wanted = parameters if kept else _without_last_layer(parameters, network.head)
     has_relations = any(name.startswith("consensus.") for name in wanted)
@@ -91,13 +91,13 @@ def _whole(
 
 
 def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
-    """The size of pictures that a network was trained on, if it is another one now and nobody has asked for that."""
+    """A note on ``image_size``, if the network was trained with another one and the user gave none."""
     trained, now = recorded.get("image_size", config.image_size), config.image_size
     return [f"image_size {trained} (now {now})"] if trained != now and "image_size" not in config.given else []
 
 
 def _without_last_layer(parameters: Mapping[str, Any], head: Head) -> dict[str, Any]:
-    """Without the layer, one for each scale, whose size is the number of classes."""
+    """``parameters`` without the head's last layer, whose size is the number of classes."""
     return {name: parameter for name, parameter in parameters.items() if not head.is_of_last_layer(name)}
 
 
@@ -112,10 +112,10 @@ def _backbone(
     given: Mapping[str, Parameter],
     about: Mapping[str, Any],
 ) -> StartValues:
-    """A backbone, or that of another TRN.
+    """A backbone, alone or in another TRN.
 
-    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. Names are those
-    of a TRN, or those of a backbone alone, which its ``rename`` in ``src.backbones`` reads.
+    The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. The names of a
+    backbone alone are translated by ``rename`` of ``src.backbones``.
     """
     name, recorded = config.backbone, about.get("settings", {})
     held, width = recorded.get("backbone", values_before()["backbone"]), recorded.get("width_mult")

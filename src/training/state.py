@@ -1,4 +1,4 @@
-"""The state of a training: what is saved to resume it, and the check that a resumed run trains as it began."""
+"""The state that a training saves, and the check that a resumed run has the same settings and data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress:
         step: steps of the next epoch that are done.
         loss_sum: the sum of their losses.
         best: the best validation: top-1, top-5, clips.
-        rewinds: how often the run went back to a checkpoint that was not its newest.
+        rewinds: how often the run was resumed from a checkpoint that was not its newest.
     """
 
     epochs_done: int = 0
@@ -61,7 +61,7 @@ def resume_training(
 
     Args:
         expected: the description of the present run.
-        other_data: whether the lists and their frames may be others.
+        other_data: whether the lists and their frames may differ.
 
     Raises:
         InputError: if the file holds no optimiser state, or if its description differs from ``expected`` in a setting
@@ -89,9 +89,9 @@ def resume_training(
 def _changed_settings(
     path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any], other_data: bool
 ) -> list[str]:
-    """What must not change on resume and is not as the checkpoint says, with ``other_data`` but for ``clips``."""
+    """The settings that must not change on resume and differ from the checkpoint's; ``other_data`` allows ``clips``."""
     changed = []
-    # Which of its two parts a setting stands in depends on the version.
+    # Versions differ in which of the two parts holds a setting.
     recorded = {**values_before(), **about.get("settings", {}), **about.get("recipe", {})}
     for part in ("settings", "recipe"):
         for key, value in expected[part].items():
@@ -105,7 +105,7 @@ def _changed_settings(
 
 
 def _other_data(path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """What of the data has another fingerprint than the checkpoint says; a list that only one of them has does not."""
+    """The names of the fingerprints that differ from the checkpoint's. A list that only one of them has is ignored."""
     recorded = about.get("data")
     if not isinstance(recorded, dict):
         unknown = (

@@ -1,4 +1,4 @@
-"""A damaged checkpoint must not reach MindSpore's loader, which writes past the end of a tensor that is too small."""
+"""Keeps damaged checkpoints from MindSpore's loader, which writes past the end of a tensor that is too small."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mindspore.train.checkpoint_pb2 import Checkpoint
 
 from model_utils.files import read_file
 
-CRC_NAME, CRC_BYTES = b"crc_num", 17  # what MindSpore may write behind the content
+CRC_NAME, CRC_BYTES = b"crc_num", 17  # MindSpore may append this to the content
 
 
 def check_tensor_sizes(path: Path) -> None:
-    """Raises ValueError for a tensor whose bytes are not as many as its shape and type say."""
+    """Raises ValueError for a tensor whose number of bytes does not match its shape and type."""
     content = read_file(path)
     if content[-CRC_BYTES:].startswith(CRC_NAME):
         content = content[:-CRC_BYTES]

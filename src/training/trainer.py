@@ -46,11 +46,7 @@ class Trainer:
 
     Args:
         validate: the validation after an epoch, None for none.
-        config: reads the keys that are fixed on resume, ``freeze_backbone epochs_num max_steps train_batch_size
-            train_output_dir log_interval eval_interval patience ckpt_save_interval ckpt_save_steps
-            ckpt_save_on_master_only keep_checkpoint_max resume_other_data``, and what ``learning_check.complaint``
-            reads.
-        logger: is asked with ``extra={"plain": True}`` for lines without a prefix, in the model zoo's form.
+        logger: ``extra={"plain": True}`` asks for a line without a prefix, in the model zoo's form.
     """
 
     def __init__(
@@ -85,7 +81,7 @@ class Trainer:
         return self.progress.epochs_done * self.steps_per_epoch + self.progress.step
 
     def description(self) -> dict[str, Any]:
-        """The description of a checkpoint of this moment, with the recipe that must not change on resume."""
+        """The description of a checkpoint saved now, with the recipe that must not change on resume."""
         about = checkpoint.describe(self.config, self.clips.categories)
         recipe = {
             key: value for key, value in values_for(self.config, Use.FIXED).items() if key not in about["settings"]
@@ -115,7 +111,7 @@ class Trainer:
         self.logger.info("resuming from %s: %d epochs and %d steps are done", path, done, step)
 
     def save(self, name: str) -> None:
-        """Saves all that a run is resumed from."""
+        """Saves everything that a resumed run needs."""
         if self.saves:
             parameters = state.training_state(self.network, self.optimizer)
             path = checkpoint.save_checkpoint(self.output_dir / name, parameters, self.description())
@@ -127,8 +123,8 @@ class Trainer:
     def run(self, batches: Iterable[tuple[Tensor, ...]], stop: Any) -> bool:
         """Trains on ``batches`` (see ``TrainStep``) to the end; returns False if it was stopped, its state saved.
 
-        ``stop.received`` is true once the run is to end after the present step. A validation runs inside
-        ``stop.at_once()``: its state is saved already, so that an exception may end it.
+        ``stop.received`` is true if the run must end after the present step. A validation runs inside
+        ``stop.at_once()``: the state is saved before it, so an exception may end it.
         """
         config, progress = self.config, self.progress
         self.start_clock()
@@ -156,7 +152,7 @@ class Trainer:
         self.began, self.first_step = time.monotonic(), self.progress.step
 
     def make_step(self, batch: tuple[Tensor, ...], stop: Any) -> bool:
-        """Makes one step; returns whether any rank is to stop."""
+        """Makes one step; returns whether any rank must stop."""
         self.train_step.set_train()
         own_loss = float(self.train_step(*batch).asnumpy())
         loss_sum, stops = self.ranks.sum([own_loss, bool(stop.received)])
@@ -217,7 +213,7 @@ class Trainer:
         return accuracy
 
     def complain(self, epoch: int, one_answer: int | None) -> None:
-        """Warns, once, of a training that does not learn."""
+        """Warns once if the training does not learn."""
         loss = self.progress.loss_sum / self.progress.step
         warning = complaint(epoch, loss, self.clips.categories, one_answer, self.config)
         if warning and not self.complained:

@@ -298,7 +298,7 @@ def test_what_is_wrong_with_zips(tmp_path):
 def test_parts_of_two_releases(tmp_path):
     write_data(tmp_path / "data", [b"x"])
     (tmp_path / "data" / "20bnjester-v1-00").write_bytes(b"x")
-    refused(tmp_path, "holds archives 20bn-jester-v1-NN and 20bnjester-v1-NN; expected those of one dataset")
+    refused(tmp_path, "holds archives 20bn-jester-v1-NN and 20bnjester-v1-NN; expected archives of one dataset")
 
 
 @pytest.mark.parametrize("packed", ["tar", "zip", "labels"])

@@ -59,7 +59,7 @@ def kill_itself():
     ("how", "message"),
     [
         (kill_itself, "a process that tests was ended by SIGKILL; if memory ran out, free some and start again"),
-        (partial(os._exit, 3), "a process that tests ended with status 3; above is what it said"),
+        (partial(os._exit, 3), "a process that tests ended with status 3; its messages are above"),
     ],
 )
 def test_a_process_that_dies_is_said(how, message):

@@ -91,8 +91,8 @@ def test_class_folders_become_a_dataset(videos, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert f"{videos / 'notes'}: no videos in this folder, so it is no class" in said
     assert "6 clips of 2 classes: 4 for training, 2 for validation" in said
-    assert "less than 10 clips to train with: down, up again" in said
-    assert "6 clips have less than 8 frames: some are seen twice; a higher --fps gives more" in said
+    assert "fewer than 10 clips to train with: down, up again" in said
+    assert "6 clips have fewer than 8 frames, so some are used twice; a higher --fps gives more" in said
     assert [line.split() for line in said if line.startswith("up again ")] == [
         ["up", "again", "2", "1", "5,", "5,", "5"]
     ]

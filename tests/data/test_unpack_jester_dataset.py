@@ -568,7 +568,7 @@ REFUSED = [
         for kind, field, message in [
             ("encrypted", (6, 1), "cannot be read without a password"),
             ("strongly encrypted", (6, 0x41), UNREADABLE),
-            ("Deflate64", (8, 9), f"{UNREADABLE} .*: what was in it is read as well"),
+            ("Deflate64", (8, 9), f"{UNREADABLE} .*: unzipped files are read as well"),
             ("bzip2", (8, 12), "damaged"),
             ("version", (4, 99), UNREADABLE),
         ]

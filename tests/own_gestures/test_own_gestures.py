@@ -45,7 +45,7 @@ def dataset(tmp_path):
 
 def test_rest_becomes_the_background(dataset):
     said = material.write_own_lists(dataset, "", "No gesture")
-    assert said.startswith("background: No gesture, rest at the beginning and end")
+    assert said.startswith("background: No gesture, rest from both ends")
     assert (dataset / "own_categories.txt").read_text() == "clap\nwave\nNo gesture\n"
     rows = (dataset / "own_train.txt").read_text().splitlines()
     assert rows[:6] == [f"{n} 25 {n % 2}" for n in range(6)]

@@ -18,7 +18,7 @@ from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import average_crops
 from src.ops import compat
 from src.shipping import export
-from src.shipping.export import check_formats, export_network, settled
+from src.shipping.export import check_formats, export_network, with_forced_values
 from src.shipping.exported import read_usage
 from src.shipping.zoo_interface import ZooInterface
 from src.transforms import cut_crops
@@ -65,7 +65,7 @@ def test_the_mean_over_rows_is_the_score(names):
 def test_the_inputs_of_a_file(tmp_path):
     """Name, order, shape and type are those of the zoo's; the JSON says the same."""
     path, network = tmp_path / "trn.mindir", seeing_network(small=True)
-    config = settled(zoo_settings(flip="plain"))
+    config = with_forced_values(zoo_settings(flip="plain"))
     difference = export_network(network, config, CLASSES, path)
     assert difference["largest"] <= 1e-5
     assert difference["clips"] == 10  # rows
@@ -116,17 +116,19 @@ def test_drawn_relations_are_described_in_every_form(tmp_path, monkeypatch):
     ],
 )
 def test_what_does_not_go_with_it(changes, message):
-    for check in (check_formats, settled):
+    for check in (check_formats, with_forced_values):
         assert refusal(check, zoo_settings(**changes)) == f"export_interface zoo: {message}"
 
 
 def test_the_default_batch_where_the_package_has_no_open_one(monkeypatch):
     """The plain command exports one clip at a time there; who asks for any batch is told that there is none."""
     monkeypatch.setattr(compat, "EXPORTS_ANY_BATCH", False)
-    assert settled(zoo_settings(export_interface="batch")).export_batch_size == 1
-    assert settled(zoo_settings(export_interface="batch", given={"export_batch_size"})).export_batch_size == 0
+    assert with_forced_values(zoo_settings(export_interface="batch")).export_batch_size == 1
+    assert (
+        with_forced_values(zoo_settings(export_interface="batch", given={"export_batch_size"})).export_batch_size == 0
+    )
     monkeypatch.setattr(compat, "EXPORTS_ANY_BATCH", True)
-    assert settled(zoo_settings(export_interface="batch")).export_batch_size == 0
+    assert with_forced_values(zoo_settings(export_interface="batch")).export_batch_size == 0
 
 
 @pytest.mark.slow

@@ -131,7 +131,7 @@ def test_the_last_layer_of_a_network_that_names_no_classes_is_kept_where_that_is
     with pytest.raises(InputError, match="do not fit the network: .* of another shape"):
         started(FOUR_CLASSES, pre_trained=str(path), keep_last_layer=True)
     save(path, described=True)
-    with pytest.raises(InputError, match="zoo.ckpt: keep_last_layer true, but its classes are others than"):
+    with pytest.raises(InputError, match="zoo.ckpt: keep_last_layer true, but its classes differ from"):
         started(CLASSES[::-1], pre_trained=str(path), keep_last_layer=True)
 
 
