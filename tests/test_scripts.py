@@ -103,63 +103,44 @@ def called(user, script, *arguments, **environment):
     return call["arguments"]
 
 
-# What a user types, and the command that it becomes. my_data stands for the folder "my data".
+# What a user types, and the command that it becomes; OPTIONS behind it are handed on. DATA and NET stand for "my data"
+# and net.ckpt.
 EXACT = [
-    ("make_synthetic_jester.sh new --seed 2", "src/synthetic/jester.py new --seed 2"),
-    ("make_synthetic_streams.sh new --videos 3", "src/synthetic/streams.py new --videos 3"),
-    ("unpack_jester_dataset.sh my_data new", "src/data/unpack_jester_dataset.py my_data new"),
-    ("preprocess_jester_dataset.sh my_data --seed 1", "src/preprocess_jester_dataset.py my_data --seed 1"),
-    ("preprocess_something_v2.sh my_data --height 100", "src/data/something_v2.py my_data --height 100"),
-    ("prepare_videos.sh my_data new --annotations a.csv", "src/data/prepare_videos.py my_data new --annotations a.csv"),
-    ("pack_frames.sh my_data --unpack true", "src/data/pack_frames.py my_data --unpack true"),
-    ("my_gestures.sh my_data new --minutes 3", "src/own_gestures/main.py my_data new --minutes 3"),
-    ("convert_bn_inception.sh in.pth out.ckpt --x 1", "src/convert_bn_inception.py in.pth out.ckpt --x 1"),
-    ("convert_trn_pytorch.sh in.pth out.ckpt --x c", "src/convert_trn_pytorch.py in.pth out.ckpt --x c"),
-    ("run_demo.sh net.ckpt --port 7861", "demo.py --model net.ckpt --port 7861"),
-    (
-        "make_page.sh net.ckpt new --dataset_root my_data",
-        "make_page.py --model net.ckpt --output new --dataset_root my_data",
-    ),
-    (
-        "run_stream_eval.sh my_data own.yaml net.ckpt --window 2",
-        "eval_streams.py --videos my_data --truth own.yaml --ckpt_file net.ckpt --window 2",
-    ),
-    (
-        "tune_stream.sh net.ckpt my_data own.yaml --windows 2,3",
-        "tune_stream.py --ckpt_file net.ckpt --videos my_data --truth own.yaml --windows 2,3",
-    ),
-    (
-        "run_standalone_train_gpu.sh 3 my_data net.ckpt --resume old.ckpt --lr=1",
-        "train.py --device_id 3 --dataset_root my_data --pre_trained_backbone net.ckpt --resume old.ckpt --lr=1",
-    ),
-    (
-        "run_standalone_train_gpu.sh 0 my_data '' --pre_trained net.ckpt",
-        "train.py --device_id 0 --dataset_root my_data --pre_trained_backbone '' --pre_trained net.ckpt",
-    ),
-    (
-        "run_eval_gpu.sh my_data net.ckpt --split test",
-        "eval.py --dataset_root my_data --ckpt_file net.ckpt --split test",
-    ),
-    (
-        "run_export_gpu.sh my_data net.ckpt --file_format ONNX",
-        "export.py --dataset_root my_data --ckpt_file net.ckpt --file_format ONNX",
-    ),
+    ("make_synthetic_jester.sh new", "src/synthetic/jester.py new"),
+    ("make_synthetic_streams.sh new", "src/synthetic/streams.py new"),
+    ("unpack_jester_dataset.sh DATA new", "src/data/unpack_jester_dataset.py DATA new"),
+    ("preprocess_jester_dataset.sh DATA", "src/preprocess_jester_dataset.py DATA"),
+    ("preprocess_something_v2.sh DATA", "src/data/something_v2.py DATA"),
+    ("prepare_videos.sh DATA new", "src/data/prepare_videos.py DATA new"),
+    ("pack_frames.sh DATA", "src/data/pack_frames.py DATA"),
+    ("my_gestures.sh DATA new", "src/own_gestures/main.py DATA new"),
+    ("convert_bn_inception.sh in.pth out.ckpt", "src/convert_bn_inception.py in.pth out.ckpt"),
+    ("convert_trn_pytorch.sh in.pth out.ckpt", "src/convert_trn_pytorch.py in.pth out.ckpt"),
+    ("run_demo.sh NET", "demo.py --model NET"),
+    ("make_page.sh NET new", "make_page.py --model NET --output new"),
+    ("run_stream_eval.sh DATA own.yaml NET", "eval_streams.py --videos DATA --truth own.yaml --ckpt_file NET"),
+    ("tune_stream.sh NET DATA own.yaml", "tune_stream.py --ckpt_file NET --videos DATA --truth own.yaml"),
+    ("run_standalone_train_gpu.sh 3 DATA NET", "train.py --device_id 3 --dataset_root DATA --pre_trained_backbone NET"),
+    ("run_standalone_train_gpu.sh 0 DATA ''", "train.py --device_id 0 --dataset_root DATA --pre_trained_backbone ''"),
+    ("run_eval_gpu.sh DATA NET", "eval.py --dataset_root DATA --ckpt_file NET"),
+    ("run_export_gpu.sh DATA NET", "export.py --dataset_root DATA --ckpt_file NET"),
 ]
+OPTIONS = ["--split", "test", "--pre_trained", "old.ckpt", "--lr=1"]
 
 
 def words(text):
-    return [word.replace("my_data", "my data") for word in shlex.split(text)]
+    return [{"DATA": "my data", "NET": "net.ckpt"}.get(word, word) for word in shlex.split(text)]
 
 
-DATA = words("--dataset_root my_data")
+DATA = words("--dataset_root DATA")
 SCRATCH = words("--pre_trained_backbone ''")
-NET = words("--pre_trained_backbone net.ckpt")
-CKPT = words("--ckpt_file net.ckpt")
+NET = words("--pre_trained_backbone NET")
+CKPT = words("--ckpt_file NET")
 # Each script with arguments that are right, and the programs that it starts.
 WORKING = {typed.split()[0]: (words(typed)[1:], [Path(words(command)[0]).name]) for typed, command in EXACT[::-1]}
-WORKING["compare_exports.sh"] = (words("my_data net.ckpt out"), words("export.py eval.py compare_exports.py"))
-WORKING["run_order_ablation.sh"] = (words("my_data out"), words("train.py eval.py order_ablation.py"))
-WORKING["run_distributed_train_gpu.sh"] = (words("my_data ''"), ["-n"])  # the stub is mpirun
+WORKING["compare_exports.sh"] = (words("DATA NET out"), words("export.py eval.py compare_exports.py"))
+WORKING["run_order_ablation.sh"] = (words("DATA out"), words("train.py eval.py order_ablation.py"))
+WORKING["run_distributed_train_gpu.sh"] = (words("DATA ''"), ["-n"])  # the stub is mpirun
 PREPARED = words("jester.py unpack_jester_dataset.py preprocess_jester_dataset.py")
 WORKING["quickstart.sh"] = ([], [*PREPARED, *words("train.py train.py eval.py export.py infer.py")])
 ONE_PROGRAM = sorted({typed.split()[0] for typed, _ in EXACT})
@@ -169,7 +150,7 @@ ONE_PROGRAM = sorted({typed.split()[0] for typed, _ in EXACT})
 def test_exact_command(user, typed, command):
     script, *arguments = words(typed)
     program, *rest = words(command)
-    assert called(user, script, *arguments) == [str(ROOT / program), *rest]
+    assert called(user, script, *arguments, *OPTIONS) == [str(ROOT / program), *rest, *OPTIONS]
 
 
 @pytest.mark.parametrize(("script", "given", "used"), [("run_demo.sh", None, "CPU"), ("make_page.sh", "GPU", "GPU")])
@@ -214,7 +195,10 @@ SYNTHETIC = ["--config_path", str(ROOT / "configs/synthetic_config.yaml")]
 
 @pytest.mark.parametrize(
     ("options", "common"),
-    [(["--lr", "1"], [*SYNTHETIC, "--lr", "1"]), (["--config_path", "own.yaml"], ["--config_path", "own.yaml"])],
+    [
+        (["--lr", "1", "--config_paths", "config_path"], [*SYNTHETIC, "--lr", "1", "--config_paths", "config_path"]),
+        (["--config_path", "own.yaml"], ["--config_path", "own.yaml"]),
+    ],
 )
 def test_exact_commands_of_the_order_ablation(user, options, common):
     expected = []
@@ -369,21 +353,6 @@ def test_paths_that_are_not_utf_8(user):
     for command in ("unpack_jester_dataset.sh nowhere\udcff data", no_frames):
         status, _, stderr = run(user, *command.split(), **environment)
         assert (status, stderr.count("\n"), stderr[:7]) == (1, 1, "error: ")
-
-
-@pytest.mark.parametrize(
-    ("script", "printed"),
-    [
-        ("gives_config --lr 1 --config_path x && echo yes", "yes\n"),
-        ("gives_config --config_path=x && echo yes", "yes\n"),
-        ("gives_config --lr 1 --config_paths x config_path || echo no", "no\n"),
-        ("require_arguments 2 a '' --o v; echo fine", "fine\n"),
-    ],
-)
-def test_shared_functions(tmp_path, script, printed):
-    command = ["bash", "-c", f'set -euo pipefail; source "$1"; {script}', "-", str(ROOT / "scripts" / "common.sh")]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (result.returncode, result.stderr, result.stdout) == (0, "", printed)
 
 
 # ---------------------------------------------------------------------------------------------------------- quickstart

@@ -18,13 +18,14 @@ from src.ops.compat import EXPORTS_ANY_BATCH
 from tests.helpers import ROOT
 
 
-def run(*command, cwd=ROOT, **environment):
-    """Runs a command; returns (exit status, stdout, stderr)."""
+def run(*command, cwd=ROOT, status=0, **environment):
+    """Runs a command, which ends with this status; returns what it wrote to stdout, or else to stderr."""
     environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "GLOG_v": "3", **environment}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
-    return done.returncode, done.stdout, done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stderr if status else done.stdout
 
 
 def script(name, *arguments, **options):
@@ -39,23 +40,17 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
         "--width_mult 0.0625 --image_size 32 --num_segments 3 --img_feature_dim 8 --freeze_bn false --dropout 0".split()
     )
 
-    status, stdout, stderr = script(
-        "make_synthetic_jester.sh", "jester", *"--gestures 3 --train 12 --val 6".split(), cwd=work
-    )
-    assert status == 0, stderr
-    status, stdout, stderr = script("unpack_jester_dataset.sh", "jester", "unpacked", cwd=work)
-    assert status == 0, stderr
-    status, stdout, stderr = script("preprocess_jester_dataset.sh", "unpacked", cwd=work)
-    assert status == 0, stderr
+    script("make_synthetic_jester.sh", "jester", *"--gestures 3 --train 12 --val 6".split(), cwd=work)
+    script("unpack_jester_dataset.sh", "jester", "unpacked", cwd=work)
+    script("preprocess_jester_dataset.sh", "unpacked", cwd=work)
 
     # The user's own config file says where results go and what the device is: the script's defaults are weaker.
     (work / "own.yaml").write_text("train_output_dir: train logs\ndevice_target: CPU\ntrain_batch_size: 3\n")
     options = ["--config_path", "own.yaml", *small, "--train_batch_size", "4", "--epochs_num", "2"]
     options += ["--log_interval", "2", "--train_workers", "2"]
-    status, stdout, stderr = script(
+    stdout = script(
         "run_standalone_train_gpu.sh", 0, "unpacked", "", *options, cwd=work, DEVICE_TARGET="", PYTHONSAFEPATH="1"
     )
-    assert status == 0, stderr
     assert not (work / "train-logs").exists()
     for line in ("epoch: 1 step: 2, loss is ", "epoch: 2 step: 3, loss is ", "ms, per step time: "):
         assert line in stdout
@@ -72,8 +67,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
 
     # Width, side and segments come from the checkpoint.
     options = ["--log_interval", "5", "--eval_batch_size", "4", "--eval_workers", "2"]
-    status, stdout, stderr = script("run_eval_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
-    assert status == 0, stderr
+    stdout = script("run_eval_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
     answers = {row["clip"]: row for row in csv.DictReader((work / "eval-logs/predictions.csv").open())}
     with zipfile.ZipFile(work / "jester/20bn-jester-download-package-labels.zip") as archive:
         truth = dict(row.split(";") for row in archive.read("labels/validation.csv").decode().splitlines())
@@ -93,8 +87,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
 
     batch = 0 if EXPORTS_ANY_BATCH else 2
     options = ["--export_output_dir", "export logs", "--export_batch_size", str(batch)]
-    status, stdout, stderr = script("run_export_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
-    assert status == 0, stderr
+    stdout = script("run_export_gpu.sh", "unpacked", checkpoint, *options, cwd=work)
     assert float(re.search("by at most (.+?);", stdout)[1]) < 1e-4
     assert (work / "export logs/trn.mindir").is_file()
     usage = json.loads((work / "export logs/trn.mindir.json").read_text())
@@ -104,8 +97,7 @@ def test_from_archives_to_a_recognised_clip(tmp_path):
     clip = (work / "unpacked/val_videofolder.txt").read_text().split()[0]
     options = ["--ckpt_file", work / checkpoint, "--source", work / "unpacked/20bn-jester-v1" / clip]
     result = work / "clip.json"
-    status, stdout, stderr = run(sys.executable, "infer.py", "--device_target", "CPU", *options, "--json", result)
-    assert status == 0, stderr
+    stdout = run(sys.executable, "infer.py", "--device_target", "CPU", *options, "--json", result)
     found = json.loads(result.read_text())
     probabilities = np.exp(found["logits"]) / np.exp(found["logits"]).sum()
     assert [row["probability"] for row in found["top"]] == pytest.approx(sorted(probabilities, reverse=True), rel=1e-5)
