@@ -1,5 +1,6 @@
 """Tests run on the CPU, operation by operation unless one asks for a compiled graph; the packages differ in that."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Optional
@@ -9,6 +10,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # a test a core, and layers so sm
 import mindspore as ms  # noqa: E402
 import pytest  # noqa: E402
 
+from model_utils.util import LOGGER_NAME  # noqa: E402
 from src.ops.compat import LEGACY  # noqa: E402
 
 ms.set_context(mode=ms.PYNATIVE_MODE, device_target="CPU")
@@ -47,6 +49,28 @@ def no_pictures(monkeypatch):
         monkeypatch.setattr(f"src.evaluation.plots.{name}", lambda *_: None)
     for module in ("plots", "page"):
         monkeypatch.setattr(f"src.evaluation.{module}.png_bytes", lambda figure: b"a picture")
+
+
+@pytest.fixture
+def caplog_trn():
+    """The warnings in the program's log, as they come."""
+    messages, logger, handler = [], logging.getLogger(LOGGER_NAME), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+    assert not any("\n" in message for message in messages)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A folder whose name is not UTF-8."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -123,17 +123,13 @@ def write_work(folder: Path) -> None:
     (folder / "data/labels").mkdir()
     for name, text in LISTS.items():
         (folder / "data" / name).write_text(text)
-    save_network(folder)
+    about = describe(settings(), CLASSES, epoch=1, step=1)
+    save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
     frames = {f"left/{number:05d}.jpg": bytes(3000) for number in (1, 2, 3)}
     packed = gzipped_tar([(f"20bn-jester-v1/{name}", content) for name, content in frames.items()])
     write_data(folder / "archives", cut(packed, 3))
     write_labels(folder / "archives")
     (folder / "in.pth").write_text("not weights")
-
-
-def save_network(folder: Path) -> None:
-    about = describe(settings(), CLASSES, epoch=1, step=1)
-    save_checkpoint(folder / "trn.ckpt", tiny_network().parameters_dict(), about)
 
 
 # ------------------------------------------------------------------------------------- damage, done in that folder

@@ -296,23 +296,18 @@ def test_a_damaged_video_is_warned_of(models, tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
-def test_names_that_are_not_utf8(models, tmp_path, capsys, monkeypatch):
+def test_names_that_are_not_utf8(models, tmp_path, foreign, capsys):
     """Read, written, printed on a terminal that takes UTF-8 only, and in the JSON; several, and one that is broken."""
-    folder = tmp_path / os.fsdecode(b"caf\xe9")
-    try:
-        folder.mkdir()
-    except OSError:
-        pytest.skip("this file system takes UTF-8 only")
-    write_video(tmp_path / "v.mp4", coloured("Red", 24)).rename(folder / "v.mp4")
+    write_video(tmp_path / "v.mp4", coloured("Red", 24)).rename(foreign / "v.mp4")
     for options in ([], ["--window", "1"], ["--stream"]):
-        options = [*options, "--output", folder / f"{folder.name}.mp4"]
-        result = run(models / "colours.ckpt", folder / "v.mp4", options=options, result=folder / "r.json")
-        assert result["source"] == str(folder / "v.mp4")
-        assert video.open_source(str(folder / f"{folder.name}.mp4")).num_frames == 24
-        (folder / f"{folder.name}.mp4").unlink()
-    (folder / "r.json").unlink()
-    (folder / "broken.mp4").touch()
-    _, good = run(models / "colours.ckpt", folder, options=["--on_error", "skip"], result=tmp_path / "r.json")
+        options = [*options, "--output", foreign / f"{foreign.name}.mp4"]
+        result = run(models / "colours.ckpt", foreign / "v.mp4", options=options, result=foreign / "r.json")
+        assert result["source"] == str(foreign / "v.mp4")
+        assert video.open_source(str(foreign / f"{foreign.name}.mp4")).num_frames == 24
+        (foreign / f"{foreign.name}.mp4").unlink()
+    (foreign / "r.json").unlink()
+    (foreign / "broken.mp4").touch()
+    _, good = run(models / "colours.ckpt", foreign, options=["--on_error", "skip"], result=tmp_path / "r.json")
     assert good["top"][0]["label"] == "Red"
     capsys.readouterr().out.encode()
 

@@ -6,7 +6,6 @@ Hypothesis draws the same ones at each run (``derandomize``).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -18,7 +17,6 @@ from hypothesis import HealthCheck, given, settings, strategies
 from model_utils.config import load_config
 from model_utils.errors import InputError
 from src import tsn_dataset
-from src.backbones import backbone_named
 from src.data import annotations, label_lists, lists, names, something_v2, stream_truth
 from src.evaluation import results
 from src.shipping import exported
@@ -26,6 +24,7 @@ from src.training import checkpoint, state
 from tests.helpers.clips import folders
 from tests.helpers.networks import CLASSES
 from tests.helpers.networks import settings as network_settings
+from tests.shipping.test_exported import usage
 
 pytestmark = pytest.mark.slow
 
@@ -97,16 +96,10 @@ def read_clip_lists(path: Path) -> Any:
     return [label_lists.read_rows(file, labelled) for labelled in (None, True, False)]
 
 
-def video_description() -> dict:
-    fed = exported.input_description(3, 32, 0, backbone_named("bn_inception").pixels)
-    network = {"file": "trn.onnx", "sha256": hashlib.sha256(b"network").hexdigest(), "categories": CLASSES}
-    rest = {"num_segments": 3, "image_size": 32, "input": fed, "relations": "all", "subsample_num": 2, "flip": "none"}
-    return {**network, **rest, "width_mult": 1.0}
-
-
 GESTURES = [{"start": 1.5, "end": 2, "label": "Thumb Up"}, {"start": 3, "end": 4.5, "label": "Stop Sign"}]
 PROGRESS = {"epochs_done": 1, "step": 2, "loss_sum": 0.5, "best": [0.1, 0.2, 3], "since_best": 0, "rewinds": 0}
 DESCRIPTION = {**checkpoint.describe(network_settings(num_segments=2), CLASSES), "progress": PROGRESS}
+VIDEO = usage("trn.onnx", b"network", categories=CLASSES, width_mult=1.0)
 READERS = {
     "config": Reader(
         "c.yaml", "lr: 0.01\nflip: plain\nimage_size: 224\nfreeze_bn: true\nmodel_name: trn\n", read_config
@@ -126,8 +119,8 @@ READERS = {
         "video,label,start,end,split\none.mp4,x,0,1,train\none.mp4,y,1,2.5,val\ntwo.mp4,x,,,train\n",
         read_annotations,
     ),
-    "JSON of 1.0.0": Reader("trn.json", json.dumps(video_description()), read_usage),
-    "JSON of an exported file": Reader("trn.json", json.dumps(exported.sealed(video_description())), read_usage),
+    "JSON of 1.0.0": Reader("trn.json", json.dumps(VIDEO), read_usage),
+    "JSON of an exported file": Reader("trn.json", json.dumps(exported.sealed(VIDEO)), read_usage),
     "description of a checkpoint": Reader("about.json", json.dumps(DESCRIPTION), read_description),
     "labels": Reader(
         "labels.csv", "Thumb Up\nStop Sign\n", lambda path: label_lists.read_class_names(label_lists.read_list(path))

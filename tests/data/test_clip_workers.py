@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from contextlib import closing
 
@@ -12,6 +11,7 @@ import pytest
 
 from model_utils.errors import InputError
 from src.data.clip_workers import Memory, fill_batches
+from tests.helpers.kills import kill_this_process
 
 COLUMNS = np.dtype([("pixels", np.uint8, (5,)), ("square", np.int32), ("process", np.int64), ("halves", np.float32, 2)])
 
@@ -80,13 +80,9 @@ def test_what_load_raises_ends_the_batches():
     assert "a process that loads clips" in str(error.value.__cause__)
 
 
-def die(pixels, number):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_a_process_that_dies_ends_the_batches():
     with pytest.raises(InputError, match="a process that loads clips was ended by SIGKILL; if memory ran out, fewer"):
-        list(fill_batches(die, [(number,) for number in range(100)], COLUMNS, 1, 2))
+        list(fill_batches(kill_this_process, [(number,) for number in range(100)], COLUMNS, 1, 2))
 
 
 def session(pixels, number):

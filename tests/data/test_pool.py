@@ -17,6 +17,7 @@ import pytest
 from src.data import pool
 from src.data.pool import in_processes
 from tests.helpers import ROOT
+from tests.helpers.kills import kill_this_process
 from tests.helpers.refusals import refusal
 
 
@@ -51,14 +52,10 @@ def die_at_two(job, how):
     return job
 
 
-def kill_itself():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        (kill_itself, "a process that tests was ended by SIGKILL; if memory ran out, free some and start again"),
+        (kill_this_process, "a process that tests was ended by SIGKILL; if memory ran out, free some and start again"),
         (partial(os._exit, 3), "a process that tests ended with status 3; its messages are above"),
     ],
 )

@@ -31,8 +31,8 @@ from tests.helpers import ROOT
 from tests.helpers.clips import folders
 from tests.helpers.colours import coloured, write_video
 from tests.helpers.containers import rotate, set_intervals, set_rate
+from tests.helpers.kills import kill_this_process
 from tests.helpers.permissions import obeyed_permissions
-from tests.helpers.processes import kill_this_process
 from tests.helpers.refusals import refusal
 
 IMAGES = "20bn-jester-v1"

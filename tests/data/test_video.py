@@ -238,22 +238,8 @@ def test_a_video_is_closed_after_reading_also_when_only_a_part_is_read(tmp_path)
     assert open_descriptors() == before
 
 
-FOREIGN = os.fsdecode(b"caf\xe9")
-
-
-@pytest.fixture
-def foreign(tmp_path):
-    """A folder whose name is not UTF-8."""
-    folder = tmp_path / FOREIGN
-    try:
-        folder.mkdir()
-    except OSError:
-        pytest.skip("this file system takes UTF-8 only")
-    return folder
-
-
 def test_names_that_are_not_utf8(foreign, tmp_path):
-    video_file = write_video(tmp_path / "v.mp4", changing_frames(5)).rename(foreign / f"{FOREIGN}.mp4")
+    video_file = write_video(tmp_path / "v.mp4", changing_frames(5)).rename(foreign / f"{foreign.name}.mp4")
     write_clip(foreign / "clip", 4)
     for path, count in ((video_file, 5), (foreign / "clip", 4)):
         source = open_source(str(path))
@@ -261,11 +247,11 @@ def test_names_that_are_not_utf8(foreign, tmp_path):
         source.name.encode()
         assert r"caf\xe9" in source.name
     before = sorted(Path(tempfile.gettempdir()).iterdir())
-    with VideoWriter(str(foreign / f"{FOREIGN}-out.mp4"), 12) as writer:
+    with VideoWriter(str(foreign / f"{foreign.name}-out.mp4"), 12) as writer:
         for frame in changing_frames(7):
             writer.write(frame)
-    assert sorted(foreign.iterdir()) == sorted([video_file, foreign / "clip", foreign / f"{FOREIGN}-out.mp4"])
-    assert open_source(str(foreign / f"{FOREIGN}-out.mp4")).num_frames == 7
+    assert sorted(foreign.iterdir()) == sorted([video_file, foreign / "clip", foreign / f"{foreign.name}-out.mp4"])
+    assert open_source(str(foreign / f"{foreign.name}-out.mp4")).num_frames == 7
     assert sorted(Path(tempfile.gettempdir()).iterdir()) == before
     (foreign / "text.mp4").write_text("no video")
     (foreign / "empty").mkdir()

@@ -129,16 +129,8 @@ def _write_reference_training(folder: Path, case: str) -> None:
         losses.append(loss)
         norms.append(norm)
     _convert(network, folder / f"{case}_end.ckpt", 0.0625, 3)
-    masks = masks.astype(np.float32)
-    arrays = {
-        "clips": clips,
-        "labels": labels,
-        "relations": relations,
-        "masks": masks,
-        "losses": losses,
-        "norms": norms,
-    }
-    np.savez(folder / f"{case}.npz", **arrays)
+    arrays = {"clips": clips, "labels": labels, "relations": relations, "masks": masks.astype(np.float32)}
+    np.savez(folder / f"{case}.npz", **arrays, losses=losses, norms=norms)
 
 
 def _convert(network, path: Path, width_mult: float, num_segments: int) -> None:

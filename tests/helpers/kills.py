@@ -1,12 +1,18 @@
-"""A kill at a chosen moment, without the process's end."""
+"""Kills: of a process, and at a chosen moment without the process's end."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+
+def kill_this_process(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Killed(BaseException):

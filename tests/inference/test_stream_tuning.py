@@ -87,15 +87,8 @@ def test_a_config_is_written_that_finds_the_gestures(tmp_path, monkeypatch, caps
     output = tmp_path / "stream.yaml"
 
     def tune(*more):
-        paths = [
-            "--ckpt_file",
-            str(model),
-            "--videos",
-            str(tmp_path / "videos"),
-            "--truth",
-            str(tmp_path / "truth.json"),
-        ]
-        arguments = [*paths, "--windows", "6,1.4,1.5", "--output", str(output), *more]
+        paths = ["--ckpt_file", model, "--videos", tmp_path / "videos", "--truth", tmp_path / "truth.json"]
+        arguments = [*map(str, paths), "--windows", "6,1.4,1.5", "--output", str(output), *more]
         tune_stream.tune(load_config(arguments, add_arguments=tune_stream.add_arguments))
 
     tune()

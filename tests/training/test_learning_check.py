@@ -10,8 +10,6 @@ from tests.helpers.networks import settings
 
 NAMES = ["Left", "Right", "Thumb"]
 CONFIG = settings(
-    pre_trained_backbone="",
-    pre_trained="",
     dropout=0.8,
     lr=0.001,
     epochs_num=8,

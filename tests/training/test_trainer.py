@@ -110,50 +110,17 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     """A run with new, always equal initial weights."""
     ms.set_seed(7)
     network = behind(ColourBackbone(8))  # one layer before a real head: it compiles in two seconds
-    config = settings(
-        seed=0,
-        lr=0.05,
-        update_lr_epochs=2,
-        momentum=0.9,
-        weight_decay=0.01,
-        clip_grad_norm=20.0,
-        dropout=0.5,
-        epochs_num=EPOCHS,
-        train_batch_size=2,
-        train_output_dir=str(folder),
-        log_interval=1,
-        eval_interval=1,
-        ckpt_save_interval=1,
-        keep_checkpoint_max=10,
-        train_list_file_name="train.txt",
-        categories_list_file_name="classes.txt",
-    )
-    config = SimpleNamespace(**{**vars(load_config([])), **vars(config), **changes})
+    given = {"lr": 0.05, "update_lr_epochs": 2, "weight_decay": 0.01, "dropout": 0.5, "epochs_num": EPOCHS}
+    given |= {"train_batch_size": 2, "train_output_dir": str(folder), "log_interval": 1, "ckpt_save_interval": 1}
+    config = SimpleNamespace(**{**vars(load_config([])), **vars(settings(**given)), **changes})
     optimizer = build_optimizer(network, config.lr, config.update_lr_epochs, STEPS, 0.9, config.weight_decay)
-    return Trainer(
-        network,
-        optimizer,
-        validate,
-        config,
-        TrainingSet(CLASSES, 9, STEPS, DATA),
-        ranks,
-        logging.getLogger("test"),
-    )
+    clips = TrainingSet(CLASSES, 9, STEPS, DATA)
+    return Trainer(network, optimizer, validate, config, clips, ranks, logging.getLogger("test"))
 
 
 def run(trainer, stop=None):
     stop = stop or Stop()
     return trainer.run(stop.watch(batches(trainer.total_steps)), stop)
-
-
-def trn_log(caplog):
-    """What the programs' own log was told; its parents are told nothing once it is set up."""
-    return [record.getMessage() for record in caplog.records if record.name == "trn"]
-
-
-@pytest.fixture(autouse=True)
-def _log_is_heard(monkeypatch):
-    monkeypatch.setattr(logging.getLogger("trn"), "propagate", True)
 
 
 def last_file(folder):
@@ -528,7 +495,7 @@ def with_data(folder, clips=9, data=DATA, **changes):
     return trainer
 
 
-def test_a_resumed_run_sees_the_same_data(start, tmp_path, caplog):
+def test_a_resumed_run_sees_the_same_data(start, tmp_path, caplog_trn):
     """Another list has the same number of clips."""
     other = {**DATA, "the training list": "4d", "frames of the training list": "5e"}
     message = "must not change: the training list and frames of the training list; --resume_other_data true if you want"
@@ -537,7 +504,7 @@ def test_a_resumed_run_sees_the_same_data(start, tmp_path, caplog):
     trainer = with_data(tmp_path, 10, other, resume_other_data=True)
     trainer.resume(start)
     said = f"{start}: resumed on other data: the training list and frames of the training list"
-    assert said in trn_log(caplog)
+    assert said in caplog_trn
     assert trainer.description()["data"] == other
 
 
@@ -549,23 +516,23 @@ def test_other_data_may_not_have_other_classes(start, tmp_path):
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_a_validation_that_only_one_of_the_runs_has(start, tmp_path, caplog, validated):
+def test_a_validation_that_only_one_of_the_runs_has(start, tmp_path, caplog_trn, validated):
     fewer = {key: digest for key, digest in DATA.items() if "validation" not in key}
     path = start
     if not validated:
         with_data(tmp_path, data=fewer).save("checkpoint_last.ckpt")
         path = tmp_path / "checkpoint_last.ckpt"
     with_data(tmp_path, data=fewer if validated else DATA).resume(path)
-    assert trn_log(caplog) == []
+    assert caplog_trn == []
 
 
-def test_a_checkpoint_that_is_older_than_the_fingerprint(start, tmp_path, caplog):
+def test_a_checkpoint_that_is_older_than_the_fingerprint(start, tmp_path, caplog_trn):
     entries, about = checkpoint.read_all(start)
     del about["data"]
     path = checkpoint.save_checkpoint(tmp_path / "old.ckpt", entries, about)
     with_data(tmp_path, data={**DATA, "the training list": "4d"}).resume(path)
     said = "of an earlier version, which does not say on which clips it was trained: only their number is checked"
-    assert trn_log(caplog) == [f"{path}: {said}"]
+    assert caplog_trn == [f"{path}: {said}"]
 
 
 def test_keys_that_may_change_on_resume(start, tmp_path):
