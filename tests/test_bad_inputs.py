@@ -94,6 +94,7 @@ CONVERT_BACKBONE = "src.convert_bn_inception in.pth out.ckpt"
 CONVERT_TRN = "src.convert_trn_pytorch in.pth out.ckpt"
 CONVERTERS = Alike((CONVERT_BACKBONE, CONVERT_TRN))
 OWN = "src.data.prepare_videos videos target"
+GESTURES = "src.own_gestures.main videos out"
 SOMETHING = "src.data.something_v2 data"
 ANNOTATED = f"{OWN} --annotations a.csv"
 SYNTHETIC = "src.synthetic.jester target --gestures 1 --train 1 --val 1 --test 0"
@@ -457,10 +458,6 @@ CASES = [
     Case("missing videos", nothing, SOMETHING, "data/20bn-something-something-v2: no such folder"),
     Case("missing list", something_v2("[]"), f"{SOMETHING} --labels_path x", "x/labels.json: no such file"),
     Case("empty list", something_v2("[]"), SOMETHING, "labels/train.json: expected a list"),
-    *(
-        Case("option", nothing, SOMETHING, f"argument {option}: '{value}' is not allowed", f"{option}={value}")
-        for option, value in (("--height", "15"), ("--height", "4321"), ("--fps", "0"), ("--fps", "1001"))
-    ),
     Case("list that is no JSON", something_v2("[{"), SOMETHING, "labels/train.json:1: not valid JSON"),
     *(
         Case("class that is no line of text", something_v2(entry_of("1"), name), SOMETHING, ("labels.json: ", "'b"))
@@ -557,11 +554,34 @@ CASES = [
     Case("no model", nothing, (PAGE, DEMO), "categories.txt: expected a checkpoint", "--model data/categories.txt"),
     Case("8 bits without clips", nothing, (PAGE, DEMO), "quantize int8: needs --dataset_root", "--quantize int8"),
     Case("no list of clips", remove(TRAIN_LIST), PAGE, f"{TRAIN_LIST}: ", "--dataset_root data"),
-    Case("no window", nothing, (PAGE, DEMO), "'0' is not allowed, expected float in (0, ", "--window 0"),
     Case("folder of others", nothing, PAGE, "data: would be replaced, but make_page.sh did not", "--output data"),
     Case("file as page", nothing, PAGE, "in.pth: is not a folder", "--output in.pth"),
     Case("page in a file", nothing, PAGE, "in.pth: cannot be written: ", "--output in.pth/page"),
-    Case("no port", nothing, DEMO, "'70000' is not allowed, expected int in [1, 65535]", "--port 70000"),
+    # Options of single programs.
+    *(
+        Case("value", nothing, command, f"{option}: '{value}' is not allowed, expected {allowed}", f"{option}={value}")
+        for command, option, values, allowed in [
+            (SYNTHETIC, "--gestures", "28", "int in [1, 27]"),
+            *((SYNTHETIC, option, "0", "int in [1, ") for option in ("--train", "--val", "--parts")),
+            (SYNTHETIC, "--test", "-1", "int in [0, "),
+            (DRAWN_STREAMS, "--videos", "0", "int in [1, 999]"),
+            (DRAWN_STREAMS, "--gestures", "28", "int in [1, 27]"),
+            *((command, "--seed", "-1", "int in [0, ") for command in (DRAWN_STREAMS, OWN, GESTURES)),
+            (OWN, "--val", "0 1", "float in (0, 1)"),
+            (OWN, "--height", "2", "int in [16, 4320]"),
+            (OWN, "--fps", "nan", "float in (0, 1000]"),
+            (SOMETHING, "--height", "15 4321", "int in [16, 4320]"),
+            (SOMETHING, "--fps", "0 1001", "float in (0, 1000]"),
+            (GESTURES, "--minutes", "0", "float in (0, "),
+            (CONVERT_BACKBONE, "--width_mult", "0 -1 nan wide", "float in (0, "),
+            (CONVERT_TRN, "--num_segments", "0", "int in [2, inf)"),
+            (INFER, "--window", "0 soon", "float in (0, 1000000]"),
+            ((PAGE, DEMO), "--window", "0", "float in (0, "),
+            (DEMO, "--port", "70000", "int in [1, 65535]"),
+        ]
+        for value in values.split()
+    ),
+    Case("no such choice", nothing, OWN, "command line: argument --on_error: ", "--on_error go"),
     # The rest.
     Case("unknown option", nothing, (UNPACK, PREPROCESS, SYNTHETIC, *CONVERTERS), "--colour", "--colour red"),
     Case("results that are not there", nothing, ABLATION, "results/TRNmultiscale/natural/metrics.json: cannot be read"),

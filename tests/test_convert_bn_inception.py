@@ -227,9 +227,6 @@ def test_command_line(state, tmp_path, capsys):
     torch.save(as_published(state), tmp_path / "in.pth")
     main([str(tmp_path / "in.pth"), str(tmp_path / "out.ckpt"), "--width_mult", str(WIDTH)])
     assert "414 tensors" in capsys.readouterr().out
-    for width in ("0", "-1", "nan", "wide"):
-        with pytest.raises(InputError, match="command line: argument --width_mult: "):
-            main([str(tmp_path / "in.pth"), str(tmp_path / "out.ckpt"), "--width_mult", width])
 
 
 def sha256(path):

@@ -601,23 +601,6 @@ def test_class_names_that_a_list_cannot_hold(tmp_path, name):
         find_clips(tmp_path / "videos")
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--val", "0"], r"--val: '0' is not allowed, expected float in \(0, 1\)"),
-        (["--val", "1"], "--val: '1' is not"),
-        (["--fps", "nan"], r"--fps: 'nan' is not allowed, expected float in \(0, 1000\]"),
-        (["--height", "2"], r"--height: '2' is not allowed, expected int in \[16, 4320\]"),
-        (["--seed", "-1"], "--seed: '-1' is not"),
-        (["--on_error", "go"], "command line: .*on_error"),
-    ],
-)
-def test_bad_options(videos, tmp_path, options, message):
-    with pytest.raises(InputError, match=message):
-        main([str(videos), str(tmp_path / "data"), *options])
-    assert not (tmp_path / "data").exists()
-
-
 # --------------------------------------------------------------------------------------------------------- splits
 
 

@@ -255,15 +255,6 @@ def test_failure_leaves_no_archives_and_no_folders(tmp_path, monkeypatch, error)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--gestures", "28"), ("--train", "0"), ("--val", "0"), ("--test", "-1"), ("--parts", "0")]
-)
-def test_value_out_of_range_is_named(tmp_path, option, value):
-    with pytest.raises(InputError, match=f"argument {option}: '{value}' is not allowed, expected int in"):
-        main([str(tmp_path / "new"), option, value])
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_no_test_list_without_test_clips(tmp_path):
     make(tmp_path, "--test", "0")
     with zipfile.ZipFile(tmp_path / "20bn-jester-download-package-labels.zip") as archive:

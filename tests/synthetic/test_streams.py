@@ -118,16 +118,3 @@ def test_main_writes_videos_and_truth(tmp_path, capsys):
     assert not capture.read()[0]
     with pytest.raises(InputError, match=r"truth\.json: exists"):
         main([str(tmp_path / "streams")])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--videos", "0"], r"--videos: '0' is not allowed, expected int in \[1, 999\]"),
-        (["--gestures", "28"], r"--gestures: '28' is not allowed, expected int in \[1, 27\]"),
-        (["--seed", "-1"], "--seed: '-1' is not allowed"),
-    ],
-)
-def test_main_refuses(tmp_path, options, message):
-    with pytest.raises(InputError, match=message):
-        main([str(tmp_path), *options])
