@@ -15,7 +15,6 @@ from PIL import Image
 
 from model_utils.settings import Settings
 from src import sampling, tsn_dataset
-from src.data.frame_files import VideoRecord
 from src.data.names import FRAME_NAME
 from src.data.pack_frames import pack_folders
 from src.data.packed import open_packed
@@ -25,7 +24,6 @@ from src.inference import timeline
 from src.ops.ranks import Ranks
 from src.shipping.samples import read_samples
 from src.training import frozen
-from tests.helpers.clips import folders
 
 LENGTHS = (9, 4, 13, 6)  # the second is shorter than T
 T, SIDE, SEED, CLASSES, BACKGROUND = 5, 32, 3, 4, 3
@@ -186,13 +184,6 @@ def test_infer_on_the_folder(dataset):
         source = open_source(str(tsn_dataset.evaluation_loader(dataset, 1).frames.root / record.folder))
         clip = timeline.read_clip(source, T, 3.0)
         assert shown(clip.frames) == [(index, frame) for frame in evaluated(LENGTHS[index])]
-
-
-def test_a_stretch_is_read_where_its_row_says(tmp_path):
-    """The paths, put together by hand."""
-    stretch = VideoRecord("long", 5, 0, first=31, is_stretch=True)
-    assert folders(tmp_path, "img_{:03d}.jpg").path(stretch, 2) == f"{tmp_path}/long/img_033.jpg"
-    assert folders(tmp_path, "{}.png").path(VideoRecord("a b", 5, 0, first=0), 4) == f"{tmp_path}/a b/4.png"
 
 
 def test_a_clip_that_is_skipped_is_the_one_that_cannot_be_read(dataset):

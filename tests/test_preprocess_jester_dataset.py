@@ -398,13 +398,6 @@ def test_frames_of_other_names(root, frame_name, first, others):
             main([str(root), "--frame_name", frame_name])
 
 
-def test_hidden_and_foreign_files_are_not_frames(tmp_path):
-    write_clip(tmp_path / "1", 4)
-    for name in ("._00001.jpg", "._00005.jpg", ".00005.JPG", ".DS_Store", "Thumbs.db", "notes.txt"):
-        (tmp_path / "1" / name).write_bytes(b"")
-    assert count_frames(tmp_path / "1") == (1, 4)
-
-
 def test_more_frames_than_five_digits_count(tmp_path, monkeypatch):
     names = [f"{number:05d}.jpg" for number in range(1, 100_003)]
     monkeypatch.setattr(os, "listdir", lambda folder: names)

@@ -91,10 +91,6 @@ def test_test_segments_take_the_middle_of_each_segment(num_segments):
         assert indices.tolist() == expected
 
 
-def test_test_segments_of_an_ordinary_clip():
-    assert sampling.test_segments(37, 8).tolist() == [2, 6, 11, 16, 20, 25, 30, 34]
-
-
 def test_training_crop_sizes_and_offsets():
     height, width = 100, 176
     crops = draws("crop", 4000, lambda rng: sampling.training_crop(height, width, 224, rng))

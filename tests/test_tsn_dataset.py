@@ -261,11 +261,6 @@ def assert_same_batches(first, second):
 
 
 @pytest.fixture(scope="module")
-def whole_run(records, images_root):
-    return as_arrays(training(records, images_root))
-
-
-@pytest.fixture(scope="module")
 def sliding_run(records, images_root):
     return as_arrays(training(records, images_root, SLIDING))
 
@@ -377,8 +372,9 @@ def test_bugs_are_not_taken_for_bad_data(records, images_root):
         list(training(records, images_root, {"flip": "label_aware", "mirrored": None}))
 
 
-def test_training_batches_that_are_kept_stay_as_they_were(records, images_root, whole_run):
+def test_batches_that_are_kept_stay_as_they_were(records, images_root):
     """A tensor lies in the memory of the workers, which is used again only once nobody refers to it."""
+    whole_run = as_arrays(training(records, images_root))
     kept = list(training(records, images_root, workers=2))
     assert_same_batches(as_arrays(kept), whole_run)
     results = [mask * 2 for *_, mask in training(records, images_root)]  # the batch may be released before the answer
@@ -406,13 +402,6 @@ def test_evaluation_batches(records, images_root, workers):
     assert seen == list(range(NUM_CLIPS))
 
 
-def test_evaluation_ranks_share_the_list(records, images_root):
-    for rank in range(4):
-        batches = evaluation(records, images_root, {"test_crops": 1}, ranks=Ranks(rank, 4))
-        indices = [int(index) for _, _, indices, _ in batches for index in indices]
-        assert indices == list(range(rank, NUM_CLIPS, 4))
-
-
 def test_evaluation_of_nothing(records, images_root):
     assert list(evaluation(records, images_root, ranks=Ranks(11, 12))) == []
 
@@ -431,14 +420,6 @@ def test_evaluation_hands_problems_on(tmp_path):
     assert not clip[1].any()
     assert clip[0].any()
     np.testing.assert_array_equal(clip[0], clip[2])
-
-
-def test_batches_that_are_kept_stay_as_they_were(records, images_root):
-    """Their memory is used again, but only once nobody sees any part of them."""
-    expected = [crops.copy() for crops, *_ in evaluation(records * 3, images_root, batch_size=1)]
-    kept = [crops[0, 3:] for crops, *_ in evaluation(records * 3, images_root, batch_size=1)]
-    for crops, part in zip(expected, kept):
-        np.testing.assert_array_equal(part, crops[0, 3:])
 
 
 def test_the_ranks_of_a_node_share_its_cores(monkeypatch):

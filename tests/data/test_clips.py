@@ -90,24 +90,6 @@ def test_frames_that_are_no_images(tmp_path, data, problem):
     assert f"00001.jpg: frame is {problem}" in refusal(decode_one, tmp_path, data)
 
 
-def test_missing_folder_frame_and_unreadable_frame(tmp_path):
-    with pytest.raises(InputError, match="gone: clip folder is missing"):
-        folders(tmp_path).read(VideoRecord("gone", 1, 0), np.array([0]))
-    clip = write_clip(tmp_path / "clip", 3, 20, 30)
-    with pytest.raises(InputError, match=r"clip.00004\.jpg: frame is missing"):
-        folders(tmp_path).read(VideoRecord("clip", 4, 0), np.array([0, 3]))
-    (clip / "00004.jpg").mkdir()
-    with pytest.raises(InputError, match=r"clip.00004\.jpg: frame cannot be read"):
-        folders(tmp_path).read(VideoRecord("clip", 4, 0), np.array([0, 3]))
-
-
-def test_frames_of_different_sizes(tmp_path):
-    clip = write_clip(tmp_path / "clip", 2, 20, 30)
-    (clip / "00003.jpg").write_bytes(jpeg())
-    with pytest.raises(InputError, match=r"00003\.jpg: frame of 50x40 pixels; expected 30x20"):
-        folders(tmp_path).read(VideoRecord("clip", 3, 0), np.array([0, 1, 2]))
-
-
 def test_frames_are_closed(tmp_path):
     """Also those that are no images: a worker decodes millions."""
     good = write_clip(tmp_path / "clip", 1, 20, 30) / "00001.jpg"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,7 +14,6 @@ from src.data.containers import BEGINNINGS, QUICKTIME_BOXES, holds_pictures
 from src.data.video import grabbed_frames, open_source
 from tests.helpers.colours import changing_frames, write_folder, write_video
 from tests.helpers.containers import refer_to
-from tests.helpers.refusals import refusal
 
 SDP = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 26\n"
 DASH = """<?xml version="1.0"?>
@@ -135,16 +133,3 @@ def test_an_animated_picture_is_a_video(tmp_path):
 def test_beginnings(beginning):
     assert holds_pictures(bytes.fromhex(beginning))
     assert not holds_pictures(b" " + bytes.fromhex(beginning))
-
-
-def test_what_is_no_file_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "broken.mp4").symlink_to(tmp_path / "gone.mp4")
-    (tmp_path / "round.mp4").symlink_to(tmp_path / "round.mp4")
-    for path, reason in [
-        (tmp_path / "pipe.mp4", "it is a named pipe; expected a regular file"),
-        (Path("/dev/zero"), "it is a device; expected a regular file"),
-        (tmp_path / "broken.mp4", f"No such file: it is a link to {tmp_path / 'gone.mp4'}"),
-        (tmp_path / "round.mp4", "Too many levels of symbolic links"),
-    ]:
-        assert refusal(open_source, str(path)) == f"{path}: cannot be read ({reason})"

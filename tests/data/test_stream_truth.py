@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from model_utils.errors import InputError
 from src.data.stream_truth import read_truth
 from src.data.video import Span
 from tests.helpers.refusals import refusal
@@ -118,11 +117,6 @@ GESTURE = '{"start": 1, "end": 2, "label": "Thumb Up"}'
 def test_refused(tmp_path, name, text, message):
     said = refusal(read_truth, write(tmp_path, name, text), CLASSES, VIDEOS)
     assert message.replace("{path}", str(tmp_path / name)) in said
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(InputError, match=r"none\.json: cannot be read \(No such file or directory\)"):
-        read_truth(tmp_path / "none.json", CLASSES, VIDEOS)
 
 
 def test_annotations_are_truth_too(tmp_path):

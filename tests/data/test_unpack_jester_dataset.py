@@ -151,15 +151,6 @@ def test_an_md5_in_capitals(data, tmp_path, zipped):
     assert contents(tmp_path / "target") == unpacked()
 
 
-def test_raw_labels_folder_and_older_names(data, tmp_path):
-    (data / LABELS_ZIP).unlink()
-    (data / "labels").mkdir()
-    for name, content in LABELS.items():
-        (data / "labels" / f"jester-v1-{name}").write_bytes(content)
-    unpack(data, tmp_path / "target")
-    assert contents(tmp_path / "target" / "labels") == LABELS
-
-
 def test_members_with_dot_and_folders_of_their_own(tmp_path):
     folder = tarfile.TarInfo(f"./{IMAGES}/1")
     folder.type = tarfile.DIRTYPE
