@@ -11,7 +11,7 @@ from src.heads import HEADS, AverageConsensus
 from src.ops.fast_relations import FastRelations
 from src.trn import SingleScaleTRN
 from src.tsn import ClipInput, ClipLogits, prepare_for_inference
-from tests.helpers.networks import SIDE, seeing_network, tiny_network
+from tests.helpers.networks import SIDE, seeing_network
 
 
 @pytest.mark.parametrize("consensus_type", HEADS)
@@ -75,8 +75,3 @@ def test_every_crop_of_a_clip_uses_the_clips_relations():
             np.testing.assert_allclose(scores, expected, atol=1e-5)
     swapped = ClipLogits(network, 3)(Tensor(clips), Tensor(relations[::-1].copy())).asnumpy()
     assert np.abs(swapped - found).max() > 1e-3
-
-
-def test_an_unknown_consensus():
-    with pytest.raises(ValueError, match="consensus_type 'lstm': expected one of TRNmultiscale, TRN, avg"):
-        tiny_network(consensus_type="lstm")

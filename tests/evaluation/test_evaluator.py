@@ -21,7 +21,6 @@ from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.backbones import Backbone
 from src.data.clips import EvaluationLoader
-from src.data.frame_files import VideoRecord
 from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation
 from src.evaluation.scoring import ClipScorer
 from src.heads import Head
@@ -107,23 +106,6 @@ def test_only_the_observed_part_is_sampled():
         for fraction, expected in ((1.0, num_frames), (0.25, -(-num_frames // 4)), (0.07, -(-7 * num_frames // 100))):
             segments = sampling.evaluated_segments(num_frames, 8, "natural", fraction, rng)
             assert segments.tolist() == [int(expected / 8 * (i + 0.5)) for i in range(8)]
-
-
-def test_frame_orders():
-    natural = sampling.test_segments(40, 8)
-    record = VideoRecord("clip", 40, 0)
-
-    def frames(order, seed=0, index=0):
-        return EvaluationLoader("", 8, SIDE, 1, order, seed=seed).frame_indices(record, index).tolist()
-
-    assert frames("natural") == natural.tolist()
-    assert frames("reversed") == natural.tolist()[::-1]
-    shuffled = {tuple(frames("shuffled", seed, index)) for seed in range(4) for index in range(50)}
-    assert len(shuffled) > 195
-    assert all(sorted(order) == natural.tolist() for order in shuffled)
-    first_places = np.mean([np.searchsorted(natural, order[0]) for order in shuffled])
-    assert first_places == pytest.approx(3.5, abs=0.6)
-    assert frames("shuffled", 3, 7) == frames("shuffled", 3, 7)
 
 
 @pytest.mark.parametrize("text", ["", "0", "1.5", "half", "nan"])

@@ -9,7 +9,7 @@ from src.data.clips import EvaluationLoader
 from src.data.frame_files import VideoRecord
 from src.evaluation.scoring import ClipScorer, average_crops, drawn_relations
 from tests.helpers.clips import folders, write_clip
-from tests.helpers.networks import SIDE, behind, video_of
+from tests.helpers.networks import SIDE, behind
 
 
 class PatchBackbone(nn.Cell):
@@ -24,9 +24,9 @@ class PatchBackbone(nn.Cell):
         return self.fc(patches.reshape((-1, 3 * 16)) / 8)
 
 
-def small_network(subsample_num=2):
+def small_network():
     """A TRN whose scores depend on every part of three frames and on their order."""
-    network = behind(PatchBackbone(8), subsample_num=subsample_num)
+    network = behind(PatchBackbone(8))
     rng = np.random.default_rng(1)
     for parameter in network.get_parameters():
         scale = np.sqrt(2 / np.prod(parameter.shape[1:]))  # keeps the size of what passes through
@@ -36,22 +36,6 @@ def small_network(subsample_num=2):
 
 def clips(count, crops, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, crops, 3, SIDE, SIDE, 3), dtype=np.uint8)
-
-
-def network_scores(network, pixels):
-    """The network's scores of each crop by itself, from float input made here."""
-    video = video_of(pixels.reshape(-1, 3, SIDE, SIDE, 3)).asnumpy()
-    rows = [network(Tensor(one[None])).asnumpy()[0] for one in video]
-    return np.array(rows).reshape(*pixels.shape[:2], -1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("crops", [1, 5, 10])
-def test_scores_are_the_mean_over_crops(crops):
-    network = small_network()
-    pixels = clips(2, crops)
-    scores = ClipScorer(network, test_crops=crops, batch_size=2)(pixels, np.arange(2))
-    np.testing.assert_allclose(scores, network_scores(network, pixels).mean(1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("relations", ["all", "sampled"])
@@ -103,14 +87,3 @@ def test_sampled_relations_depend_on_seed_and_clip_alone():
         np.testing.assert_array_equal(relations, sampling.sample_relations(8, 3, rng))
     assert not np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn, drawn_relations(8, 3, 1, indices))
-
-
-@pytest.mark.parametrize("subsample_num", [1, 2])
-def test_sampled_relations_reach_the_network(subsample_num):
-    """With seed, index and number as given."""
-    network, pixels = small_network(subsample_num), clips(1, 1)
-    relations = sampling.sample_relations(3, subsample_num, sampling.generator(7, 0, 12, "relations"))
-    expected = network(video_of(pixels[0]), Tensor(relations[None])).asnumpy()
-    settings = SimpleNamespace(relations="sampled", subsample_num=subsample_num, seed=7)
-    scores = ClipScorer(network, settings, test_crops=1)(pixels, np.array([12]))
-    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)

@@ -67,14 +67,6 @@ def test_contributions_and_biases_add_up_to_the_scores_of_a_clip(consensus_type)
     np.testing.assert_allclose(explain.scores(scales), expected, rtol=0, atol=1e-5)
 
 
-def test_with_a_backbone_of_convolutions():
-    network = seeing_network(small=True)
-    frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    expected = ClipScorer(network, test_crops=1)(cut_crops(frames, SIDE, 1)[None], np.zeros(1))[0]
-    np.testing.assert_allclose(explain.scores(explain.explain_frames(network, frames, SIDE)), expected, atol=1e-5)
-    assert np.abs(expected).max() > 0.1
-
-
 @pytest.mark.slow
 def test_a_network_prepared_for_inference_is_explained_alike():
     network, features = seeing_network(small=True), np.random.default_rng(9).normal(size=(3, 8)).astype(np.float32)

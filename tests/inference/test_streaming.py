@@ -23,7 +23,7 @@ from tests.helpers.colours import (
     write_video,
 )
 from tests.helpers.containers import set_intervals
-from tests.helpers.networks import SIDE, seeing_network
+from tests.helpers.networks import SIDE
 
 
 def clip_score(network, frames):
@@ -41,15 +41,6 @@ def test_scores_are_those_of_the_last_frames_as_a_clip(consensus_type):
         expected = clip_score(network, frames[last - 2 : last + 1])
         np.testing.assert_allclose(scores[last], expected, rtol=0, atol=1e-5)
     assert np.ptp(scores[2:], axis=0).min() > 0.05
-
-
-def test_a_convolution_sees_one_frame_as_it_sees_many():
-    network = seeing_network(small=True)
-    frames = list(np.random.default_rng(0).integers(256, size=(3, 40, 52, 3), dtype=np.uint8))
-    recognizer = Recognizer(network_parts(network), SIDE)
-    scores = [recognizer.push(frame) for frame in frames][-1]
-    np.testing.assert_allclose(scores, clip_score(network, frames), rtol=0, atol=1e-5)
-    assert np.abs(scores).max() > 0.1
 
 
 def test_a_network_in_training_mode_is_put_into_evaluation_mode():
@@ -80,19 +71,6 @@ def test_each_frame_passes_the_backbone_once():
         recognizer.push(frame)
     assert seen == [1] * 6
     assert len(recognizer.features) == 3
-
-
-def test_reset_forgets():
-    recognizer = Recognizer(network_parts(ordering_network()), SIDE)
-    frames = changing_frames(4)
-    first = [recognizer.push(frame, 0.1 * i) for i, frame in enumerate(frames, 300)]
-    recognizer.reset()
-    assert recognizer.push(frames[0], 0.0) is None
-    assert recognizer.push(frames[0], 1.0) is None
-    recognizer.reset()
-    again = [recognizer.push(frame) for frame in frames]
-    np.testing.assert_array_equal(again[2], [recognizer.push(frame) for frame in frames][2])
-    assert first[0] is None
 
 
 def taken(recognizer, times):

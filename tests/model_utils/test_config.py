@@ -187,12 +187,6 @@ def test_unusable_files_name_file_and_line(text, line, reason, config_file):
     assert reason in message
 
 
-def test_missing_file_and_folder_instead_of_file(tmp_path):
-    missing = str(tmp_path / "missing.yaml")
-    assert refused("--config_path", missing) == f"{missing}: cannot read the config file: No such file or directory"
-    assert refused("--config_path", str(tmp_path)) == f"{tmp_path}: cannot read the config file: Is a directory"
-
-
 def test_more_than_three_documents(config_file):
     path = config_file("seed: 1\n" + "---\n" * 3)
     assert refused("--config_path", path) == f"{path}: expected at most 3 documents, found 4"

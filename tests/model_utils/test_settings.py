@@ -83,6 +83,7 @@ def test_types(key, value, allowed):
 def test_a_description_holds_what_evaluation_follows():
     recorded = checkpoint.describe(settings(), ["a"])["settings"]
     network = "consensus_type num_segments subsample_num img_feature_dim backbone width_mult"
+    assert keys_for(Use.NETWORK) == tuple(network.split())
     assert sorted(recorded) == sorted(
         f"{network} freeze_backbone image_size flip mirror_pairs background_class".split()
     )
