@@ -51,20 +51,8 @@ def convert(tmp_path):
 
 
 def test_released_multi_scale_checkpoint(multi_scale, convert):
+    """That each tensor is where it belongs is seen in the scores, see `test_same_numbers`."""
     arrays, description = convert(released(multi_scale), zipped=False)
-    pairs = {
-        "base_model.inception_4c.branch_double_3x3_1.bn.gamma": "base_model.inception_4c_double_3x3_1_bn.weight",
-        "base_model.conv1_7x7_s2.conv.weight": "base_model.conv1_7x7_s2.weight",
-        "base_model.fc.weight": "new_fc.weight",
-        "base_model.fc.bias": "new_fc.bias",
-    }
-    for scale in range(SEGMENTS - 1):
-        for name in (
-            f"consensus.fc_fusion_scales.{scale}.{layer}.{kind}" for layer in "13" for kind in ("weight", "bias")
-        ):
-            pairs[name] = name
-    for ours, theirs in pairs.items():
-        np.testing.assert_array_equal(arrays[ours], multi_scale[theirs].numpy(), err_msg=ours)
     assert len(arrays) == sum(not name.endswith("num_batches_tracked") for name in multi_scale)
     assert description["settings"] == {
         "consensus_type": "TRNmultiscale",
