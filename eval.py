@@ -89,7 +89,7 @@ def list_file_name(config: Config) -> str:
 
 def protocol(model: Model, list_file: Path) -> dict[str, Any]:
     """Everything that the scores depend on."""
-    return {**values_for(model.settings, Use.PROTOCOL), **model.measured(), "list_file": str(list_file)}
+    return {**values_for(model.settings, Use.PROTOCOL), **model.provenance(), "list_file": str(list_file)}
 
 
 def main() -> None:

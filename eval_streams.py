@@ -41,9 +41,9 @@ class StreamSettings(Config):
 def evaluate_streams(config: StreamSettings) -> None:
     from model_utils.device_adapter import start_device
     from model_utils.logging import get_logger, log_settings
-    from src.data.names import BACKGROUND, without_background
+    from src.data.names import BACKGROUND, background_warning
     from src.data.stream_truth import read_truth
-    from src.evaluation.events import measure
+    from src.evaluation.events import measure_events
     from src.evaluation.stream_page import render_stream_report
     from src.inference import stream_eval
     from src.inference.model import load_model
@@ -61,7 +61,7 @@ def evaluate_streams(config: StreamSettings) -> None:
     log_settings(logger, config, output_dir, "eval_streams")
     recognizer = Recognizer(model.parts("stream evaluation"), model.image_size, window)
     if not detector.background:
-        logger.warning("%s", without_background(model.settings.background_class))
+        logger.warning("%s", background_warning(model.settings.background_class))
 
     scored, watched = [], []
     for video in stream_eval.score_videos(paths, truth, recognizer, len(model.categories)):
@@ -70,11 +70,11 @@ def evaluate_streams(config: StreamSettings) -> None:
         logger.info("%s: %d gestures, %d events, %d right", video.name, *counts)
         scored.append(video)
         watched.append(found)
-    metrics = measure(watched)
+    metrics = measure_events(watched)
     stream_eval.log_metrics(metrics, logger)
     protocol = {"videos": config.videos, "truth": config.truth, "window": window, **asdict(detector.rules)}
     protocol.update(values_for(model.settings, Use.NETWORK, Use.FOLLOWED), ckpt_file=config.ckpt_file)
-    protocol.update(device_target=config.device_target, **model.measured(), background=detector.background)
+    protocol.update(device_target=config.device_target, **model.provenance(), background=detector.background)
     document = {**metrics, "per_video": [stream_eval.stream_protocol(video) for video in watched], "protocol": protocol}
     write_json(output_dir / "stream_metrics.json", document)
     write_bytes(output_dir / "stream_scores.npz", stream_eval.scores_bytes(model.categories, scored))

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def make(config: PageSettings, folder: Path) -> None:
     """Writes the page for ``config.ckpt_file`` to ``folder``."""
-    from src.data.names import without_background
+    from src.data.names import background_warning
     from src.inference.model import load_model
     from src.inference.streaming import build_detector
     from src.shipping.page import export_for_page, read_pair, whole_folder, write_page
@@ -68,7 +68,7 @@ def make(config: PageSettings, folder: Path) -> None:
         settings = load_model(config).settings  # includes the files' settings
         detector = build_detector(settings, usage["categories"])
         if not detector.background:
-            print(f"warning: {without_background(settings.background_class)}", file=sys.stderr)
+            print(f"warning: {background_warning(settings.background_class)}", file=sys.stderr)
         write_page(path, partial, config.window or settings.stream_window, asdict(detector.rules), detector.background)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # with PYTHONSAFEPATH Python leaves it out
 
 from model_utils.config import Config, load_config
-from model_utils.device_adapter import leave
+from model_utils.device_adapter import exit_directly
 from model_utils.moxing_adapter import moxing_session
 from model_utils.stop_signals import StopSignals
 from model_utils.util import run_main
@@ -103,7 +103,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
     from src.data.mirror_pairs import describe_mirroring
-    from src.data.names import without_background
+    from src.data.names import background_warning
     from src.training.frozen import feature_dataset, keep_features
 
     logger, features, done = trainer.logger, trainer.network.base_model.feature_channels, trainer.progress
@@ -112,7 +112,7 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
     for line in describe_mirroring(categories, loader.mirrored) if config.flip == "label_aware" else ():
         logger.info("%s", line)
     if loader.sliding_windows and loader.background < 0:
-        logger.warning("%s; now all sliding windows are whole", without_background(config.background_class))
+        logger.warning("%s; now all sliding windows are whole", background_warning(config.background_class))
     workers = tsn_dataset.usable_workers(config.train_workers, ranks_on_node(config))
     if workers < config.train_workers:
         logger.info("train_workers: %d asked for, %d used (CPU cores)", config.train_workers, workers)
@@ -146,7 +146,7 @@ def main() -> None:
     config = load_config(description=__doc__)
     with moxing_session(config), StopSignals("stopped; the same command with --resume auto resumes") as stop:
         train(config, stop)
-    leave()
+    exit_directly()
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def tune(config: TuneSettings) -> None:
     from model_utils.device_adapter import start_device
     from src.data.names import BACKGROUND
     from src.data.stream_truth import read_truth
-    from src.evaluation.events import measure
+    from src.evaluation.events import measure_events
     from src.inference.model import load_model
     from src.inference.stream_eval import find_videos, score_videos
     from src.inference.stream_tuning import choose_rules, on_other_videos
@@ -87,7 +87,7 @@ def tune(config: TuneSettings) -> None:
     fewest, window, rules, recordings = min(found, key=lambda row: (row[0], abs(row[1] - middle)))
     keys = {"stream_window": window, **{f"event_{key}": value for key, value in asdict(rules).items()}}
     write_text(output, _text(keys, recordings, fewest, model.path))
-    expected = measure(on_other_videos(recordings, detector)) if len(recordings) > 1 else None
+    expected = measure_events(on_other_videos(recordings, detector)) if len(recordings) > 1 else None
     minutes = sum(recording.seconds for recording in recordings) / 60
     write_json(output.with_suffix(".json"), {**keys, "edits": fewest, "minutes": minutes, "on_other_videos": expected})
     print("\n".join([*(f"{key}: {value:g}" for key, value in keys.items()), expectation(expected)]))

@@ -17,7 +17,7 @@ FORMS = ("checkpoint", "mindir", "onnx", "int8", "stream", "stream-int8")
 Z = 1.959964  # 95 % of a normal distribution
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
     """A row for each form: its accuracy, and how it differs from the checkpoint's.
 
     Raises:
@@ -95,7 +95,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Command line: OUT_DIR."""
     folder = Path(sys.argv[1])
-    table = markdown(read_rows(folder))
+    table = markdown(read_evaluations(folder))
     write_text(folder / "compare.md", table)
     print(table)
 

@@ -1,4 +1,4 @@
-"""What the benchmarks read, made once: the project's synthetic Jester, and folders as many as the real one has."""
+"""Makes the data of the benchmarks once: the synthetic Jester, and as many folders as the real Jester has."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ JESTER_FRAMES = 37
 CLIPS_A_FRAME = 1000  # a file can have 65,000 names
 
 
-def run(*command: str) -> None:
-    """Runs a program of the repository, which shows what it says if it fails."""
+def run_program(*command: str) -> None:
+    """Runs a program of the repository; shows its output if it fails."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])}
     program = [sys.executable, str(REPO / command[0]), *command[1:]]
     done = subprocess.run(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -39,8 +39,8 @@ def make_dataset(dataset: Path, labels: list[str], train: int, val: int, seed: i
     if not (dataset / "val_videofolder.txt").is_file():
         archives = dataset.parent / "archives"
         make_archives(archives, labels, {"train": train, "validation": val, "test": 0}, seed, 3)
-        run("src/data/unpack_jester_dataset.py", str(archives), str(dataset))
-        run("src/preprocess_jester_dataset.py", str(dataset))
+        run_program("src/data/unpack_jester_dataset.py", str(archives), str(dataset))
+        run_program("src/preprocess_jester_dataset.py", str(dataset))
 
 
 def make_data(folder: Path) -> None:
@@ -77,7 +77,7 @@ def drop_cache(folder: Path) -> None:
 
 
 def make_folders(folder: Path) -> Path:
-    """Make `folder`/folders, a dataset with the real one's number of clips, lists and frames but nothing in the frames.
+    """Make `folder`/folders, a dataset with as many clips and frames as the real one, but with empty frames.
 
     The frames are hard links to a few files: 5.5 million files of their own would take as many inodes.
     """

@@ -1,4 +1,4 @@
-"""Exported files at work: 8-bit scores, 10-crop evaluation, a frame of a stream, infer.py from start to answer."""
+"""Speed of exported files: 8-bit scores, 10-crop evaluation, a frame of a stream, infer.py from start to answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.harness import Item, Round, repeated, side
 from benchmarks.inputs import read_records
 from benchmarks.network import CLASSES, FORWARDS, SEGMENTS, SETTINGS, SIDE, evaluated, new_frames, random_video
 
-CALIBRATION_CLIPS = 4  # speed does not depend on the ranges that they give
+CALIBRATION_CLIPS = 4  # speed does not depend on the calibration
 NEW_FRAMES = 64  # a round
 NAMES = [str(label) for label in range(CLASSES)]
 
@@ -23,7 +23,7 @@ NAMES = [str(label) for label in range(CLASSES)]
 def exported(
     data: Path, int8: bool, pair: bool = False, batch: int = 0, image_size: int = SIDE, width: float = 1.0
 ) -> Path:
-    """The ONNX file of a network with random weights; of a pair its first file. Written anew for each side."""
+    """The ONNX file of a network with random weights, or the first file of a pair. Written anew for each side."""
     from model_utils.config import load_config
     from src.shipping import export
     from src.shipping.exported import pair_paths
@@ -72,7 +72,7 @@ def onnx_stream(data: Path, int8: bool) -> Round:
     return new_frames(Recognizer(load(exported(data, int8, pair=True)).parts("a stream"), SIDE), NEW_FRAMES)
 
 
-def infer(data: Path, checkpoint: bool) -> Round:
+def infer_program(data: Path, checkpoint: bool) -> Round:
     """infer.py from its start to its end, on one clip with one crop."""
     (record,), frames = read_records(data, 1)
     path = random_checkpoint(data) if checkpoint else exported(data, int8=False)
@@ -150,8 +150,8 @@ ITEMS = [
         "infer.py from its start to its answer, one clip",
         "start",
         (
-            side("ONNX", infer, at_most=1.5, checkpoint=False),
-            side("checkpoint", infer, checkpoint=True),
+            side("ONNX", infer_program, at_most=1.5, checkpoint=False),
+            side("checkpoint", infer_program, checkpoint=True),
         ),
     ),
 ]

@@ -1,8 +1,8 @@
-"""What each threshold of the events in streams does, from the scores that one run of ``eval_streams.py`` has stored.
+"""The effect of each threshold for events in streams, from the stored scores of ``eval_streams.py``.
 
     python -m benchmarks.event_rules EVAL_LOGS [PICTURE.png]
 
-One threshold is varied, the others stay as they are by default. Prints a table and draws it.
+One threshold is varied, the others keep their defaults. Prints a table and draws it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from src.data.video import Span
-from src.evaluation.events import measure
+from src.evaluation.events import measure_events
 from src.inference.stream_eval import ScoredVideo, replayed
 from src.inference.stream_tuning import candidates_of
 from src.inference.streaming import EventDetector, EventRules
@@ -24,7 +24,7 @@ from src.inference.streaming import EventDetector, EventRules
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VALUES = {
+THRESHOLDS = {
     "on": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
     "off": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
     "share": (0.0, 0.2, 0.3, 0.35, 0.4, 0.46, 0.5, 0.6),
@@ -40,7 +40,7 @@ COLUMNS = {
 
 
 def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
-    """The measures that a stored run has with these thresholds."""
+    """The measures of a stored run with these thresholds."""
     document = json.loads((folder / "stream_metrics.json").read_text(encoding="utf-8"))
     watched = []
     with np.load(folder / "stream_scores.npz") as scores:
@@ -51,18 +51,18 @@ def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
             times, logits = scores[f"{name}/times"], scores[f"{name}/logits"]
             recording = ScoredVideo(name, about["seconds"], gestures, times, logits)
             watched.append(replayed(recording, detector))
-    return measure(watched)
+    return measure_events(watched)
 
 
 def vary(folder: Path) -> dict[str, list[tuple[float, dict[str, Any]]]]:
     """For each threshold its values and the measures with each; ``least`` is never more than ``early``."""
     return {
         key: [(asdict(rules)[key], replay(folder, rules)) for rules in candidates_of(EventRules(), key, values)]
-        for key, values in VALUES.items()
+        for key, values in THRESHOLDS.items()
     }
 
 
-def table(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:
+def markdown(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:
     """In Markdown; the default of each threshold is bold."""
     lines = ["| threshold | value | " + " | ".join(COLUMNS.values()) + " |", "|---|---:|" + "---:|" * len(COLUMNS)]
     defaults = asdict(EventRules())
@@ -74,7 +74,7 @@ def table(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> Figure:
+def draw_thresholds(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> Figure:
     """A column for each threshold: shares above, false alarms and delay below."""
     from matplotlib.figure import Figure
 
@@ -83,9 +83,9 @@ def draw(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> Figure:
     for (key, measured), top, bottom in zip(rows.items(), above, below):
         values = [value for value, _ in measured]
         for column, label in SHARES.items():
-            top.plot(values, [_number(metrics[column]) for _, metrics in measured], "o-", markersize=3, label=label)
+            top.plot(values, [_or_nan(metrics[column]) for _, metrics in measured], "o-", markersize=3, label=label)
         for column, colour in (("false_alarms_per_minute", "#c0182b"), ("median_decision_delay", "#8a8f98")):
-            numbers = [_number(metrics[column]) for _, metrics in measured]
+            numbers = [_or_nan(metrics[column]) for _, metrics in measured]
             bottom.plot(values, numbers, "o-", markersize=3, color=colour, label=COLUMNS[column])
         for axes in (top, bottom):
             axes.axvline(asdict(EventRules())[key], color="#e4e7eb", zorder=0)
@@ -97,15 +97,15 @@ def draw(rows: dict[str, list[tuple[float, dict[str, Any]]]]) -> Figure:
     return figure
 
 
-def _number(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
 def main() -> None:
     rows = vary(Path(sys.argv[1]))
-    print(table(rows))
+    print(markdown(rows))
     if len(sys.argv) > 2:
-        draw(rows).savefig(sys.argv[2], dpi=110)
+        draw_thresholds(rows).savefig(sys.argv[2], dpi=110)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Five gestures with ten clips each, learnt four ways: which start is worth how much?
+"""Compares four ways to learn five gestures with ten clips each.
 
     python -m benchmarks.few_clips WORK_DIR [--seeds 3] [--epochs 20]
 
@@ -16,7 +16,7 @@ import statistics
 import time
 from pathlib import Path
 
-from benchmarks.data import NEW_GESTURES, REPO, make_dataset, run
+from benchmarks.data import NEW_GESTURES, REPO, make_dataset, run_program
 
 CONFIG = REPO / "configs/synthetic_config.yaml"
 KNOWN = 8  # gestures of the quickstart
@@ -37,27 +37,27 @@ def ways(trained: Path) -> dict[str, list[str]]:
     }
 
 
-def train(dataset: Path, output: Path, *options: str) -> tuple[float, float]:
+def run_training(dataset: Path, output: Path, *options: str) -> tuple[float, float]:
     """Trains, unless it is done; returns top-1 of the last validation and seconds."""
     done = output / "seconds.txt"
     if not done.is_file():
         paths = ["--dataset_root", str(dataset), "--train_output_dir", str(output), "--resume", "auto"]
         began = time.monotonic()
-        run("train.py", "--config_path", str(CONFIG), *paths, *options)
+        run_program("train.py", "--config_path", str(CONFIG), *paths, *options)
         done.write_text(f"{time.monotonic() - began:.1f}")
     with open(output / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return float(rows[-1]["top1"]), float(done.read_text())
 
 
-def measure(work: Path, seeds: int, epochs: int) -> None:
+def compare_starts(work: Path, seeds: int, epochs: int) -> None:
     from src.synthetic.gestures import GESTURES
 
     known = list(GESTURES)[:KNOWN]
     assert not set(known) & set(NEW_GESTURES)
     dataset = work / "known/dataset"
     make_dataset(dataset, known, 480, 120, seed=1)
-    top1, seconds = train(dataset, work / "known/train")
+    top1, seconds = run_training(dataset, work / "known/train")
     print(f"network to start from: {100 * top1:.1f} % of its own {KNOWN} gestures, {seconds:.0f} s", flush=True)
     trained = max((work / "known/train").glob("checkpoint_trn-*.ckpt"), key=lambda path: path.stat().st_mtime)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -71,7 +71,7 @@ def measure(work: Path, seeds: int, epochs: int) -> None:
             plan["ckpt_save_interval"] = length
             more = [part for key, value in plan.items() for part in (f"--{key}", str(value))]
             output = work / f"new{seed}/{way.replace(' ', '_').replace(',', '')}_{epochs}"
-            result = train(dataset, output, *options, *more)
+            result = run_training(dataset, output, *options, *more)
             found.setdefault(way, []).append(result)
             print(f"seed {seed}, {way}, {length} epochs: {100 * result[0]:.1f} %, {result[1]:.0f} s", flush=True)
     print_table(found, epochs)
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
-    measure(args.work_dir, args.seeds, args.epochs)
+    compare_starts(args.work_dir, args.seeds, args.epochs)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Both sides of a claim measured side by side.
+"""Measures both sides of a claim side by side.
 
-A side is a process of its own that stays alive and is told over a pipe to run one round, so that its memory and its
-thread pools are its own. While one side runs the others are stopped (SIGSTOP): idle threads of some libraries spin.
+A side is a process of its own, with its own memory and thread pools, that runs a round when it is told to over a pipe.
+While one side runs the others are stopped (SIGSTOP), because idle threads of some libraries spin.
 
 To add an item, write for each side a function that prepares one round and returns it, and append an `Item` to `ITEMS`
 of a module that `benchmarks/run.py` names in `MODULES`:
@@ -12,7 +12,7 @@ of a module that `benchmarks/run.py` names in `MODULES`:
         def one_round() -> int:            # timed, including what it starts and joins
             ...
             return clips                   # how many units it did
-        return one_round                   # has it an attribute `before`, that is called first, and not timed
+        return one_round                   # its attribute `before`, if any, is called first and not timed
 
     ITEMS = [
         Item(
@@ -26,9 +26,9 @@ of a module that `benchmarks/run.py` names in `MODULES`:
         )
     ]
 
-The first side is the one the claim is about; of every other one the ratio is its time for a unit over the first
-side's in the same round, so above 1 the first side is faster. `data` is the folder made by `benchmarks/data.py`. One
-round of a side should take 1 to 5 seconds; sides may do different amounts of work, because times are for a unit.
+The claim is about the first side. The ratio of another side is its time for a unit divided by the first side's in the
+same round: above 1 the first side is faster. `data` is the folder made by `benchmarks/data.py`. A round should take 1
+to 5 seconds; sides may do different amounts of work, because times are for a unit.
 """
 
 from __future__ import annotations
@@ -55,15 +55,13 @@ Round = Callable[[], int]  # does some work and returns how many units that was
 
 @dataclass(frozen=True)
 class Side:
-    """`prepare` is a function of a module that is imported by its name; `at_least` the ratio that the item is to show,
-    `at_most` the seconds a unit.
-    """
+    """One side of an item."""
 
     label: str
-    prepare: Callable[..., Round]
+    prepare: Callable[..., Round]  # a function of an importable module
     options: dict[str, Any]
-    at_least: float | None = None
-    at_most: float | None = None
+    at_least: float | None = None  # goal for the ratio
+    at_most: float | None = None  # goal for the seconds a unit
 
 
 def side(
@@ -77,7 +75,7 @@ def side(
 
 
 def repeated(times: int, work: Callable[[], Any], units: int = 1) -> Round:
-    """A round that does the work so many times; once is so many units."""
+    """A round that does ``work`` ``times`` times; each time counts as ``units`` units."""
 
     def one_round() -> int:
         for _ in range(times):
@@ -124,8 +122,8 @@ class SideProcess:
         return measured
 
     def _watch_memory(self) -> None:
-        # What a process has used at most the kernel knows; with children that share memory someone has to look, which
-        # takes a twentieth of a core.
+        # The kernel records the peak of one process. With children that share memory it must be sampled, which takes a
+        # twentieth of a core.
         while not self.connection.poll(POLL_SECONDS):
             tree = _process_tree(self.process.pid)
             if len(tree) > 1:
@@ -143,8 +141,8 @@ class SideProcess:
         self.process.join()
 
 
-def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str, Any]:
-    """Everything measured of an item: for each side its rounds and its memory, how they compare, how they grow."""
+def measure_item(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str, Any]:
+    """The results of an item: rounds, memory and ratios of each side, and how the times grow with the work."""
     began = time.time()
     sides = _measure_sides(item, data, rounds)
     growth = {}
@@ -171,7 +169,7 @@ def measure(item: Item, data: Path, rounds: int, with_growth: bool) -> dict[str,
 
 
 def _with(item: Item, option: str, factor: float) -> Item:
-    """The item with so many times the work, and only those of its sides that have the option."""
+    """The item with ``factor`` times the work, with only the sides that have the option."""
 
     def scaled(side: Side) -> Side:
         return replace(side, options={**side.options, option: int(factor * side.options[option])})
@@ -225,9 +223,9 @@ def _growth(measured: list[list[dict]], time_of_unit: str) -> dict[str, list[flo
 
 def _serve(connection: Any, prepare: Callable[..., Round], options: dict[str, Any], data: Path) -> None:
     os.setpgid(0, 0)
-    # As in a program of its own: in a spawned process a DataLoader, too, would spawn workers that import all anew.
+    # As in a normal program: in a spawned process a DataLoader would also spawn its workers, which import all anew.
     multiprocessing.set_start_method("fork", force=True)
-    # Stopped, it would outlive a harness that is killed.
+    # Otherwise a stopped side would outlive a harness that is killed.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     one_round = prepare(data, **options)
     connection.send({})
@@ -240,7 +238,7 @@ def _serve(connection: Any, prepare: Callable[..., Round], options: dict[str, An
 
 
 def _peak_kb() -> int:
-    """Of this process, or of a child that has ended if that used more."""
+    """The peak of this process or of an ended child, whichever is larger."""
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
@@ -254,7 +252,7 @@ def _process_tree(pid: int) -> list[int]:
 
 
 def _proportional_kb(pid: int) -> int:
-    """Memory of a process, in which what n processes share counts as 1/n."""
+    """Memory of a process; memory that n processes share counts as 1/n."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

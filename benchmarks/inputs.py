@@ -32,7 +32,7 @@ PROGRAMS = (
 
 
 def read_records(data: Path, clips: int, packed: bool = False) -> tuple[list[VideoRecord], FrameFolders]:
-    """So many records, some of them several times if need be, and where their frames are."""
+    """``clips`` records, repeated if there are fewer, and where their frames are."""
     from src.data.frame_files import FrameFolders
     from src.data.names import FRAME_NAME
     from src.tsn_dataset import read_video_list
@@ -110,7 +110,7 @@ def torch_loader(data: Path, clips: int, workers: int, segments: int, test_crops
 
 
 def bare_opencv(data: Path, clips: int, threads: int, segments: int) -> Round:
-    """Decode, crop and resize alone: what the machine can do."""
+    """Decode, crop and resize alone, the limit of the machine."""
     from concurrent.futures import ThreadPoolExecutor
 
     import cv2

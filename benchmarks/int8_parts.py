@@ -1,4 +1,4 @@
-"""What each part of a network costs in accuracy, and saves in size, when it alone has 8 bits.
+"""The cost in accuracy and the gain in size of each part of a network, when it alone has 8 bits.
 
     python -m benchmarks.int8_parts DATASET_ROOT ONNX
 
@@ -25,7 +25,7 @@ from src.shipping.quantise import PRODUCTS, quantise, quantised_nodes
 from src.shipping.samples import batches_of, read_samples
 from src.transforms import CAFFE_PIXELS
 
-BLOCK = re.compile(r"base_model\.(inception_\w\w)\.")
+BLOCK_NAME = re.compile(r"base_model\.(inception_\w\w)\.")
 
 
 def parts(graph: Any) -> dict[str, list[str]]:
@@ -36,7 +36,7 @@ def parts(graph: Any) -> dict[str, list[str]]:
     weighted = [node.name for node in products if node.input[1] in constants]
     groups: dict[str, list[str]] = {}
     for node in graph.node:
-        if node.op_type == "Conv" and (block := BLOCK.match(node.input[1])):
+        if node.op_type == "Conv" and (block := BLOCK_NAME.match(node.input[1])):
             groups.setdefault(f"block {block[1]}", []).append(node.name)
     last_of_backbone, first_of_head, last_of_head = weighted
     groups |= {
@@ -46,7 +46,7 @@ def parts(graph: Any) -> dict[str, list[str]]:
         "sums over frames, means over tuples": [node.name for node in products if node.name not in weighted],
         "last product of the head": [last_of_head],
         "additions of the head's biases": [node.name for node in graph.node if node.op_type == "Add"],
-        "what export.py keeps in 8 bits": kept,
+        "all parts that export.py keeps in 8 bits": kept,
     }
     groups["all of these"] = sorted({name for names in groups.values() for name in names})
     return groups

@@ -20,7 +20,7 @@ SETTINGS = {
     **{"consensus_type": "TRNmultiscale", "num_segments": SEGMENTS, "img_feature_dim": FEATURES, "subsample_num": 3},
     **{"backbone": "bn_inception", "width_mult": 1.0, "dropout": 0.8, "freeze_bn": True},
 }
-RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
+LEARNING_RATE, MOMENTUM, DECAY, CLIP_NORM = 0.001, 0.9, 5e-4, 20.0
 STEPS, FORWARDS, HEAD_CALLS, NEW_FRAMES = 2, 4, 50, 16  # a round
 
 
@@ -71,7 +71,7 @@ def train_step(data: Path, clips: int, steps: int = STEPS) -> Round:
     from src.train_cell import TrainStep, build_optimizer
 
     network, rng = our_network(), np.random.default_rng(0)
-    step = TrainStep(network, build_optimizer(network, RATE, 50, 100, MOMENTUM, DECAY), CLIP_NORM).set_train()
+    step = TrainStep(network, build_optimizer(network, LEARNING_RATE, 50, 100, MOMENTUM, DECAY), CLIP_NORM).set_train()
     pixels = rng.integers(0, 256, (clips, SEGMENTS, SIDE, SIDE, 3), dtype=np.uint8)
     channels = network.base_model.feature_channels
     masks = np.stack([dropout_mask(SEGMENTS, channels, SETTINGS["dropout"], rng) for _ in range(clips)])
@@ -92,7 +92,7 @@ def torch_train_step(data: Path, clips: int, avx2: bool = False) -> Round:
     from benchmarks import torch_reference
 
     network = torch_network().train()
-    optimizer = torch_reference.make_optimizer(network, RATE, MOMENTUM, DECAY)
+    optimizer = torch_reference.make_optimizer(network, LEARNING_RATE, MOMENTUM, DECAY)
     video, relations = torch.from_numpy(random_video(clips)), torch.from_numpy(random_relations(clips))
     batch = video, torch.arange(clips), relations
     return repeated(STEPS, lambda: torch_reference.train_step(network, optimizer, *batch, CLIP_NORM), clips)
@@ -117,7 +117,7 @@ def torch_forward(data: Path, clips: int, channels_last: bool = False, avx2: boo
 
 
 def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], Any]:
-    """What gives scores for a video; frames and weights with their channels last, if asked for."""
+    """A function from a video to scores; with ``channels_last`` in that memory format."""
     import torch
 
     order = torch.channels_last if channels_last else torch.contiguous_format
@@ -132,7 +132,7 @@ def torch_scores(network: Any, channels_last: bool = False) -> Callable[[Any], A
     return score
 
 
-def evaluate(data: Path, clips: int) -> Round:
+def ten_crops(data: Path, clips: int) -> Round:
     from src.evaluation.scoring import ClipScorer
 
     return evaluated(data, clips, ClipScorer(trained_network(), test_crops=10))
@@ -237,7 +237,7 @@ ITEMS = [
         "10-crop evaluation, from the disk to scores",
         "clip",
         (
-            side("this project", evaluate, clips=1),
+            side("this project", ten_crops, clips=1),
             side("PyTorch + Pillow", torch_evaluate, 1.2, clips=1),
             side("PyTorch + Pillow, channels last", torch_evaluate, clips=1, channels_last=True),
         ),

@@ -1,4 +1,4 @@
-"""What ``my_gestures.sh`` makes of material that no setting was chosen on, beside README's recipe of before.
+"""Tests ``my_gestures.sh`` on clips and streams that no setting was chosen on, beside README's earlier recipe.
 
     python -m benchmarks.own_gestures WORK_DIR [--kinds drawn photos shape] [--seeds 3] [--minutes 10] [--from CKPT]
 
@@ -8,7 +8,7 @@ drawn    five gestures that the quickstart's network has not seen (needs --from,
 photos   changes over photographs that scikit-image, scikit-learn and matplotlib carry; no photograph is on both sides
 shape    a hand-like shape that moves left, right, nearer and further over a moving background
 
-Each cell, a kind and a seed and a way, is done once: the same command goes on where it was stopped. Prints a table.
+Each cell (kind, seed, way) is done once: the same command resumes. Prints a table.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.data import NEW_GESTURES, REPO, run
+from benchmarks.data import NEW_GESTURES, REPO, run_program
 from src.data.video_writer import VideoWriter
 
 RATE, HEIGHT, WIDTH = 12, 100, 140
@@ -62,9 +62,9 @@ class Drawn:
 
 
 class Scenes:
-    """Kinds whose clips are a state that changes: half a second of rest, the gesture, half a second of rest.
+    """Kinds whose gestures change a state: half a second of rest, the gesture, half a second of rest.
 
-    ``begin(rng, test)`` makes a scene, ``state(label, progress)`` says what a gesture has changed when it is so far,
+    ``begin(rng, test)`` makes a scene, ``state(label, progress)`` gives its state in the middle of a gesture,
     ``draw(scene, state, rng)`` draws it.
     """
 
@@ -191,7 +191,7 @@ class Shape(Scenes):
         return picture
 
 
-KINDS = {"drawn": Drawn, "photos": Photos, "shape": Shape}
+CLIP_KINDS = {"drawn": Drawn, "photos": Photos, "shape": Shape}
 
 
 # ------------------------------------------------------------------------------------------------------- the material
@@ -205,20 +205,20 @@ def write_material(kind: Any, folder: Path, seed: int) -> None:
         for label in kind.classes:
             (folder / side / label).mkdir(parents=True, exist_ok=True)
             for number in range(count):
-                write_video(folder / side / label / f"{number}.mp4", kind.clip(label, number, seed, test))
+                write_clip(folder / side / label / f"{number}.mp4", kind.clip(label, number, seed, test))
     (folder / "streams").mkdir(exist_ok=True)
     truth, rng = {}, np.random.default_rng([seed, 9])
     for number in range(STREAMS):
         labels = [] if number % 3 == 0 else [kind.classes[i] for i in rng.integers(len(kind.classes), size=5)]
         performance = kind.stream(labels, number, seed)
-        write_video(folder / "streams" / f"{number}.mp4", performance.frames)
+        write_clip(folder / "streams" / f"{number}.mp4", performance.frames)
         spans = [dict(zip(("start", "end"), (a / RATE, b / RATE)), label=label) for a, b, label in performance.gestures]
         truth[f"{number}.mp4"] = spans
     (folder / "truth.json").write_text(json.dumps(truth))
     (folder / "complete").write_text("")
 
 
-def write_video(path: Path, frames: Frames) -> None:
+def write_clip(path: Path, frames: Frames) -> None:
     height, width = frames[0].shape[:2]
     with VideoWriter(str(path), RATE) as writer:
         for frame in frames:
@@ -231,23 +231,23 @@ def write_video(path: Path, frames: Frames) -> None:
 def by_one_command(material: Path, work: Path, start: Path | None, minutes: float, seed: int) -> tuple[Path, list[str]]:
     """``my_gestures.sh``; returns the model and the options that its streams are watched with."""
     options = ["--minutes", f"{minutes:g}", "--seed", str(seed), *(["--from", str(start)] if start else [])]
-    run("src/own_gestures/main.py", str(material / "own"), str(work), *options)
+    run_program("src/own_gestures/main.py", str(material / "own"), str(work), *options)
     model = json.loads((work / "taken.json").read_text(encoding="utf-8"))["model"]
     return Path(model), ["--config_path", str(work / "stream.yaml")]
 
 
 def by_recipe(material: Path, work: Path, start: Path | None, minutes: float, seed: int) -> tuple[Path, list[str]]:
-    """README's three commands of before: prepare, train (frozen behind a start), watch with the defaults."""
-    run("src/data/prepare_videos.py", str(material / "own"), str(work / "dataset"))
+    """README's earlier recipe: prepare, train (with a frozen backbone if there is a start), watch with the defaults."""
+    run_program("src/data/prepare_videos.py", str(material / "own"), str(work / "dataset"))
     options = ["--dataset_root", str(work / "dataset"), "--train_output_dir", str(work / "train"), "--resume", "auto"]
     if start:
         options += ["--pre_trained_backbone", str(start), "--freeze_backbone", "true"]
         options += ["--epochs_num", "60", "--update_lr_epochs", "48"]
-    run("train.py", *RECIPE, *options, "--seed", str(seed))
+    run_program("train.py", *RECIPE, *options, "--seed", str(seed))
     return work / "train/checkpoint_best.ckpt", []
 
 
-WAYS = {"my_gestures.sh": by_one_command, "recipe of before": by_recipe}
+WAYS = {"my_gestures.sh": by_one_command, "earlier recipe": by_recipe}
 
 
 def measure_cell(kind: str, seed: int, way: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -257,17 +257,21 @@ def measure_cell(kind: str, seed: int, way: str, args: argparse.Namespace) -> di
     result = work / "result.json"
     if result.exists():
         return json.loads(result.read_text())
-    write_material(KINDS[kind](), material, seed)
+    write_material(CLIP_KINDS[kind](), material, seed)
     start = args.start if kind == "drawn" else None
     began = time.monotonic()
     model, stream = WAYS[way](material, work, start, args.minutes, seed)
     minutes = (time.monotonic() - began) / 60
-    # Evaluation needs lists of the model's own classes: the test clips are those of a split of their own.
+    # Evaluation needs lists with the model's classes.
     test = work / "test"
     write_test_lists(material / "test", test, model)
-    run("eval.py", "--ckpt_file", str(model), "--dataset_root", str(test), "--eval_output_dir", str(work / "eval-test"))
+    run_program(
+        "eval.py", "--ckpt_file", str(model), "--dataset_root", str(test), "--eval_output_dir", str(work / "eval-test")
+    )
     truth = ["--videos", str(material / "streams"), "--truth", str(material / "truth.json")]
-    run("eval_streams.py", "--ckpt_file", str(model), *truth, "--eval_output_dir", str(work / "streams-test"), *stream)
+    run_program(
+        "eval_streams.py", "--ckpt_file", str(model), *truth, "--eval_output_dir", str(work / "streams-test"), *stream
+    )
     clips = json.loads((work / "eval-test/metrics.json").read_text())
     streams = json.loads((work / "streams-test/stream_metrics.json").read_text())
     keys = ("precision", "recall", "levenshtein_accuracy", "false_alarms_per_minute", "gestures")
@@ -285,7 +289,7 @@ def write_test_lists(videos: Path, dataset: Path, model: Path) -> None:
     found = [[path.relative_to(videos), path.parent.name, "val"] for path in sorted(videos.rglob("*.mp4"))]
     found[0][2] = "train"  # a dataset has clips to train with, one here
     rows.write_bytes(csv_bytes([["video", "label", "split"], *found]))
-    run("src/data/prepare_videos.py", str(videos), str(dataset), "--annotations", str(rows))
+    run_program("src/data/prepare_videos.py", str(videos), str(dataset), "--annotations", str(rows))
     names = (dataset / "categories.txt").read_text(encoding="utf-8").splitlines()
     known = read_checkpoint(model)[1]["categories"]
     for name in ("train_videofolder.txt", "val_videofolder.txt"):
@@ -295,7 +299,7 @@ def write_test_lists(videos: Path, dataset: Path, model: Path) -> None:
     (dataset / "categories.txt").write_text("".join(f"{name}\n" for name in known), encoding="utf-8")
 
 
-def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
+def markdown(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     """A row for each kind and way: the mean of its seeds."""
     columns = {"top1": "top-1", "precision": "precision", "recall": "recall", "levenshtein_accuracy": "Levenshtein"}
     columns.update(false_alarms_per_minute="alarms a minute", minutes="minutes")
@@ -312,7 +316,7 @@ def table(found: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work_dir", type=Path)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=CLIP_KINDS, default=list(CLIP_KINDS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--from", dest="start", type=Path, help="the quickstart's checkpoint, for the drawn gestures")
@@ -326,7 +330,7 @@ def main() -> None:
             found[kind, way].append(cell)
             numbers = {key: None if value is None else round(value, 3) for key, value in cell.items()}
             print(f"{kind}, seed {seed}, {way}: {numbers}", flush=True)
-        print(f"\n{table(found)}\n", flush=True)
+        print(f"\n{markdown(found)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from src.data.video import Span, open_source
 from src.data.video_writer import VideoWriter
 from src.evaluation.events import match_events
 from src.inference.streaming import EventDetector, Recognizer, stream
-from src.synthetic.streams import RATE, draw_stream, stream_labels
+from src.synthetic.streams import STREAM_RATE, draw_stream, stream_labels
 from tests.helpers.browser import chromium, element, heard, listen, served_folder, state, waited, write_y4m
 from tests.helpers.pages import made_page
 
@@ -60,7 +60,7 @@ def events_of_page(browser: Any, address: str, video: Path) -> list[Span]:
 
 
 def events_of_camera(browser: Any, address: str, seconds: float) -> list[Span]:
-    """Those of a camera that plays the stream once from its beginning."""
+    """The events of a camera that plays the stream once from its beginning."""
     browser.get(f"{address}?camera")
     listen(browser)
     state(browser, "camera", "filling")
@@ -88,16 +88,16 @@ def streams(pair: Path) -> None:
         for number in numbers:
             frames, truth = draw_stream(stream_labels(gestures, SEED, number), SEED, number)
             video = Path(folder) / f"{number}.webm"
-            with VideoWriter(str(video), RATE) as writer:
+            with VideoWriter(str(video), STREAM_RATE) as writer:
                 for frame in frames:
                     writer.write(frame)
             expected, found = events_of_infer(pair, video), events_of_page(browser, address, video)
             same = [event.label for event in expected] == [event.label for event in found]
             apart = max((abs(a - b) for e, f in zip(expected, found) for a, b in zip(e[:2], f[:2])), default=0.0)
             even = [frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2] for frame in frames]
-            camera = write_y4m(Path(folder) / f"{number}.y4m", even, round(RATE))
+            camera = write_y4m(Path(folder) / f"{number}.y4m", even, round(STREAM_RATE))
             with chromium(camera=camera) as watching:
-                seen = events_of_camera(watching, address, len(frames) / RATE + 0.5)
+                seen = events_of_camera(watching, address, len(frames) / STREAM_RATE + 0.5)
             row = [len(truth), right(truth, expected), right(truth, found), same, right(truth, seen)]
             sums += row
             counts = f"{len(expected)}, {row[1]}", f"{len(found)}, {row[2]}", f"{len(seen)}, {row[4]}"
@@ -151,7 +151,7 @@ def native(pair: Path, frames: int, threads: int) -> list[float]:
 
 
 def left_out(address: str, camera: Path) -> str:
-    """What the page says after a camera of 30 frames a second has played."""
+    """The page's numbers after a camera of 30 frames a second has played."""
     with chromium(camera=camera) as browser:
         browser.get(f"{address}?camera")
         state(browser, "camera", "filling")

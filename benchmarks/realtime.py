@@ -1,4 +1,4 @@
-"""A stream in real time: which frames of a 30 fps camera are looked at, and how long after one its scores are there.
+"""A stream in real time: which frames of a 30 fps camera are scored, and how long after a frame.
 
     python -m benchmarks.realtime [ROUNDS]
 
@@ -39,7 +39,7 @@ class Watched(Recognizer):
     pushed = 0
 
     def push(self, frame: np.ndarray, seconds: float | None = None) -> np.ndarray | None:
-        self.pushed += seconds is not None  # those that compile the network have no time
+        self.pushed += seconds is not None  # the frames that compile the network have no time
         return super().push(frame, seconds)
 
 

@@ -1,7 +1,7 @@
-"""Measures what this project claims about speed, each claim side by side with what a user would otherwise run.
+"""Measures this project's claims about speed, each side by side with the alternative that a user would run.
 
-Prints a table; writes a JSON for each item and a picture of all items to benchmarks/results. How an item is added:
-benchmarks/harness.py.
+Prints a table; writes a JSON for each item and a picture of all items to benchmarks/results. benchmarks/harness.py says
+how to add an item.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def packages() -> dict[str, str]:
 def main() -> None:
     from benchmarks import show
     from benchmarks.data import make_data
-    from benchmarks.harness import measure
+    from benchmarks.harness import measure_item
 
     items = {item.name: item for module in MODULES for item in importlib.import_module(module).ITEMS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,14 +51,14 @@ def main() -> None:
     make_data(args.data)
     for name in args.only:
         print(f"measuring {name}: {items[name].title}", file=sys.stderr, flush=True)
-        result = measure(items[name], args.data, args.rounds, not args.no_growth)
+        result = measure_item(items[name], args.data, args.rounds, not args.no_growth)
         result = {**result, "machine": machine(), "packages": packages()}
         (args.results / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
     found = [path for path in (args.results / f"{name}.json" for name in items) if path.is_file()]
     results = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    show.draw(results, args.results / "results.png")
-    print(show.table([result for result in results if result["name"] in args.only]))
+    show.draw_results(results, args.results / "results.png")
+    print(show.markdown([result for result in results if result["name"] in args.only]))
     print(f"\n{machine()}, {packages()}")
     print(", ".join(f"{r['name']}: {r['cores_busy_with_other_things']} cores busy otherwise" for r in results))
 

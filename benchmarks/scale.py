@@ -1,4 +1,4 @@
-"""All of Jester in number, not in bytes: 148,092 clips of 37 tiny frames through what happens before the first step.
+"""As many clips as Jester has, with tiny frames: 148,092 clips of 37 frames, from unpacking to the first batch.
 
     nice -n 15 python -m benchmarks.scale --folder DIR [--clips 148092] [--forms packed folders]
 
@@ -69,7 +69,7 @@ def read_batch(dataset_root: str, split: str) -> None:
     batches.close()
 
 
-def measure(name: str, disk: Path, command: list[str]) -> None:
+def measure_step(name: str, disk: Path, command: list[str]) -> None:
     """Runs a program and prints its row."""
     before = count_files(disk)
     begin = time.perf_counter()
@@ -110,7 +110,7 @@ def main() -> None:
             "a batch of evaluation": [*batch, target, "evaluation"],
         }
         for name, step in steps.items():
-            measure(f"{form}: {name}", args.folder, [sys.executable, *step])
+            measure_step(f"{form}: {name}", args.folder, [sys.executable, *step])
 
 
 if __name__ == "__main__":

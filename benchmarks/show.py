@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def markdown(results: list[dict[str, Any]]) -> str:
     """Markdown: a row for each side of each item; a ratio is its time over that of the item's first side."""
     lines = [
         "| item | side | time a unit | CPU time a unit | x the first side's (min-max) | wanted | peak memory |",
@@ -35,7 +35,7 @@ def _seconds(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"
 
 
-def draw(results: list[dict[str, Any]], path: Path) -> None:
+def draw_results(results: list[dict[str, Any]], path: Path) -> None:
     """A picture with a row for each item: the ratio of each round, and how the time grows with the work."""
     import matplotlib
 

@@ -57,10 +57,10 @@ def _start(config: Settings) -> tuple[int, int]:
     if not config.is_train_distributed:
         ms.Tensor(0.0) + 1.0  # a device that is not there shows with the first operation
         return 0, 1
-    return _join(config)
+    return _join_ranks(config)
 
 
-def leave() -> None:
+def exit_directly() -> None:
     """Ends this process after a distributed run on CPUs without MindSpore's cleanup.
 
     That crashes now and then, because MindSpore's threads still serve the other processes.
@@ -70,7 +70,7 @@ def leave() -> None:
         os._exit(0)
 
 
-def _join(config: Settings) -> tuple[int, int]:
+def _join_ranks(config: Settings) -> tuple[int, int]:
     import mindspore as ms
     from mindspore import communication
 

@@ -16,7 +16,7 @@ from typing import Callable
 
 from model_utils.errors import InputError
 
-KINDS = {
+SPECIAL_KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
@@ -53,7 +53,7 @@ def require_regular(path: str | os.PathLike, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
-        kind = KINDS.get(stat.S_IFMT(mode), "something else")
+        kind = SPECIAL_KINDS.get(stat.S_IFMT(mode), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}; expected a regular file", os.fspath(path))
 
 

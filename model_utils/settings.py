@@ -31,7 +31,7 @@ class Use(Enum):
     IN_OUTPUT = "on ModelArts a relative path starts in output_path"
 
 
-class Before(NamedTuple):
+class IfMissing(NamedTuple):
     """The value to assume for a checkpoint that is older than the key."""
 
     value: Any
@@ -47,11 +47,11 @@ class Settings:
     num_segments: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     subsample_num: Annotated[int, Use.NETWORK, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
     img_feature_dim: Annotated[int, Use.NETWORK, Use.FIXED]
-    backbone: Annotated[str, Use.NETWORK, Use.FIXED, Use.PROTOCOL, Before("bn_inception")]
+    backbone: Annotated[str, Use.NETWORK, Use.FIXED, Use.PROTOCOL, IfMissing("bn_inception")]
     width_mult: Annotated[float, Use.NETWORK, Use.FIXED, Use.PROTOCOL]
     dropout: Annotated[float, Use.FIXED]
     freeze_bn: Annotated[bool, Use.FIXED]
-    freeze_backbone: Annotated[bool, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Before(False)]
+    freeze_backbone: Annotated[bool, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, IfMissing(False)]
 
     # Dataset
     dataset_root: Annotated[str, Use.FREE, Use.IN_DATA]
@@ -61,13 +61,13 @@ class Settings:
     train_list_file_name: Annotated[str, Use.FREE]
     eval_list_file_name: Annotated[str, Use.FREE]
     image_size: Annotated[int, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
-    smallest_crop: Annotated[float, Use.FIXED, Before(0.66)]
+    smallest_crop: Annotated[float, Use.FIXED, IfMissing(0.66)]
     flip: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL]
-    mirror_pairs: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL, Before("")]
-    sliding_windows: Annotated[float, Use.FIXED, Before(0.0)]
-    sliding_windows_start: Annotated[int, Use.FIXED, Before(0)]
-    sliding_windows_full: Annotated[int, Use.FIXED, Before(0)]
-    background_class: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Before("No gesture")]
+    mirror_pairs: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, Use.PROTOCOL, IfMissing("")]
+    sliding_windows: Annotated[float, Use.FIXED, IfMissing(0.0)]
+    sliding_windows_start: Annotated[int, Use.FIXED, IfMissing(0)]
+    sliding_windows_full: Annotated[int, Use.FIXED, IfMissing(0)]
+    background_class: Annotated[str, Use.FOLLOWED, Use.EXPORTED, Use.FIXED, IfMissing("No gesture")]
 
     # Training
     pre_trained_backbone: Annotated[str, Use.FREE, Use.IN_LOAD]
@@ -142,7 +142,7 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @cache
-def table() -> Mapping[str, tuple[type, frozenset[Any]]]:
+def key_table() -> Mapping[str, tuple[type, frozenset[Any]]]:
     """The rows as {key: (type, uses and the value before)}, in the order of the YAML."""
     rows = {
         key: get_args(hint) for key, hint in get_type_hints(Settings, include_extras=True).items() if key != "given"
@@ -151,14 +151,14 @@ def table() -> Mapping[str, tuple[type, frozenset[Any]]]:
 
 
 @cache
-def values_before() -> Mapping[str, Any]:
+def values_if_missing() -> Mapping[str, Any]:
     """{key: value to assume for older checkpoints} of the keys that were added later."""
-    return {key: fact.value for key, (_, facts) in table().items() for fact in facts if isinstance(fact, Before)}
+    return {key: fact.value for key, (_, facts) in key_table().items() for fact in facts if isinstance(fact, IfMissing)}
 
 
 def keys_for(*uses: Use) -> tuple[str, ...]:
     """The keys that have one of these uses, in the order of the YAML."""
-    return tuple(key for key, (_, its_uses) in table().items() if its_uses & set(uses))
+    return tuple(key for key, (_, its_uses) in key_table().items() if its_uses & set(uses))
 
 
 def values_for(settings: Settings, *uses: Use) -> dict[str, Any]:
@@ -188,5 +188,5 @@ def with_recorded(settings: AnySettings, recorded: Mapping[str, Any], bound: Col
 
 def is_of_type(key: str, value: Any) -> bool:
     """Whether a value, read from a file, has the type of a key; an int counts as a float."""
-    kind, _ = table()[key]
+    kind, _ = key_table()[key]
     return type(value) in ((int, float) if kind is float else (kind,))

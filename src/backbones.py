@@ -62,9 +62,9 @@ def _build_bn_inception(out_channels: int, width_mult: float, freeze_bn: bool) -
 
 
 def _check_bn_inception(image_size: int) -> None:
-    from src.bn_inception import check_image_size
+    from src.bn_inception import check_side
 
-    check_image_size(image_size)
+    check_side(image_size)
 
 
 def _fold_bn_inception(backbone: nn.Cell) -> None:

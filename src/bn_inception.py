@@ -56,7 +56,7 @@ def scale_channels(channels: int, width_mult: float) -> int:
     return max(4, int(channels * width_mult))
 
 
-def check_image_size(image_size: int) -> None:
+def check_side(image_size: int) -> None:
     """Refuses a frame side for which the branches of a stride-2 block give feature maps of different sizes.
 
     Convolutions of stride 2 round ``n / 2`` up, and the max pools beside them round ``(n - 1) / 2`` up, so both

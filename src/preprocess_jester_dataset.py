@@ -45,7 +45,7 @@ from src.data.numbering import close_gaps
 from src.data.packed import is_packed, require_frame_name
 
 
-class Found(NamedTuple):
+class CountedClips(NamedTuple):
     """The result of counting: lines of the list files by split, clips without frames and why, clips with gaps."""
 
     lines: dict[str, list[str]]
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
 def count_clips(
     clips: dict[str, list[LabelRow]], counts: Iterator[int | Exception], images_path: Path, class_index: dict[str, int]
-) -> Found:
+) -> CountedClips:
     """Lines ``<folder> <num_frames> <class index>`` of each split, in the order of its rows.
 
     Args:
@@ -66,7 +66,7 @@ def count_clips(
     Raises:
         InputError: naming the row, for a label that is not in ``class_index`` and for a folder that cannot be read.
     """
-    found = Found({}, [], [])
+    found = CountedClips({}, [], [])
     for split, rows in clips.items():
         if rows:
             print(f"Prepare {split} folders list", flush=True)
@@ -79,7 +79,12 @@ def count_clips(
 
 
 def _count_clip(
-    found: Found, split: str, row: LabelRow, counted: int | Exception, images_path: Path, class_index: dict[str, int]
+    found: CountedClips,
+    split: str,
+    row: LabelRow,
+    counted: int | Exception,
+    images_path: Path,
+    class_index: dict[str, int],
 ) -> None:
     if row.label is not None and row.label not in class_index:
         raise InputError(f"{row.place}: unknown label {row.label!r}, expected a name from the list of labels")
@@ -96,7 +101,7 @@ def _count_clip(
         found.lines[split].append(f"{row.clip} {counted} {label}")
 
 
-def _check_found(found: Found, images_path: Path, skip: bool) -> None:
+def _check_found(found: CountedClips, images_path: Path, skip: bool) -> None:
     """Raises InputError for gaps, and for missing clips unless they are skipped; each names the first three clips."""
     problems = []
     if found.missing and not skip:

@@ -11,8 +11,8 @@ from math import ceil, comb
 
 import numpy as np
 
-# The index of a stream is part of its seed: a new one goes to the end.
-STREAMS = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout", "window")
+# The position of a purpose is part of its seed: a new one goes to the end.
+PURPOSES = ("order", "frames", "crop", "flip", "relations", "shuffle", "dropout", "window")
 
 # Sliding windows. Lengths and places are fractions of the clip's length.
 WINDOW_LENGTHS = (0.75, 1.3)
@@ -26,12 +26,12 @@ CROP_POSITIONS = (
 )
 
 
-def generator(seed: int, epoch: int, index: int, stream: str) -> np.random.Generator:
-    """The random generator of one kind of draw (``stream``, one of STREAMS) for clip ``index`` in one epoch.
+def generator(seed: int, epoch: int, index: int, purpose: str) -> np.random.Generator:
+    """The random generator for one of PURPOSES, for clip ``index`` in one epoch.
 
-    All three integers are >= 0. Streams are independent: a draw from one never changes another.
+    All three integers are >= 0. Generators are independent: a draw from one never changes another.
     """
-    return np.random.default_rng([STREAMS.index(stream), seed, epoch, index])
+    return np.random.default_rng([PURPOSES.index(purpose), seed, epoch, index])
 
 
 def epoch_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:

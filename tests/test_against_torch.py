@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="torch is not in the environment of 
 
 from benchmarks import torch_reference  # noqa: E402
 from model_utils.errors import InputError  # noqa: E402
-from src.bn_inception import BNInception, check_image_size  # noqa: E402
+from src.bn_inception import BNInception, check_side  # noqa: E402
 from src.convert_bn_inception import backbone_torch_name, convert_bn_inception  # noqa: E402
 from src.training.start import load_start  # noqa: E402
 from src.trn import MultiScaleTRN  # noqa: E402
@@ -60,7 +60,7 @@ def relative_error(ours, theirs):
 def test_backbone_features(backbones, side):
     theirs, ours = backbones
     x = draw_video(2, 1, side, seed=4)
-    check_image_size(side)
+    check_side(side)
     expected = theirs(torch.from_numpy(x))
     assert (expected[0] - expected[1]).abs().max() > 1e-2 * expected.abs().max()
     assert relative_error(ours.features(Tensor(x)), expected) <= 1e-5
@@ -75,11 +75,11 @@ def test_sides_that_the_papers_network_cannot_take_are_refused():
     for side in range(56, 130):
         try:
             theirs(torch.empty(1, 3, side, side, device="meta"))
-            check_image_size(side)
+            check_side(side)
         except RuntimeError:
             refused.append(side)
             with pytest.raises(InputError, match=f"image_size {side}: .* nearest that work"):
-                check_image_size(side)
+                check_side(side)
     assert 112 in refused
     assert not {63, 64, 65, 96, 128} & set(refused)
 

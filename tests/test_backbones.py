@@ -282,7 +282,7 @@ def test_training_is_resumed_bit_by_bit(tmp_path, compiled):
         optimizer = build_optimizer(network, 0.01, 1, 2, 0.9, 0.01)
         training_state = state.training_state(network, optimizer)
         if first:
-            checkpoint.fill(training_state, checkpoint.read_all(path)[0], path)
+            checkpoint.copy_parameters(training_state, checkpoint.read_all(path)[0], path)
         step = TrainStep(network, optimizer, 20.0).set_train()
         for number in range(first, 4):
             assert np.isfinite(float(step(*batch(network, number)).asnumpy()))

@@ -9,7 +9,7 @@ from mindspore import Tensor
 
 from model_utils.errors import InputError
 from src.backbones import BACKBONES
-from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_image_size, scale_channels
+from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_side, scale_channels
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -96,6 +96,6 @@ def test_the_published_network():
 
 
 def test_sides_below_32_are_refused():
-    check_image_size(32)
+    check_side(32)
     with pytest.raises(InputError, match=r"image_size 31: .*: \[32, 33\]"):
-        check_image_size(31)
+        check_side(31)

@@ -13,7 +13,7 @@ from mindspore import Tensor
 
 from model_utils.config import load_config
 from src.train_cell import TrainStep, build_optimizer
-from src.training.checkpoint import fill, load_network, read_checkpoint
+from src.training.checkpoint import copy_parameters, load_network, read_checkpoint
 from src.tsn import build_network
 from tests.helpers.exchange import CONSENSUS_TYPES, LR_DROP, MOMENTUM, STEPS, TRAININGS
 
@@ -53,7 +53,7 @@ def test_twenty_steps_of_training(reference, compiled, case):
     start, about = read_checkpoint(reference / f"{case}_start.ckpt")
     settings = {**about["settings"], "subsample_num": 2, "freeze_bn": training.freeze_bn}
     network = build_network(SimpleNamespace(**settings), 3)
-    fill(network.parameters_dict(), start, "start")
+    copy_parameters(network.parameters_dict(), start, "start")
     optimizer = build_optimizer(network, training.rate, 1, LR_DROP, MOMENTUM, training.weight_decay)
     step = TrainStep(network, optimizer, training.clip_grad_norm).set_train()
     batches = [numbers[name] for name in ("clips", "labels", "relations", "masks")]

@@ -23,9 +23,9 @@ def test_generator_depends_on_every_argument():
     assert values == [tuple(sampling.generator(*one).integers(2**32, size=4)) for one in arguments]
 
 
-def test_generator_knows_its_streams():
-    first = [sampling.generator(0, 0, 0, stream).integers(2**32) for stream in sampling.STREAMS]
-    assert len(set(first)) == len(sampling.STREAMS)
+def test_generator_knows_its_purposes():
+    first = [sampling.generator(0, 0, 0, purpose).integers(2**32) for purpose in sampling.PURPOSES]
+    assert len(set(first)) == len(sampling.PURPOSES)
     with pytest.raises(ValueError, match="not in tuple"):
         sampling.generator(0, 0, 0, "colour")
 

@@ -164,7 +164,7 @@ def check_md5(parts: list[ArchivePart]) -> None:
                 raise InputError(f"{part.path}: md5 is {md5.hexdigest()}, expected {part.md5}; download it again")
 
 
-class EndToEnd(io.RawIOBase):
+class JoinedParts(io.RawIOBase):
     """Reads parts as one file. ``part`` is the current part; ``update`` is called with the bytes of each read."""
 
     def __init__(self, parts: list[ArchivePart], update: Callable[[int], None]) -> None:

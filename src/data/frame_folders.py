@@ -24,14 +24,22 @@ from model_utils.files import cannot_be_read, file_status, read_file
 from model_utils.util import write_json
 from src.data.names import LONGEST_NAME, SOURCE_FILE
 from src.data.video import VideoFile
-from src.data.video_frames import Decoding, Wanted, decoding, expected_bytes, inspect_video, num_frames, write_frames
+from src.data.video_frames import (
+    ClipRequest,
+    DecodeJob,
+    expected_bytes,
+    inspect_video,
+    num_frames,
+    run_on_videos,
+    write_frames,
+)
 
 # Annotations are written by hand or by another clock: an end may be this much later than the video's.
 END_TOLERANCE = 0.1  # seconds
 
 
 @dataclass
-class Made:
+class ClipStatus:
     """Which clips are made, which cannot be made, and which are still to be made.
 
     Attributes:
@@ -43,7 +51,7 @@ class Made:
 
     counts: dict[str, int] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    todo: list[tuple[VideoFile, list[Wanted]]] = field(default_factory=list)
+    todo: list[tuple[VideoFile, list[ClipRequest]]] = field(default_factory=list)
     new: int = 0
 
 
@@ -77,15 +85,15 @@ class FrameMaker:
     def from_options(cls, images: Path, args: Namespace) -> FrameMaker:
         return cls(images, args.fps, args.height, args.max_frames, args.on_error == "skip")
 
-    def inspect(self, clips: list[Wanted]) -> Made:
+    def inspect(self, clips: list[ClipRequest]) -> ClipStatus:
         """Finds the clips that are missing or out of date, and reads their videos through.
 
         Raises:
             InputError: for a video that cannot be read and a stretch outside its video, unless they are skipped; if
                 the disk is too full for the frames.
         """
-        found = Made()
-        unmade: dict[Path, list[Wanted]] = {}
+        found = ClipStatus()
+        unmade: dict[Path, list[ClipRequest]] = {}
         for clip in clips:
             made = _read_source(self.images / clip.folder)
             try:
@@ -95,7 +103,7 @@ class FrameMaker:
                     unmade.setdefault(clip.video, []).append(clip)
             except InputError as error:
                 found.problems[clip.folder] = str(error)
-        for path, result in decoding(inspect_video, unmade, Path, "Inspect"):
+        for path, result in run_on_videos(inspect_video, unmade, Path, "Inspect"):
             if isinstance(result, InputError):
                 refused = {clip.folder: str(result) for clip in unmade[path]}
             else:
@@ -106,7 +114,7 @@ class FrameMaker:
         self._check_space(found)
         return found
 
-    def make(self, clips: Made) -> Made:
+    def make(self, clips: ClipStatus) -> ClipStatus:
         """Makes the clips in ``todo``.
 
         Raises:
@@ -114,11 +122,11 @@ class FrameMaker:
         """
         partial = self.images.with_name(f"{self.images.name}.partial")
         jobs = [
-            Decoding(video, {partial / f"{v}-{c}": clip for c, clip in enumerate(wanted)}, self.fps, self.height)
+            DecodeJob(video, {partial / f"{v}-{c}": clip for c, clip in enumerate(wanted)}, self.fps, self.height)
             for v, (video, wanted) in enumerate(clips.todo)
             if wanted
         ]
-        work = decoding(write_frames, jobs, lambda job: job.video.path, "Decode")
+        work = run_on_videos(write_frames, jobs, lambda job: job.video.path, "Decode")
         with _emptied(partial), closing(work):
             for job, result in work:
                 if isinstance(result, InputError):
@@ -131,7 +139,7 @@ class FrameMaker:
                     clips.new += 1
         return clips
 
-    def _refused(self, clip: Wanted, video: VideoFile) -> str:
+    def _refused(self, clip: ClipRequest, video: VideoFile) -> str:
         """The error message of a stretch outside its video or with too many frames; "" for a good one."""
         longest = max(len(os.fsencode(name)) for name in clip.folder.split("/"))
         if longest > LONGEST_NAME:
@@ -146,7 +154,7 @@ class FrameMaker:
             return f"{clip.place}: {count} frames at {self.fps:g} a second; expected {at_most}"
         return ""
 
-    def _check_space(self, found: Made) -> None:
+    def _check_space(self, found: ClipStatus) -> None:
         expected = sum(
             expected_bytes(video, clip, self.fps, self.height) for video, clips in found.todo for clip in clips
         )
@@ -162,7 +170,7 @@ class FrameMaker:
                 print(line, flush=True)
             raise InputError(f"{lines[0]}{others}; --on_error skip leaves such clips out")
 
-    def _publish(self, clip: Wanted, folder: Path, count: int) -> None:
+    def _publish(self, clip: ClipRequest, folder: Path, count: int) -> None:
         write_json(folder / SOURCE_FILE, {"source": self._source(clip), "frames": count})
         target = self.images / clip.folder
         if target.exists():
@@ -180,7 +188,7 @@ class FrameMaker:
                 shutil.copytree(folder, there, dirs_exist_ok=True)
                 os.replace(there, target)
 
-    def _source(self, clip: Wanted) -> dict[str, Any]:
+    def _source(self, clip: ClipRequest) -> dict[str, Any]:
         """The video and options that the frames depend on. Raises InputError if the video cannot be read."""
         try:
             stat = file_status(clip.video)

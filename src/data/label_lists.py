@@ -35,14 +35,14 @@ class LabelRow(NamedTuple):
     label: str | None
 
 
-class File(NamedTuple):
+class LabelList(NamedTuple):
     """A label list: its path, for messages, and its content."""
 
     path: str | os.PathLike
     data: bytes
 
 
-def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> str | None:
+def list_name(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> str | None:
     """The element of ``LISTS`` that a file name means, or None."""
     for release in releases:
         names = rf"(?:{re.escape(release.list_prefix)})?({'|'.join(LISTS)}){re.escape(release.list_suffix)}"
@@ -51,7 +51,7 @@ def list_called(file_name: str, releases: Iterable[Release] = (JESTER, SOMETHING
     return None
 
 
-def lists_in(folder: Path, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> dict[str, File]:
+def lists_in(folder: Path, releases: Iterable[Release] = (JESTER, SOMETHING_V1)) -> dict[str, LabelList]:
     """The label lists in a folder, by name; ``train.csv`` is preferred to other names of the same list.
 
     Raises:
@@ -59,16 +59,16 @@ def lists_in(folder: Path, releases: Iterable[Release] = (JESTER, SOMETHING_V1))
     """
     found: dict[str, Path] = {}
     for path in list_folder(folder) if exists(folder) else []:
-        name = list_called(path.name, releases)
+        name = list_name(path.name, releases)
         if name and (name not in found or path.stem == name):
             found[name] = path
     return {name: read_list(path) for name, path in found.items()}
 
 
-def read_list(path: Path) -> File:
+def read_list(path: Path) -> LabelList:
     """A label list. Raises InputError if it cannot be read."""
     try:
-        return File(path, read_file(path))
+        return LabelList(path, read_file(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -84,7 +84,7 @@ def require_lists(names: Iterable[str], source: str | os.PathLike, release: Rele
             )
 
 
-def read_class_names(file: File) -> list[str]:
+def read_class_names(file: LabelList) -> list[str]:
     """The class names of ``labels``, sorted, whatever their order in the file."""
     rows = _lines_of(file, "one class name a line")
     if rows[0][1].lower() == LABEL_COLUMN and rows[1:]:
@@ -96,7 +96,7 @@ def read_class_names(file: File) -> list[str]:
     return sorted(name for _, name in rows)
 
 
-def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
+def read_rows(file: LabelList, labelled: bool | None) -> list[LabelRow]:
     """The clips of a list, in the order of the file.
 
     Args:
@@ -127,7 +127,7 @@ def read_rows(file: File, labelled: bool | None) -> list[LabelRow]:
     return list(rows.values())
 
 
-def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
+def in_20bn_form(files: dict[str, LabelList]) -> dict[str, bytes]:
     """The same lists in 20BN's form, {file name: content}. A list in that form is not changed.
 
     A missing list of class names is made from the training list, and answers from a test list with labels.
@@ -153,7 +153,7 @@ def as_given_out(files: dict[str, File]) -> dict[str, bytes]:
     return found
 
 
-def _lines_of(file: File, expected: str) -> list[tuple[str, str]]:
+def _lines_of(file: LabelList, expected: str) -> list[tuple[str, str]]:
     """(file:line, text) of every line; empty lines at the end do not count."""
     rows = split_lines(file.data, file.path, expected)
     while rows and not rows[-1][1]:
@@ -189,7 +189,7 @@ def _row(place: str, line: str, form: dict[str, Any], columns: list[str], expect
     return LabelRow(place, clip, label)
 
 
-def read_test_clips(files: dict[str, File]) -> list[LabelRow]:
+def read_test_clips(files: dict[str, LabelList]) -> list[LabelRow]:
     """Rows of the test list, in its order, with the labels of the answers if there are any; [] without a test list.
 
     The labels may also stand in the test list itself.

@@ -86,13 +86,13 @@ def background_of(categories: Iterable[str], background_class: str) -> list[str]
     return [name for name in categories if name in (*BACKGROUND, background_class)]
 
 
-def without_background(background_class: str) -> str:
+def background_warning(background_class: str) -> str:
     """The warning that a network for streams has no background class."""
     return (
-        f"no class is the background (background_class is {background_class!r}), so every moment of a stream is taken"
-        " for one of the gestures. Record clips in which none is made (rest, other movements), as many as of a gesture,"
-        f" in one more class folder, {background_class!r}; or name the class that has them as background_class; train"
-        " with sliding_windows 0.5"
+        f"there is no background class (background_class is {background_class!r}), so every moment of a stream is taken"
+        " for a gesture. Record clips without gestures (rest, other movements), as many as of a gesture, in a class"
+        f" folder {background_class!r}, or set background_class to the class that has them; train with sliding_windows"
+        " 0.5"
     )
 
 

@@ -23,7 +23,7 @@ from typing import Callable
 from model_utils.errors import InputError
 from model_utils.progress import progress
 from src.data.archives import MAX_FILE_SIZE, check_md5, find_parts, open_zip, read_member, reading
-from src.data.label_lists import File, list_called, lists_in
+from src.data.label_lists import LabelList, list_name, lists_in
 from src.data.names import ANNOTATIONS_DIR_NAME, JESTER, LABELS_DIR_NAME, RELEASES, SOMETHING_V1, SOMETHING_V2, Release
 from src.data.tar_stream import LARGEST_GROWTH, SMALL_ARCHIVE, Member, check_growth, tar_members
 
@@ -53,7 +53,7 @@ class Packaging:
     unit: str
     total: int
     members: Callable[[Callable[[int], None]], Iterator[Member]]
-    lists: dict[str, File] = field(default_factory=dict)
+    lists: dict[str, LabelList] = field(default_factory=dict)
     check: Callable[[], None] = lambda: None
 
     def files(self) -> Iterator[Member]:
@@ -157,23 +157,23 @@ def _check_member(archive: Path, info: zipfile.ZipInfo) -> None:
         raise InputError(f"{archive}: archive member {info.filename!r}: neither a file nor a folder, refused")
 
 
-def zipped_lists(archive: zipfile.ZipFile, release: Release) -> dict[str, File]:
+def zipped_lists(archive: zipfile.ZipFile, release: Release) -> dict[str, LabelList]:
     """The label lists in a zip, by name.
 
     Raises:
         InputError: for a list that would leave its folder or is too large, and for two of the same name that differ.
     """
-    found: dict[str, File] = {}
+    found: dict[str, LabelList] = {}
     path, size = Path(str(archive.filename)), 0
     for info in archive.infolist():
         inside = PurePosixPath(_name(info))
-        name = list_called(inside.name, (release,))
+        name = list_name(inside.name, (release,))
         if name is None or "__MACOSX" in inside.parts:
             continue
         _check_member(path, info)
         size += info.file_size
         check_growth(size, MAX_LISTS_SIZE, path)
-        file = File(f"{path}/{inside}", read_member(archive, info))
+        file = LabelList(f"{path}/{inside}", read_member(archive, info))
         if found.setdefault(name, file).data != file.data:
             raise InputError(f"{path}: two different lists are called {inside.name}; expected one")
     return found
@@ -218,7 +218,7 @@ def _folder_members(data_path: Path, folders: list[str], update: Callable[[int],
                 yield Member(path, data_path / folder / name, None)
 
 
-def _lists_among(data_path: Path, release: Release) -> dict[str, File]:
+def _lists_among(data_path: Path, release: Release) -> dict[str, LabelList]:
     """The label lists one folder deeper, where a zip with a single folder was unzipped."""
     with reading(data_path):
         folders = [path for path in sorted(data_path.iterdir()) if path.is_dir() and path.name[0] != "."]
@@ -228,7 +228,7 @@ def _lists_among(data_path: Path, release: Release) -> dict[str, File]:
 # --- Label lists ------------------------------------------------------------------------------------------------------
 
 
-def find_lists(data_path: Path, packaging: Packaging) -> tuple[Path, dict[str, File]]:
+def find_lists(data_path: Path, packaging: Packaging) -> tuple[Path, dict[str, LabelList]]:
     """Where the label lists of a dataset lie, and the lists, by name.
 
     They are in the labels archive, else in the folder ``labels`` or ``annotations``, else loose, else among the files.

@@ -19,9 +19,9 @@ from model_utils.util import write_whole
 from src.data.names import FRAME_NAME, frame_number
 from src.data.numbering import closing_renames
 from src.data.packed import COMMENT, DIGEST_PLACE, Arrays, index_of, write_index
-from src.data.tar_stream import BLOCK
+from src.data.tar_stream import TAR_BLOCK
 
-END = 2 * BLOCK  # zeros that end a tar
+END = 2 * TAR_BLOCK  # zeros that end a tar
 
 
 class Packer:
@@ -49,7 +49,7 @@ class Packer:
         self._file.write(header)
         self._digest.update(header)
         if kind == tarfile.XGLTYPE:
-            self._file.write(content.ljust(BLOCK, b"\0"))
+            self._file.write(content.ljust(TAR_BLOCK, b"\0"))
 
     def add(self, path: str, content: bytes | Path) -> None:
         """Adds a file.
@@ -104,7 +104,7 @@ class Packer:
             self._sizes.append(len(data))
             self._crcs.append(crc)
         self._file.write(data)
-        self._file.write(bytes(-len(data) % BLOCK))
+        self._file.write(bytes(-len(data) % TAR_BLOCK))
         self.files += 1
 
     def finish(self) -> tuple[Arrays, int, str]:

@@ -19,14 +19,14 @@ from model_utils.errors import InputError
 from model_utils.files import exists, is_folder
 from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.annotations import VideoClip, find_clips, read_annotations
-from src.data.frame_folders import FrameMaker, Made
+from src.data.frame_folders import ClipStatus, FrameMaker
 from src.data.lists import write_lists
 from src.data.mirror_pairs import describe_mirroring, given_pairs, mirrored_classes
 from src.data.names import CATEGORIES_FILE, IMAGES_DIR_NAME, LIST_FILES, LOCK_NAME, PREPARED_MARKER, check_classes
 from src.data.pack_frames import pack_folders, unpack_tar
 from src.data.packed import is_packed
 from src.data.splits import split_clips
-from src.data.video_frames import Wanted
+from src.data.video_frames import ClipRequest
 
 FEW_CLIPS = 10  # in training; with fewer a class is reported
 USUAL_SEGMENTS = 8  # T of the configs; a shorter clip repeats frames
@@ -64,7 +64,7 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
     images = root / IMAGES_DIR_NAME
     if is_packed(images):
         unpack_tar(images)
-    wanted = [Wanted(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
+    wanted = [ClipRequest(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
     found = args.maker.inspect(wanted)
     write_bytes(root / PREPARED_MARKER, b"")
     made = args.maker.make(found)
@@ -84,7 +84,7 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
     print("\n".join([*report(sides, made), *describe_mirroring(categories, mirrored)]), flush=True)
 
 
-def report(sides: dict[str, list[VideoClip]], made: Made) -> list[str]:
+def report(sides: dict[str, list[VideoClip]], made: ClipStatus) -> list[str]:
     """Lines about the dataset: clips and their lengths, clips left out, classes with few clips."""
     clips = [clip for its_clips in sides.values() for clip in its_clips]
     of_class = {label: [clip for clip in clips if clip.label == label] for label in sorted({c.label for c in clips})}

@@ -33,7 +33,7 @@ from src.data.names import (
     V2_VIDEOS_DIR_NAME,
     check_classes,
 )
-from src.data.video_frames import Wanted
+from src.data.video_frames import ClipRequest
 
 VIDEO_HEIGHT = 240
 
@@ -67,7 +67,7 @@ def decode_videos(args: Namespace) -> None:
     if test:
         entries["test"] = read_entries(test, None)
     require_disjoint([[(entry.place, entry.video) for entry in rows] for rows in entries.values()], "video")
-    wanted = [Wanted(e.video, e.place, videos / f"{e.video}.webm") for rows in entries.values() for e in rows]
+    wanted = [ClipRequest(e.video, e.place, videos / f"{e.video}.webm") for rows in entries.values() for e in rows]
     missing = missing_files([(clip.place, clip.video) for clip in wanted], "video", args.missing == "skip")
     wanted = [clip for clip in wanted if clip.place not in missing]
     for split, its_entries in entries.items():

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Callable, NamedTuple
 
 from model_utils.errors import InputError
-from src.data.archives import MAX_FILE_SIZE, READ_SIZE, ArchivePart, EndToEnd
+from src.data.archives import MAX_FILE_SIZE, READ_SIZE, ArchivePart, JoinedParts
 
 BAD_TAR = (tarfile.TarError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
-BLOCK = tarfile.BLOCKSIZE
+TAR_BLOCK = tarfile.BLOCKSIZE
 # JPEG files and videos do not shrink when packed. An archive that grows by more than this is refused.
 LARGEST_GROWTH, SMALL_ARCHIVE = 4, 256 << 20
 
@@ -44,14 +44,14 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from error
 
 
-class _Tape(gzip.GzipFile):
+class _ForwardGzip(gzip.GzipFile):
     """The decompressed stream, forwards only. A read of more bytes than a file may have is an error.
 
     `tarfile` believes any size that a header claims.
     """
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= MAX_FILE_SIZE + BLOCK:
+        if size is None or not 0 <= size <= MAX_FILE_SIZE + TAR_BLOCK:
             raise tarfile.ReadError(f"a header claims {size} bytes")
         return super().read(size)
 
@@ -62,7 +62,7 @@ class _Tape(gzip.GzipFile):
 
     def skip_zeros(self) -> bool:
         """Skip the zeros that end an archive. Returns whether anything follows; a header never begins with a zero."""
-        while window := self.peek(BLOCK):
+        while window := self.peek(TAR_BLOCK):
             zeros = len(window) - len(window.lstrip(b"\0"))
             self.read(zeros)
             if zeros < len(window):
@@ -84,8 +84,8 @@ def tar_members(parts: list[ArchivePart], name: str, update: Callable[[int], Non
     """
     count, size = 0, 0
     limit = LARGEST_GROWTH * sum(part.size for part in parts) + SMALL_ARCHIVE
-    packed = EndToEnd(parts, update)
-    tape = _Tape(fileobj=io.BufferedReader(packed, READ_SIZE))
+    packed = JoinedParts(parts, update)
+    tape = _ForwardGzip(fileobj=io.BufferedReader(packed, READ_SIZE))
     try:
         while tape.skip_zeros():
             with tarfile.open(fileobj=tape, mode="r:", tarinfo=_Header) as tar:

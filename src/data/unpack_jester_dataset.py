@@ -19,7 +19,7 @@ from model_utils.errors import InputError
 from model_utils.files import is_folder
 from model_utils.util import exclusive_folder, run_main, write_bytes
 from src.data.archives import reading
-from src.data.label_lists import as_given_out, require_lists
+from src.data.label_lists import in_20bn_form, require_lists
 from src.data.names import LABELS_DIR_NAME, LOCK_NAME, RELEASES, SOMETHING_V2
 from src.data.numbering import close_gaps
 from src.data.packagings import Packaging, find_lists, find_packaging
@@ -87,7 +87,7 @@ def _label_lists(data_path: Path, packaging: Packaging) -> dict[str, bytes]:
     print(f"label lists: {', '.join(dict.fromkeys(str(file.path) for file in lists.values()))}", flush=True)
     if packaging.release is SOMETHING_V2:
         return {Path(file.path).name: file.data for file in lists.values()}
-    return as_given_out(lists)
+    return in_20bn_form(lists)
 
 
 def _publish_lists(partial: Path, labels: Path) -> None:

@@ -42,7 +42,7 @@ SIZE_PROPERTIES = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
 LARGEST_CAMERA = 2**31 - 1  # OpenCV takes a 32-bit integer
 
 
-Frames = Generator[tuple[int, np.ndarray], None, None]  # (index, frame), closed as soon as it is no longer used
+IndexedFrames = Generator[tuple[int, np.ndarray], None, None]  # (index, frame), closed as soon as it is no longer used
 
 
 class Span(NamedTuple):
@@ -85,7 +85,7 @@ class VideoFile:
             states = f"the file states {apart:.0f} s between two frames, expected at most {LONGEST_INTERVAL:.0f}"
             self.warning = f"{self.name}: {states}; taken as {self.rate:g} frames a second"
 
-    def frames(self, wanted: Container[int] | None = None) -> Frames:
+    def frames(self, wanted: Container[int] | None = None) -> IndexedFrames:
         count = 0
         for index, capture in enumerate(grabbed_frames(self.path)):
             if wanted is None or index in wanted:
@@ -144,7 +144,7 @@ class Camera:
         stated = self._stated_rate
         self.rate = stated if _plausible(stated) else CAMERA_RATE
 
-    def frames(self, wanted: Container[int] | None = None) -> Frames:
+    def frames(self, wanted: Container[int] | None = None) -> IndexedFrames:
         capture = cv2.VideoCapture()
         try:
             if self.number > LARGEST_CAMERA or not capture.open(self.number):
@@ -229,7 +229,7 @@ def _open_packed(packed: PackedFrames, clip: str) -> FrameFolder:
     return FrameFolder(path_text(f"{packed.tar}/{clip}"), packed.numbers(clip), decode)
 
 
-def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> Frames:
+def frames_of_one_size(source: Source, wanted: Container[int] | None = None) -> IndexedFrames:
     """``source.frames(wanted)``. Raises InputError for a frame that cannot be read or is not as large as the first."""
     first = None
     with contextlib.closing(source.frames(wanted)) as frames:

@@ -25,7 +25,7 @@ BYTES_PER_PIXEL = 0.5  # of a JPEG file; measured: 0.33 for drawn frames of 100 
 BYTES_WORTH_A_PROCESS = 500_000  # of video: decoded in half a second, in which a process starts
 
 
-class Wanted(NamedTuple):
+class ClipRequest(NamedTuple):
     """A clip to make: its folder, where it is listed (for messages), its video, start and end in seconds."""
 
     folder: str
@@ -35,11 +35,11 @@ class Wanted(NamedTuple):
     end: float | None = None  # None: the end of the video
 
 
-class Decoding(NamedTuple):
+class DecodeJob(NamedTuple):
     """A video and the clips to write, by the folders to make for them."""
 
     video: VideoFile
-    clips: dict[Path, Wanted]
+    clips: dict[Path, ClipRequest]
     fps: float
     height: int  # of the frames, at most
 
@@ -53,7 +53,7 @@ def inspect_video(path: Path) -> VideoFile | InputError:
     return InputError(video.warning) if video.warning else video
 
 
-def write_frames(job: Decoding) -> list[int] | InputError:
+def write_frames(job: DecodeJob) -> list[int] | InputError:
     """Writes frames 00001.jpg ... of each clip into its folder; decodes the video once.
 
     Returns:
@@ -77,7 +77,7 @@ def write_frames(job: Decoding) -> list[int] | InputError:
     return counts
 
 
-def frame_indices(video: VideoFile, clip: Wanted, fps: float) -> np.ndarray:
+def frame_indices(video: VideoFile, clip: ClipRequest, fps: float) -> np.ndarray:
     """The frames that the video shows at ``start``, ``start`` + 1 / fps ... seconds, before ``end``.
 
     Returns:
@@ -88,13 +88,13 @@ def frame_indices(video: VideoFile, clip: Wanted, fps: float) -> np.ndarray:
     return np.maximum(np.searchsorted(video.times, moments + TIME_ROUNDING, side="right") - 1, 0)
 
 
-def num_frames(video: VideoFile, clip: Wanted, fps: float) -> int:
+def num_frames(video: VideoFile, clip: ClipRequest, fps: float) -> int:
     """How many indices ``frame_indices`` gives."""
     length = (video.duration if clip.end is None else min(clip.end, video.duration)) - clip.start
     return max(1, int(np.ceil((length - TIME_ROUNDING) * fps)))
 
 
-def expected_bytes(video: VideoFile, clip: Wanted, fps: float, height: int) -> float:
+def expected_bytes(video: VideoFile, clip: ClipRequest, fps: float, height: int) -> float:
     """About how many bytes ``write_frames`` writes for a clip."""
     shrunk = min(1.0, height / max(video.height, 1))
     return num_frames(video, clip, fps) * video.width * video.height * shrunk**2 * BYTES_PER_PIXEL
@@ -108,7 +108,7 @@ def shrink(frame: np.ndarray, height: int) -> np.ndarray:
     return cv2.resize(frame, (max(1, round(columns * height / rows)), height), interpolation=cv2.INTER_AREA)
 
 
-def decoding(
+def run_on_videos(
     work: Callable[[Job], Result], jobs: Iterable[Job], video_of: Callable[[Job], Path], label: str
 ) -> Generator[tuple[Job, Result], None, None]:
     """Yields (job, ``work(job)``) in order, with a report of progress; large videos are shared among processes."""

@@ -64,7 +64,7 @@ def levenshtein(first: list[str], second: list[str]) -> int:
     return row[-1]
 
 
-def measure(videos: list[WatchedVideo]) -> dict[str, Any]:
+def measure_events(videos: list[WatchedVideo]) -> dict[str, Any]:
     """The measures over all videos. A measure without data, such as the recall without gestures, is None.
 
     Keys:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from src.data.names import without_background
+from src.data.names import background_warning
 from src.data.video import Span
 from src.evaluation.colours import class_colours
 from src.evaluation.events import WatchedVideo
@@ -50,7 +50,7 @@ def render_stream_report(
         title=f"{Path(protocol['ckpt_file']).name} on {len(videos)} streams",
         tiles=[("–" if metrics[key] is None else f"{metrics[key]:.2f}", text) for key, text in TILES.items()],
         metrics=metrics,
-        warning="" if protocol["background"] else without_background(protocol["background_class"]),
+        warning="" if protocol["background"] else background_warning(protocol["background_class"]),
         colours=colours,
         timelines=[timeline(video, *scores[video.name], categories, colours) for video in videos],
         width=TIMELINE_WIDTH,

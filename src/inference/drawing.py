@@ -54,9 +54,9 @@ def draw_overlay(
     if shown:
         label, probability = shown
         percent = f"{probability:.0%}"
-        _write(picture, percent, size, width - pad - _letters(percent, size).shape[1], pad)
+        _write_text(picture, percent, size, width - pad - _letters(percent, size).shape[1], pad)
         name = fonts.shorten(fonts.drawable(label), LONGEST_LINE)
-        _write(picture, *_fitting(name, size, width - 3 * pad - _letters("100%", size).shape[1]), pad, pad)
+        _write_text(picture, *_fitting(name, size, width - 3 * pad - _letters("100%", size).shape[1]), pad, pad)
         bar, full = band - pad - thin, width - 2 * pad
         picture[bar : bar + thin, pad : pad + full] = BACKGROUND_GREY
         picture[bar : bar + thin, pad : pad + round(full * probability)] = colours[label]
@@ -146,7 +146,7 @@ def _fitting(text: str, size: int, width: int) -> tuple[str, int]:
     return text, size
 
 
-def _write(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
+def _write_text(picture: np.ndarray, text: str, size: int, x: int, y: int) -> None:
     mask = _letters(text, size)[: picture.shape[0] - y, : picture.shape[1] - x, None] / 255
     area = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
     area[:] = (area * (1 - mask) + np.array(WHITE) * mask).astype(np.uint8)

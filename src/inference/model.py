@@ -11,7 +11,7 @@ import numpy as np
 
 from model_utils.errors import InputError
 from model_utils.files import digest
-from model_utils.settings import Settings, Use, keys_for, values_before, with_recorded
+from model_utils.settings import Settings, Use, keys_for, values_if_missing, with_recorded
 from model_utils.version import VERSION
 from src.data.mirror_pairs import mirrored_classes
 from src.evaluation.protocol import Scorer, default_test_crops
@@ -60,7 +60,7 @@ class Model:
             raise InputError(f"{self.path}: its scores are NaN or infinite")
         return logits
 
-    def measured(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """The file and the runtime behind the scores, for the protocol of an evaluation."""
         versions = {"trn_version": VERSION, "numpy_version": np.__version__}
         if "mindspore" in sys.modules:  # which an ONNX file does not need
@@ -161,7 +161,7 @@ def _with_usage(config: Settings, usage: dict[str, Any]) -> Settings:
     keys, free = keys_for(Use.EXPORTED, Use.NETWORK), {"flip", "mirror_pairs", "background_class", "freeze_backbone"}
     if "interface" in usage:
         keys, free = (*keys, "test_crops"), {"background_class", "freeze_backbone"}
-    recorded = {key: usage.get(key, values_before().get(key)) for key in keys}  # None: older exports say less
+    recorded = {key: usage.get(key, values_if_missing().get(key)) for key in keys}  # None: older exports say less
     bound = recorded.keys() & usage.keys() - free
     config = with_recorded(config, recorded, bound, f"{config.ckpt_file}: exported")
     if "interface" not in usage:

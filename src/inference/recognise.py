@@ -15,7 +15,7 @@ from model_utils.errors import InputError
 from model_utils.files import path_text
 from model_utils.progress import progress
 from model_utils.util import write_bytes, write_json
-from src.data.names import without_background
+from src.data.names import background_warning
 from src.data.video import Camera, Recording, Source, Span, open_source
 from src.inference import timeline
 from src.inference.model import Model
@@ -93,7 +93,7 @@ def recogniser(config: InferSettings, model: Model) -> Recognise:
         recognizer = Recognizer(model.parts("--stream"), model.image_size, config.window or config.stream_window)
         detector = build_detector(model.settings, model.categories)
         if not detector.background:
-            print(f"warning: {without_background(model.settings.background_class)}", file=sys.stderr)
+            print(f"warning: {background_warning(model.settings.background_class)}", file=sys.stderr)
         return lambda source, result: recognise_stream(config, recognizer, detector, source, result)
 
     def recognise(source: Source, result: dict[str, Any]) -> None:

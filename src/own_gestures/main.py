@@ -132,7 +132,7 @@ class Run:
         usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / JOINED_RATE
         return sorted({max(0.5, round(usual * share, 2)) for share in (0.75, 1.0, 1.25)})
 
-    def measure(self, model: Path, stream: Path) -> None:
+    def evaluate(self, model: Path, stream: Path) -> None:
         clips = ["eval.py", "--ckpt_file", str(model), "--dataset_root", str(self.dataset)]
         clips += ["--categories_list_file_name", OWN_LISTS["categories"]]
         clips += ["--eval_list_file_name", OWN_LISTS["validation"], "--eval_output_dir", str(self.out / "eval")]
@@ -166,7 +166,7 @@ def _check_numbers(clips: list[VideoClip]) -> None:
         print(f"few clips: {', '.join(few)}; {ENOUGH} or more of each class are better", flush=True)
 
 
-def run(args: Namespace) -> None:
+def run_steps(args: Namespace) -> None:
     """Runs the steps that are not done yet."""
     work = Run(args)
     out = work.out
@@ -179,7 +179,7 @@ def run(args: Namespace) -> None:
         model = work.train(start, background)
         write_json(out / "taken.json", {"model": str(model), "background_class": background})
         stream = work.tune(model, background)
-        work.measure(model, stream)
+        work.evaluate(model, stream)
         exported = work.export(model)
     with open(out / "eval/per_class.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -210,7 +210,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.start and not args.start.name.endswith((".ckpt", ".pth.tar", ".pth")):
         raise InputError(f"--from {args.start}: expected a name that ends in .ckpt, .pth.tar or .pth")
     raise_on_sigterm()  # else the step would go on
-    run(args)
+    run_steps(args)
 
 
 if __name__ == "__main__":

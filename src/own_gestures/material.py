@@ -22,7 +22,7 @@ NAMES_OF_REST = {"no gesture", "nogesture", "background", "rest", "idle", "nothi
 REST_SHARE = 0.12  # at either end of a clip, as for sliding windows
 BEGUN = (0.3, 0.2, 0.25)  # shares of a clip, in turns, that show no gesture yet
 BEGUN_DIR_NAME = ".begun"
-LEAST_GAP, MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
+LEAST_GAP, GESTURE_MARGIN, PIECE = 1.0, 0.25, 4.0  # seconds, of stretches between annotated gestures
 
 
 def background_among(names: list[str]) -> str:
@@ -47,7 +47,7 @@ def with_stretches_between(clips: list[VideoClip], videos: Path, label: str) -> 
 
 def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
     """A gap in pieces of PIECE seconds at most, a little away from the gestures."""
-    start, end = (start + MARGIN if start else 0.0), end - MARGIN
+    start, end = (start + GESTURE_MARGIN if start else 0.0), end - GESTURE_MARGIN
     count = int(np.ceil((end - start) / PIECE)) if end - start >= LEAST_GAP else 0
     edges = np.linspace(start, end, count + 1).round(3).tolist() if count else []
     yield from zip(edges, edges[1:])

@@ -29,7 +29,7 @@ from src.shipping.node_names import name_mindir, name_onnx
 from src.shipping.quantise import quantise
 from src.shipping.samples import Samples, batches_of
 from src.shipping.usage import takes_relations, usage
-from src.shipping.zoo_interface import check_zoo_interface, is_zoo, with_zoo_interface
+from src.shipping.zoo_interface import check_zoo_interface, has_zoo_interface, with_zoo_interface
 from src.transforms import Pixels
 from src.tsn import TSN
 
@@ -81,13 +81,13 @@ def export_network(
     if config.streaming:
         files = _parts_of_stream(network, config, path, samples)
     else:
-        cell = with_zoo_interface(network, config, categories) if is_zoo(config) else network
+        cell = with_zoo_interface(network, config, categories) if has_zoo_interface(config) else network
         calibration = _video_inputs(config, pixels, samples.calibration) if samples else None
         files = [NetworkFile(path, cell, _inputs(config, pixels), "logits", {}, calibration)]
     with ExitStack() as stack:
         partials = [stack.enter_context(write_whole(file.path, "exported network")) for file in reversed(files)][::-1]
         folder = Path(stack.enter_context(TemporaryDirectory()))
-        written = [_write(file, config, folder / f"network{place}") for place, file in enumerate(files)]
+        written = [_write_file(file, config, folder / f"network{place}") for place, file in enumerate(files)]
         difference = _difference(network, files, written, config, samples)
         digests = [digest(file) for file in written]
         for place, file in enumerate(files):
@@ -132,7 +132,7 @@ def _difference(
     pixels = network.backbone.pixels
     inputs = _video_inputs(config, pixels, samples.compared) if samples else _inputs(config, pixels)
     runs = [load_exported(file) for file in written]
-    if is_zoo(config):
+    if has_zoo_interface(config):
         return sample_difference(_runner(files[0].cell)(inputs), runs[0](inputs))
     expected = _run_in_batches(_runner(network), inputs, config)
     if config.streaming:
@@ -142,7 +142,7 @@ def _difference(
     return sample_difference(expected, _run_in_batches(runs[-1], inputs, config), samples)
 
 
-def _write(part: NetworkFile, config: Settings, path: Path) -> Path:
+def _write_file(part: NetworkFile, config: Settings, path: Path) -> Path:
     """Writes a file to ``path`` with the suffix of its format; quantised, if it has calibration inputs."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
@@ -195,7 +195,7 @@ def with_forced_values(config: AnySettings) -> AnySettings:
     """
     check_zoo_interface(config)
     config, logger = copy.copy(config), logging.getLogger(LOGGER_NAME)
-    if is_zoo(config):
+    if has_zoo_interface(config):
         config.export_batch_size, config.relations = 1, "sampled"
         logger.info("export_interface zoo: one clip of %d crops, relations sampled", config.test_crops)
     elif not compat.EXPORTS_ANY_BATCH and "export_batch_size" not in config.given:
@@ -207,10 +207,10 @@ def with_forced_values(config: AnySettings) -> AnySettings:
 def _inputs(config: Settings, pixels: Pixels) -> list[np.ndarray]:
     """Random inputs of the exported file; two clips if it takes any number."""
     rng = np.random.default_rng(0)
-    batch, side = config.test_crops if is_zoo(config) else config.export_batch_size or 2, config.image_size
+    batch, side = config.test_crops if has_zoo_interface(config) else config.export_batch_size or 2, config.image_size
     clips = rng.integers(0, 256, (batch, config.num_segments, side, side, 3), np.uint8)
     inputs = _video_inputs(config, pixels, clips)
-    if is_zoo(config):
+    if has_zoo_interface(config):
         video, combinations = inputs
         return [video.reshape(1, -1, side, side), combinations[None]]
     return inputs

@@ -24,7 +24,7 @@ import numpy as np
 
 from model_utils.errors import InputError, first_line
 from model_utils.files import digest, exists, read_file, require_file
-from model_utils.settings import Use, is_of_type, keys_for, values_before
+from model_utils.settings import Use, is_of_type, keys_for, values_if_missing
 from src.backbones import backbone_named
 from src.data.names import check_classes
 from src.shipping.weights import check_weights
@@ -133,7 +133,7 @@ def _is_usable(usage: dict[str, Any]) -> bool:
         return usage[SEAL] == sealed(usage)[SEAL]
     part, batch, names = usage.get("part", ""), usage["input"]["shape"][0], usage["categories"]
     size = batch if type(batch) is int and 1 <= batch <= MAX_BATCH else 0
-    pixels = backbone_named(usage.get("backbone", values_before()["backbone"])).pixels
+    pixels = backbone_named(usage.get("backbone", values_if_missing()["backbone"])).pixels
     expected = input_description(usage["num_segments"], usage["image_size"], size, pixels, part)
     other = [usage["other"]["file"], usage["other"]["sha256"]] if part else []
     return (

@@ -34,7 +34,7 @@ from model_utils.version import VERSION
 from src.data.video_writer import VideoWriter
 from src.shipping.exported import EXPORT_AGAIN, other_path, pair_paths, read_usage
 from src.synthetic.gestures import GESTURES
-from src.synthetic.streams import RATE, draw_stream
+from src.synthetic.streams import STREAM_RATE, draw_stream
 
 SOURCE = Path(__file__).with_suffix("")
 PAGE_JSON = "page.json"
@@ -191,7 +191,7 @@ def draw_sample(folder: Path, categories: list[str], background: list[str]) -> s
         return None
     order = np.random.default_rng(SAMPLE_SEED).permutation(drawn)[:SAMPLE_GESTURES]
     frames, _ = draw_stream([str(name) for name in order], SAMPLE_SEED, 1)
-    with VideoWriter(str(folder / SAMPLE), RATE) as video:
+    with VideoWriter(str(folder / SAMPLE), STREAM_RATE) as video:
         for frame in frames:
             video.write(frame)
     return SAMPLE

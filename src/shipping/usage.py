@@ -11,7 +11,7 @@ from model_utils.settings import Settings, Use, values_for
 from model_utils.version import VERSION
 from src.heads import head_named
 from src.shipping.exported import input_description
-from src.shipping.zoo_interface import is_zoo
+from src.shipping.zoo_interface import has_zoo_interface
 from src.transforms import Pixels
 
 
@@ -22,7 +22,7 @@ def takes_relations(config: Settings) -> bool:
 
 def usage(config: Settings, categories: list[str], file_name: str, sha256: str, pixels: Pixels) -> dict[str, Any]:
     """The content of the JSON."""
-    side, crops = config.image_size, config.test_crops if is_zoo(config) else 1
+    side, crops = config.image_size, config.test_crops if has_zoo_interface(config) else 1
     return {
         "file": file_name,
         "sha256": sha256,
@@ -51,14 +51,14 @@ def _more_inputs(config: Settings) -> dict[str, Any]:
     short = [k for k in range(segments, 1, -1) if comb(segments, k) < columns]
     batch = config.export_batch_size or "batch"
     second = {
-        "name": "combinations" if is_zoo(config) else "relations",
+        "name": "combinations" if has_zoo_interface(config) else "relations",
         "dtype": "int32",
-        "shape": [batch, *([config.test_crops] if is_zoo(config) else []), segments - 1, columns],
+        "shape": [batch, *([config.test_crops] if has_zoo_interface(config) else []), segments - 1, columns],
         "rows": f"row i is for combinations of {segments} - i frames, i = 0 to {segments - 2}",
         "values": f"indices into the list itertools.combinations(range({segments}), {segments} - i), drawn at random"
         " without repetition",
         "padding": f"combinations of {short} frames are fewer than {columns}: all of them, then -1, which is not read",
     }
-    if not is_zoo(config):
+    if not has_zoo_interface(config):
         return {"second_input": second}
     return {"second_input": second, "interface": "zoo", "test_crops": config.test_crops}

@@ -44,7 +44,7 @@ class ZooInterface(nn.Cell):
         return ops.concat((plain, swapped), 1).reshape(logits.shape)
 
 
-def is_zoo(config: Settings) -> bool:
+def has_zoo_interface(config: Settings) -> bool:
     return config.export_interface == "zoo"
 
 
@@ -56,7 +56,7 @@ def with_zoo_interface(network: nn.Cell, config: Settings, categories: list[str]
 
 def check_zoo_interface(config: Settings) -> None:
     """Raises InputError for keys of an export that do not go with ``export_interface`` zoo."""
-    if not is_zoo(config):
+    if not has_zoo_interface(config):
         return
     if config.streaming:
         raise InputError("export_interface zoo: the files for a stream take frames and features, give streaming false")

@@ -20,7 +20,7 @@ FRAME_HEIGHT = 100
 MIN_WIDTH, MAX_WIDTH = 120, 180
 MIN_FRAMES, MAX_FRAMES = 27, 45
 SUPERSAMPLING = 2  # frames are drawn at this many times their size and then averaged down
-MARGIN = 64  # pixels of grain around a frame
+GRAIN_MARGIN = 64  # pixels of grain around a frame
 FRACTION_BITS = 4  # of the fixed-point coordinates that OpenCV draws with
 PALM_CORNERS = (  # in the hand's own axes: thumb side, towards the wrist; in palm widths
     (-0.46, -0.4),
@@ -256,11 +256,13 @@ def draw_poses(
     flicker = scene.brightness * (
         1 + rng.uniform(0, 0.04) * np.sin(2 * np.pi * (np.arange(len(poses)) / rng.uniform(8, 40) + rng.random()))
     )
-    shape = (FRAME_HEIGHT + MARGIN, scene.width + MARGIN, 3)
+    shape = (FRAME_HEIGHT + GRAIN_MARGIN, scene.width + GRAIN_MARGIN, 3)
     grain = scene.noise * rng.standard_normal(shape, dtype=np.float32)
     frames = []
     for pose, back, brightness in zip(poses, back_of_hand, flicker):
-        down, right = rng.integers(MARGIN, size=2)  # a cheap stand-in for fresh noise: another window of the same grain
+        down, right = rng.integers(
+            GRAIN_MARGIN, size=2
+        )  # a cheap stand-in for fresh noise: another window of the same grain
         noise = grain[down : down + FRAME_HEIGHT, right : right + scene.width]
         frame = draw_frame(scene, pose, bool(back)) * np.float32(brightness) + noise
         frame = np.clip(frame, 0, 255).astype(np.uint8)

@@ -26,7 +26,7 @@ from src.synthetic.clips import MAX_FRAMES, MIN_FRAMES, draw_poses, draw_scene
 from src.synthetic.gestures import GESTURES, MIRROR_TWINS, POSE, RESTING_HAND, clip_poses
 
 TRUTH_FILE = "truth.json"
-RATE = FOLDER_RATE  # frames a second
+STREAM_RATE = FOLDER_RATE  # frames a second
 GESTURES_PER_VIDEO = 5
 FIDGETS_PER_VIDEO = 4
 FIDGET = "Doing other things"
@@ -57,12 +57,12 @@ def draw_stream(labels: list[str], seed: int, number: int) -> tuple[list[np.ndar
     A pure function of its arguments.
 
     Returns:
-        Frames uint8 BGR [100, 120..180, 3], RATE a second, and the truth: {"start", "end", "label"} of each gesture.
+        Frames uint8 BGR [100, 120..180, 3], STREAM_RATE a second, and {"start", "end", "label"} of each gesture.
     """
     scene = draw_scene(np.random.default_rng([seed, number, 11]))
     poses, back_of_hand, spans = stream_poses(labels, scene.mirrored, np.random.default_rng([seed, number, 12]))
     truth = [
-        {"start": round(first / RATE, 3), "end": round(end / RATE, 3), "label": label}
+        {"start": round(first / STREAM_RATE, 3), "end": round(end / STREAM_RATE, 3), "label": label}
         for label, (first, end) in zip(labels, spans)
     ]
     rng = np.random.default_rng([seed, number, 13])
@@ -99,7 +99,7 @@ def _raised(poses: np.ndarray, first: int, end: int) -> tuple[int, int]:
 
 def _pause(before: np.ndarray, after: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Poses [N, len(POSE)] on the way from one pose to rest and from there to another, EASE frames each."""
-    length = round(rng.uniform(*PAUSE) * RATE)
+    length = round(rng.uniform(*PAUSE) * STREAM_RATE)
     keys = [0, EASE, length + 1 - EASE, length + 1]
     columns = zip(before, REST, REST, after)
     return np.stack([np.interp(np.arange(1, length + 1), keys, values) for values in columns], axis=1)
@@ -120,7 +120,7 @@ def make_streams(target: Path, gestures: list[str], num_videos: int, seed: int) 
         for number in range(1, num_videos + 1):
             name = f"{number:03d}.mp4"
             frames, truth[name] = draw_stream(stream_labels(gestures, seed, number), seed, number)
-            with VideoWriter(str(target / name), RATE) as video:
+            with VideoWriter(str(target / name), STREAM_RATE) as video:
                 for frame in frames:
                     video.write(frame)
             advance(1)

@@ -28,10 +28,10 @@ from model_utils.settings import (
     Settings,
     Use,
     is_of_type,
+    key_table,
     keys_for,
-    table,
-    values_before,
     values_for,
+    values_if_missing,
     with_recorded,
 )
 from model_utils.util import LOGGER_NAME, write_whole
@@ -133,7 +133,7 @@ def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Paramet
     try:
         about = json.loads(encoded)
         settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
-        right = all(key in table() and is_of_type(key, value) for key, value in settings.items())
+        right = all(key in key_table() and is_of_type(key, value) for key, value in settings.items())
         numbers = [count, *(value for value in settings.values() if type(value) in (int, float))]
         largest = max(LARGEST, sum(math.prod(entry.shape) for entry in entries.values()))
         right = right and type(count) is int and all(0 < number <= largest for number in numbers)
@@ -184,7 +184,7 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
         raise
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise InputError(f"{path}: no network can be built from its settings: {first_line(error)}") from error
-    fill(network.parameters_dict(), parameters, path)
+    copy_parameters(network.parameters_dict(), parameters, path)
     check_image_size(config.backbone, network.base_model, config.image_size)
     network.set_train(False)
     return network, names, config
@@ -194,7 +194,7 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
     """A copy of ``config`` in which the settings of a checkpoint's description replace all that were not given."""
     path = config.ckpt_file
     # Earlier versions wrote some settings into the recipe.
-    known = {"backbone": values_before()["backbone"], **about.get("recipe", {})}
+    known = {"backbone": values_if_missing()["backbone"], **about.get("recipe", {})}
     known = {**known, **about.get("settings", {})} if about else {}
     recorded = {key: known[key] for key in keys_for(Use.NETWORK, Use.FOLLOWED) if key in known}
     config = with_recorded(config, recorded, keys_for(Use.NETWORK), f"{path}: trained")
@@ -226,7 +226,7 @@ def _class_names(
     return categories or names or [str(i) for i in range(num_classes)]
 
 
-def fill(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
+def copy_parameters(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
     """Puts ``given`` into the parameters ``wanted``, both by name; names and shapes must agree exactly.
 
     Raises:

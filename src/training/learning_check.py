@@ -10,7 +10,7 @@ FIRST_EPOCH = 5  # a training that learns may give all clips one class until the
 STILL = 0.95  # of ln(C), the loss of a network that knows nothing
 
 
-def complaint(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Settings) -> str:
+def learning_warning(epoch: int, loss: float, categories: list[str], one_answer: int | None, config: Settings) -> str:
     """The warning after an epoch of a training that does not learn, otherwise "".
 
     Args:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from mindspore import Parameter
 
 from model_utils.errors import InputError
-from model_utils.settings import Settings, Use, keys_for, values_before
+from model_utils.settings import Settings, Use, keys_for, values_if_missing
 from src.backbones import PRETRAINED, pretrained_file
 from src.heads import Head
-from src.training.checkpoint import fill, read_checkpoint
+from src.training.checkpoint import copy_parameters, read_checkpoint
 from src.tsn import TSN
 
 
@@ -47,7 +47,7 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
         part = choose(network, config, categories, given, about)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    fill(part.wanted, part.given, source)
+    copy_parameters(part.wanted, part.given, source)
     return f"{source}: {part.taken}"
 
 
@@ -118,7 +118,7 @@ def _backbone(
     backbone alone are translated by ``rename`` of ``src.backbones``.
     """
     name, recorded = config.backbone, about.get("settings", {})
-    held, width = recorded.get("backbone", values_before()["backbone"]), recorded.get("width_mult")
+    held, width = recorded.get("backbone", values_if_missing()["backbone"]), recorded.get("width_mult")
     if about and held != name:
         raise InputError(f"holds the backbone {held}, but backbone is {name}")
     if width is not None and width != config.width_mult:

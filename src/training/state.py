@@ -11,9 +11,9 @@ from typing import Any
 from mindspore import Parameter, nn
 
 from model_utils.errors import InputError
-from model_utils.settings import values_before
+from model_utils.settings import values_if_missing
 from model_utils.util import LOGGER_NAME
-from src.training.checkpoint import OPTIMIZER_PREFIX, fill, read_all
+from src.training.checkpoint import OPTIMIZER_PREFIX, copy_parameters, read_all
 
 
 @dataclass
@@ -82,7 +82,7 @@ def resume_training(
         progress = Progress.parse(about.get("progress"))
     except ValueError as error:
         raise InputError(f"{path}: its description says {error}, from which no training can be resumed") from None
-    fill(training_state(network, optimizer), entries, path)
+    copy_parameters(training_state(network, optimizer), entries, path)
     return progress
 
 
@@ -92,7 +92,7 @@ def _changed_settings(
     """The settings that must not change on resume and differ from the checkpoint's; ``other_data`` allows ``clips``."""
     changed = []
     # Versions differ in which of the two parts holds a setting.
-    recorded = {**values_before(), **about.get("settings", {}), **about.get("recipe", {})}
+    recorded = {**values_if_missing(), **about.get("settings", {}), **about.get("recipe", {})}
     for part in ("settings", "recipe"):
         for key, value in expected[part].items():
             if key not in recorded:

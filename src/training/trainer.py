@@ -25,7 +25,7 @@ from src.ops.ranks import Ranks
 from src.train_cell import TrainStep, learning_rate
 from src.training import checkpoint, run_folder, state
 from src.training.frozen import FeatureLoss
-from src.training.learning_check import complaint
+from src.training.learning_check import learning_warning
 from src.training.state import Progress
 from src.tsn import TSN
 
@@ -70,7 +70,7 @@ class Trainer:
         self.progress = Progress()
         self.curves: list[dict[str, float | None]] = []
         self.drawn = -math.inf
-        self.complained = False
+        self.warned = False
         if self.saves:
             run_folder.delete_partial(self.output_dir)
 
@@ -191,7 +191,7 @@ class Trainer:
             self.logger.info("stopping: no better validation for %d times", progress.since_best)
             ends_run = True
         self.write_curves(epoch, accuracy, seconds, ends_run)
-        self.complain(epoch, self.validate.one_answer if self.validate and accuracy else None)
+        self.warn_if_not_learning(epoch, self.validate.one_answer if self.validate and accuracy else None)
         if progress.step == self.steps_per_epoch:
             progress.epochs_done, progress.step, progress.loss_sum = epoch, 0, 0.0
         numbered = ends_run or epoch % config.ckpt_save_interval == 0
@@ -212,13 +212,13 @@ class Trainer:
             self.logger.info("saved %s", path)
         return accuracy
 
-    def complain(self, epoch: int, one_answer: int | None) -> None:
+    def warn_if_not_learning(self, epoch: int, one_answer: int | None) -> None:
         """Warns once if the training does not learn."""
         loss = self.progress.loss_sum / self.progress.step
-        warning = complaint(epoch, loss, self.clips.categories, one_answer, self.config)
-        if warning and not self.complained:
+        warning = learning_warning(epoch, loss, self.clips.categories, one_answer, self.config)
+        if warning and not self.warned:
             self.logger.warning("%s", warning)
-            self.complained = True
+            self.warned = True
 
     def write_curves(self, epoch: int, accuracy: Accuracy | None, seconds: float | None, ends_run: bool) -> None:
         row = {

@@ -58,7 +58,7 @@ def test_evaluations_that_do_not_go_together(folder):
     path = folder / "onnx" / "eval" / "predictions.csv"
     path.write_text(path.read_text().replace("clip3", "clip9"))
     with pytest.raises(InputError, match="onnx: other clips than the checkpoint's"):
-        compare.read_rows(folder)
+        compare.read_evaluations(folder)
     path.unlink()
     with pytest.raises(InputError, match="onnx/eval: no whole evaluation there"):
-        compare.read_rows(folder)
+        compare.read_evaluations(folder)

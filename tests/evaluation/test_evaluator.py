@@ -316,7 +316,7 @@ def test_ten_crops_swap_the_classes_of_mirrored_crops_back_if_mirroring_changed_
     evaluate, dataset, flip, monkeypatch
 ):
     network = Sides()
-    monkeypatch.setattr("src.training.checkpoint.fill", lambda *_: [])
+    monkeypatch.setattr("src.training.checkpoint.copy_parameters", lambda *_: [])
     monkeypatch.setattr("src.training.checkpoint.build_network", lambda config, num_classes: network)
     _, _, folder = evaluate("--test_crops", "10", "--flip", flip)
     scores, others = [], []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.data.video import Span
-from src.evaluation.events import WatchedVideo, levenshtein, match_events, measure
+from src.evaluation.events import WatchedVideo, levenshtein, match_events, measure_events
 
 
 def spans(*rows):
@@ -94,7 +94,7 @@ def test_one_of_each_mistake():
         (1, 3, "A"), (9.5, 10.5, "A"), (13, 15, "C"), (20, 21, "C")
     )  # a missed A, a B taken for A, a false C
     still = watched([], spans((5, 6, "B")), seconds=90.0)
-    metrics = measure([watched(gestures, events, decided=[2.5, 10.5, 14.0, 20.5]), still])
+    metrics = measure_events([watched(gestures, events, decided=[2.5, 10.5, 14.0, 20.5]), still])
     expected = {
         "videos": 2,
         "gestures": 4,
@@ -130,21 +130,21 @@ def test_one_of_each_mistake():
     ],
 )
 def test_what_a_missed_gesture_is_taken_for(gestures, event, confused):
-    assert measure([watched(spans(*gestures), spans(event))])["confused"] == confused
+    assert measure_events([watched(spans(*gestures), spans(event))])["confused"] == confused
 
 
 def test_nothing_recognised_and_nothing_to_recognise():
-    metrics = measure([watched(TWICE, [])])
+    metrics = measure_events([watched(TWICE, [])])
     assert (metrics["precision"], metrics["recall"], metrics["f1"], metrics["levenshtein_accuracy"]) == (None, 0, 0, 0)
     assert (metrics["false_alarms_per_minute"], metrics["median_start_delay"]) == (None, None)
-    metrics = measure([watched([], [])])
+    metrics = measure_events([watched([], [])])
     assert (metrics["precision"], metrics["recall"], metrics["f1"], metrics["levenshtein_accuracy"]) == (None,) * 4
     assert metrics["false_alarms_per_minute"] == 0
-    assert measure([])["false_alarms_per_minute"] is None
+    assert measure_events([])["false_alarms_per_minute"] is None
 
 
 def test_many_wrong_events_make_the_accuracy_negative():
-    assert measure([watched(TWICE, spans(*((i, i + 1, "B") for i in range(6))))])["levenshtein_accuracy"] == -2
+    assert measure_events([watched(TWICE, spans(*((i, i + 1, "B") for i in range(6))))])["levenshtein_accuracy"] == -2
 
 
 def edits(first, second):

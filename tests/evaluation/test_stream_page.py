@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from src.data.video import Span
-from src.evaluation.events import WatchedVideo, measure
+from src.evaluation.events import WatchedVideo, measure_events
 from src.evaluation.stream_page import render_stream_report, timeline
 
 NAMES = ["Stop Sign", "No gesture"]
@@ -33,7 +33,7 @@ def test_the_page_shows_all_of_it():
     """1000 pixels are 20 seconds; the top of the 80 pixels of the curves is a probability of 1."""
     pytest.importorskip("jinja2")
     video, protocol = watched(), {"ckpt_file": "folder/trn.ckpt", "window": 2.5, "background": ["No gesture"]}
-    page = render_stream_report(measure([video]), [video], {"1.mp4": (TIMES, LOGITS)}, NAMES, protocol).decode()
+    page = render_stream_report(measure_events([video]), [video], {"1.mp4": (TIMES, LOGITS)}, NAMES, protocol).decode()
     assert "<title>trn.ckpt on 1 streams</title>" in page
     assert re.findall(r'<path d="M(\S+) 20v20"', page) == ["250.0", "900.0"]  # where each event was reported
     bars = r'<rect x="(\S+)" y="(\d+)" width="(\S+)" height="16" rx="3" fill="(\S+)"\s+(class="wrong")?>'

@@ -109,7 +109,7 @@ def test_what_the_jsons_say(exported):
     assert about["input"]["channel_means"] == [104, 117, 128]
     assert other["input"] == {"name": "features", "dtype": "float32", "shape": [4, 3, 8]}
     assert about["categories"] == other["categories"] == CLASSES
-    assert load(frame).measured()["other"] == about["other"]
+    assert load(frame).provenance()["other"] == about["other"]
 
 
 def test_an_8_bit_pair(tmp_path):

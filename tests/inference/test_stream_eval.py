@@ -175,10 +175,10 @@ def test_a_network_without_background(tmp_path, model, videos, capsys):
     save_checkpoint(model, colour_network().parameters_dict(), about)
     truth = write_truth(tmp_path / "truth.json", [(4, 8, "Red")], [])
     run(videos, truth, model, tmp_path / "out")
-    told = "no class is the background (background_class is 'No gesture')"
+    told = "there is no background class (background_class is 'No gesture')"
     log, page = ((tmp_path / "out" / name).read_text() for name in ("stream_eval.log", "stream_report.html"))
     assert f"WARNING:{told}" in log
-    assert "Record clips in which none is made" in page
+    assert "Record clips without gestures" in page
     options = ["--ckpt_file", str(model), "--source", str(videos / "2.mp4"), "--stream"]
     infer.infer(load_config(options, add_arguments=infer.add_arguments))
     assert capsys.readouterr().err.startswith(f"warning: {told}")

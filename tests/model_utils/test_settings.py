@@ -13,7 +13,7 @@ import yaml
 
 import eval as evaluation_program
 from model_utils.config import DEFAULT_CONFIG, load_config
-from model_utils.settings import Use, is_of_type, keys_for, table, values_before, values_for
+from model_utils.settings import Use, is_of_type, key_table, keys_for, values_for, values_if_missing
 from src.inference.model import Model
 from src.training import checkpoint
 from tests.helpers import ROOT
@@ -23,12 +23,12 @@ VALUES = next(iter(yaml.safe_load_all(DEFAULT_CONFIG.read_text(encoding="utf-8")
 
 
 def test_the_keys_are_those_of_the_yaml_in_its_order():
-    assert list(table()) == list(VALUES)
+    assert list(key_table()) == list(VALUES)
 
 
 @pytest.mark.parametrize("key", VALUES)
 def test_a_key(key):
-    kind, uses = table()[key]
+    kind, uses = key_table()[key]
     assert kind is type(VALUES[key])
     assert len(uses & {Use.FIXED, Use.FREE}) == 1
     assert len(uses & {Use.NETWORK, Use.FOLLOWED}) <= 1
@@ -36,7 +36,7 @@ def test_a_key(key):
 
 
 def test_what_older_checkpoints_mean():
-    assert values_before() == {
+    assert values_if_missing() == {
         **{"backbone": "bn_inception", "freeze_backbone": False, "smallest_crop": 0.66},
         **{"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0},
         **{"mirror_pairs": "", "background_class": "No gesture"},

@@ -10,7 +10,7 @@ import pytest
 
 from model_utils.errors import InputError
 from src.synthetic.gestures import GESTURES, POSE, RESTING_HAND
-from src.synthetic.streams import RATE, draw_stream, main, stream_labels, stream_poses
+from src.synthetic.streams import STREAM_RATE, draw_stream, main, stream_labels, stream_poses
 
 LABELS = ["Swiping Left", "Swiping Left", "Thumb Up", "Zooming In With Full Hand"]
 HAND = POSE.index("y")
@@ -51,7 +51,7 @@ def test_pauses_last_one_to_three_seconds_and_the_hand_never_jumps():
     for seed in range(20):
         poses, _, spans = poses_of(LABELS, seed=seed)
         edges = [0, *(frame for span in spans for frame in span), len(poses)]
-        pauses += [(edges[i + 1] - edges[i]) / RATE for i in range(0, len(edges), 2)]
+        pauses += [(edges[i + 1] - edges[i]) / STREAM_RATE for i in range(0, len(edges), 2)]
         raising = np.abs(np.diff(poses[:, HAND]))
         assert raising.max() < 70  # of 78 and more: raising the hand takes some frames
         resting = np.ones(len(poses), bool)
@@ -61,7 +61,7 @@ def test_pauses_last_one_to_three_seconds_and_the_hand_never_jumps():
         assert steps[:, HAND].max() < 2
     # A clip rests a little at its ends as well.
     assert min(pauses) >= 1.0
-    assert max(pauses) <= 3.0 + 2 * 0.15 * 45 / RATE
+    assert max(pauses) <= 3.0 + 2 * 0.15 * 45 / STREAM_RATE
 
 
 def test_a_gesture_moves_as_it_does_in_a_clip():
@@ -76,7 +76,7 @@ def test_a_gesture_moves_as_it_does_in_a_clip():
 def test_a_video_without_gestures_fidgets():
     poses, _, spans = poses_of([])
     assert spans == []
-    assert len(poses) > 12 * RATE
+    assert len(poses) > 12 * STREAM_RATE
     assert np.ptp(poses[:, HAND]) > 20 or np.ptp(poses[:, POSE.index("lean")]) > 10
 
 
@@ -91,7 +91,7 @@ def test_draw_stream_depends_on_its_arguments_alone():
     assert [row["label"] for row in truth] == LABELS[1:3]
     # The picture changes most where a hand is.
     changes = np.array([np.abs(b.astype(int) - a).mean() for a, b in zip(frames, frames[1:])])
-    seconds = np.arange(1, len(frames)) / RATE
+    seconds = np.arange(1, len(frames)) / STREAM_RATE
     moving = np.any([(seconds >= row["start"]) & (seconds <= row["end"]) for row in truth], axis=0)
     assert changes[moving].max() > 1.3 * changes[~moving].max()
 

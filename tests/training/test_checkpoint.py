@@ -97,7 +97,7 @@ def test_parameters_that_do_not_fit_are_listed_and_nothing_is_loaded(saved):
     before = values(network)
     parameters["base_model.fc.bias"] = Tensor(np.zeros(9, np.float32))
     parameters["extra.weight"] = parameters.pop("base_model.fc.weight")
-    message = refusal(checkpoint.fill, network.parameters_dict(), parameters, path)
+    message = refusal(checkpoint.copy_parameters, network.parameters_dict(), parameters, path)
     assert str(path) in message
     assert "1 missing (base_model.fc.weight)" in message
     assert "1 unexpected (extra.weight)" in message
@@ -108,7 +108,7 @@ def test_parameters_that_do_not_fit_are_listed_and_nothing_is_loaded(saved):
 
 def test_long_lists_of_parameters_are_cut_short(saved):
     with pytest.raises(InputError, match=r"\d+ missing \((\S+, ){2}\S+ and \d+ more\)"):
-        checkpoint.fill(saved[0].parameters_dict(), {}, "empty.ckpt")
+        checkpoint.copy_parameters(saved[0].parameters_dict(), {}, "empty.ckpt")
 
 
 @pytest.mark.parametrize("error", [KeyError("Float33"), MemoryError()])

@@ -4,7 +4,7 @@ import pytest
 
 from model_utils.config import load_config
 from src.evaluation.evaluator import Validation
-from src.training.learning_check import complaint, warning_at_start
+from src.training.learning_check import learning_warning, warning_at_start
 from tests.evaluation.test_evaluator import FakeEvaluator
 from tests.helpers.networks import settings
 
@@ -29,13 +29,13 @@ CONFIG = settings(
     ],
 )
 def test_when_it_complains(epoch, loss, one_answer, said):
-    found = complaint(epoch, loss, NAMES, one_answer, CONFIG)
+    found = learning_warning(epoch, loss, NAMES, one_answer, CONFIG)
     assert said in found
     assert bool(found) == bool(said)
 
 
 def test_it_names_the_keys_and_their_values():
-    found = complaint(9, 2.0, NAMES, None, CONFIG)
+    found = learning_warning(9, 2.0, NAMES, None, CONFIG)
     for part in (
         "pre_trained_backbone or pre_trained, or ",
         "freeze_bn false (now true)",
@@ -61,14 +61,14 @@ def test_it_names_the_keys_and_their_values():
     ],
 )
 def test_no_cause_is_named_that_the_settings_rule_out(changes, named):
-    found = complaint(9, 2.0, NAMES, None, settings(**{**vars(CONFIG), **changes}))
+    found = learning_warning(9, 2.0, NAMES, None, settings(**{**vars(CONFIG), **changes}))
     assert [key for key in ("pre_trained", "freeze_bn", "dropout") if key in found] == named.split()
     causes = 2 + bool(named)
     assert [f" ({number}) " in found for number in range(1, 5)] == [number <= causes for number in range(1, 5)]
 
 
 def test_one_class_cannot_be_learnt():
-    assert complaint(9, 0.0, ["Only"], 0, CONFIG) == ""
+    assert learning_warning(9, 0.0, ["Only"], 0, CONFIG) == ""
 
 
 def test_a_validation_knows_whether_it_got_one_answer(monkeypatch):
