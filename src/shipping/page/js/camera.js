@@ -8,7 +8,7 @@ const PATIENCE = 500; // milliseconds until a busy browser has painted the frame
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
-/** The pixels of what a video element shows: {data, width, height}, RGBA. */
+/** The pixels that a video element shows: {data, width, height}, RGBA. */
 export function pixelsOf(video) {
   const { videoWidth: width, videoHeight: height } = video;
   Object.assign(canvas, { width, height });
@@ -100,7 +100,7 @@ export class VideoReader {
     }
   }
 
-  /** The pixels of the frame that it has moved to, those that Python has from it where the browser gives its planes. */
+  /** The pixels of the present frame; the same as in Python if the browser gives the frame's planes. */
   async pixels() {
     const { frame, video } = this;
     const upright = frame && !frame.rotation && frame.visibleRect?.width === video.videoWidth;

@@ -1,4 +1,4 @@
-// What the page shows of probabilities and gestures.
+// Draws probabilities and gestures.
 
 const SVG = "http://www.w3.org/2000/svg";
 const SHOWN = 5; // classes

@@ -1,5 +1,5 @@
-// Which frames are looked at, and gestures that start and end. The rules are those of infer.py --stream
-// (src/inference/streaming.py says why they are so).
+// Chooses the frames to look at, and finds gestures that start and end, by the rules of infer.py --stream
+// (src/inference/streaming.py explains them).
 
 export const TIME_ROUNDING = 0.002; // seconds, because containers round times to milliseconds
 const TOLERANCE = 1e-6; // seconds, because times are rounded sums

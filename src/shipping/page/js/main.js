@@ -1,7 +1,7 @@
-// The page: loads the network, takes pictures from a camera or a video, shows gestures and tells other code of them.
+// The page: loads the network, takes pictures from a camera or a video, shows gestures and sends events to other code.
 //
-// document.addEventListener("gesture", ({ detail: { label, start, end, probability } }) => ...) hears of each gesture
-// twice: when it starts (`end` is null) and when it ends.
+// document.addEventListener("gesture", ({ detail: { label, start, end, probability } }) => ...) is called twice for each
+// gesture: when it starts (`end` is null) and when it ends.
 
 import { openCamera, pixelsOf, VideoReader, watch } from "./camera.js";
 import { clock, drawBars, drawFacts, drawTable, drawTimeline, percent } from "./drawing.js";
@@ -20,7 +20,7 @@ const parameters = new URLSearchParams(location.search);
 let page; // the content of page.json
 let ask; // the worker
 let threads;
-let run = null; // what is watched: {live, kind, stop, ...}, see begin
+let run = null; // the present camera or video: {live, kind, stop, ...}, see begin
 
 /** Shows what happens. `state` is for tests and styles. */
 function say(state, sentence, share) {
@@ -28,13 +28,13 @@ function say(state, sentence, share) {
   find("status").textContent = sentence;
   find("progress").hidden = share === undefined;
   if (share === null) {
-    find("progress").removeAttribute("value"); // goes on, nobody knows how far
+    find("progress").removeAttribute("value"); // the share is not known
   } else if (share !== undefined) {
     find("progress").value = share;
   }
 }
 
-/** Says what went wrong; `name` is that of the video, if it is about one. */
+/** Shows an error; `name` is the name of the video, if the error is about one. */
 function explain(error, name) {
   console.error(error);
   say("problem", problemSentence(error, name));
@@ -57,7 +57,7 @@ function enable(working) {
 
 // ------------------------------------------------------------------------------------------------------------ watching
 
-/** A run of its own: nothing of the one before stays. */
+/** A new run, which keeps nothing of the last one. */
 async function begin(live) {
   await ask({ type: "reset" });
   run = {
@@ -238,7 +238,7 @@ function showLive(run) {
   show(run, Math.max(0, run.seconds - SHOWN), Math.max(run.seconds, page.window));
 }
 
-/** The gesture, or what is likeliest. */
+/** The gesture, or the likeliest class. */
 function showMoment({ probabilities }, gesture) {
   const best = probabilities.indexOf(Math.max(...probabilities));
   const likeliest = `likeliest now: ${page.categories[best]}, ${percent(probabilities[best])}`;
@@ -321,7 +321,7 @@ function seekTo(seconds) {
   video.play().catch(() => {}); // a video that the browser does not start shows the frame all the same
 }
 
-/** What was found at the place where the video is. */
+/** The gesture at the present time of the video. */
 function followVideo() {
   if (!run || run.live || main.dataset.state !== "done") return;
   const now = find("video").currentTime;

@@ -1,4 +1,4 @@
-// A sentence for each problem: what is wrong, and what to do.
+// A sentence for each problem, with advice.
 
 const SENTENCES = {
   insecure: () =>
