@@ -7,7 +7,9 @@ and SIGHUP finish the step and save; --resume auto resumes from there.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from model_utils.util import run_main
 
 if TYPE_CHECKING:
     from src.data.frame_files import VideoRecord
-    from src.evaluation.evaluator import Validation
+    from src.evaluation.evaluator import Accuracy
     from src.ops.ranks import Ranks
     from src.training.trainer import Trainer, TrainingSet
     from src.tsn import TSN
@@ -38,18 +40,18 @@ def train(config: Config, stop: StopSignals) -> None:
     from src.training.trainer import TrainingSet
 
     ranks = Ranks(*start_device(config))
-    with open_run(config.train_output_dir, config.resume, ranks) as resumed:
+    with open_run(config.train_output_dir, config.resume, ranks) as checkpoint:
         categories = tsn_dataset.read_categories(Path(config.dataset_root, config.categories_list_file_name))
         config.mirror_pairs = given_pairs(config.dataset_root, categories, config.mirror_pairs)
         records = tsn_dataset.read_clips(config, config.train_list_file_name, len(categories))
-        tested = []
+        validated = []
         if config.eval_interval:
-            tested = tsn_dataset.read_clips(config, config.eval_list_file_name, len(categories))
+            validated = tsn_dataset.read_clips(config, config.eval_list_file_name, len(categories))
         frames = dataset_frames(config)
         steps = tsn_dataset.steps_per_epoch(len(records), config.train_batch_size, ranks.size)
-        data = fingerprint("training", records, frames) | fingerprint("validation", tested, frames)
+        data = fingerprint("training", records, frames) | fingerprint("validation", validated, frames)
         clips = TrainingSet(categories, len(records), steps, data)
-        trainer = build_trainer(config, clips, tested, ranks, resumed)
+        trainer = build_trainer(config, clips, validated, ranks, checkpoint)
         with closing(load_batches(config, records, trainer)) as batches:
             finished = trainer.run(batches, stop)
         ranks.sum([0])  # waits until all have saved: after an error of one rank, mpirun ends the others
@@ -58,11 +60,11 @@ def train(config: Config, stop: StopSignals) -> None:
 
 
 def build_trainer(
-    config: Config, clips: TrainingSet, tested: list[VideoRecord], ranks: Ranks, resumed: Path | None
+    config: Config, clips: TrainingSet, validated: list[VideoRecord], ranks: Ranks, checkpoint: Path | None
 ) -> Trainer:
-    """Builds the network, with new or pre-trained weights, and its trainer; resumes if there is a checkpoint.
+    """Builds the network, with new or pre-trained weights, and its trainer; resumes from ``checkpoint``, if any.
 
-    ``tested``: the clips to validate with, if any.
+    ``validated``: the clips to validate with, if any.
     """
     from model_utils.logging import get_logger, log_settings
     from src.backbones import check_image_size
@@ -76,19 +78,19 @@ def build_trainer(
     network = build_network(config, len(clips.categories))
     check_image_size(config.backbone, network.base_model, config.image_size)
     logger = get_logger(config.train_output_dir, ranks.rank, "train.log")
-    loaded = "" if resumed else load_start(network, config, clips.categories)
+    loaded = "" if checkpoint else load_start(network, config, clips.categories)
     if loaded:
         logger.info("%s", loaded)
-    elif not resumed and (warning := warning_at_start(config)):
+    elif not checkpoint and (warning := warning_at_start(config)):
         logger.warning("%s", warning)
     if config.freeze_backbone:
-        freeze_backbone(network, trained=bool(loaded or resumed))
+        freeze_backbone(network, trained=bool(loaded or checkpoint))
     schedule = config.lr, config.update_lr_epochs, clips.steps_per_epoch
     optimizer = build_optimizer(network, *schedule, config.momentum, config.weight_decay)
-    validate = build_validation(config, network, tested, len(clips.categories), ranks) if tested else None
+    validate = build_validation(config, network, validated, len(clips.categories), ranks) if validated else None
     trainer = Trainer(network, optimizer, validate, config, clips, ranks, logger)
-    if resumed:
-        trainer.resume(resumed)
+    if checkpoint:
+        trainer.resume(checkpoint)
     elif config.resume:
         logger.info("resume %s: no checkpoint in %s, starting anew", config.resume, config.train_output_dir)
     log_settings(logger, config, config.train_output_dir, "train")
@@ -128,18 +130,18 @@ def load_batches(config: Config, records: list[VideoRecord], trainer: Trainer) -
 
 def build_validation(
     config: Config, network: TSN, records: list[VideoRecord], num_classes: int, ranks: Ranks
-) -> Validation:
-    """Validates on centre crops of the clips, in batches as in training, shared among the ranks."""
+) -> Callable[[], Accuracy]:
+    """A function that validates on centre crops of the clips, in batches as in training, shared among the ranks."""
     from model_utils.device_adapter import ranks_on_node
     from src import tsn_dataset
-    from src.evaluation.evaluator import Evaluator, Validation
+    from src.evaluation.evaluator import Evaluator, validation_accuracy
     from src.evaluation.scoring import ClipScorer
 
     workers = tsn_dataset.usable_workers(config.eval_workers, ranks_on_node(config))
     scorer = ClipScorer(network, config, test_crops=1, batch_size=config.train_batch_size)
     loader = tsn_dataset.evaluation_loader(config, 1)
     evaluator = Evaluator(scorer, loader, records, workers=workers, on_error=config.on_error, ranks=ranks)
-    return Validation(evaluator, num_classes)
+    return partial(validation_accuracy, evaluator, num_classes)
 
 
 def main() -> None:

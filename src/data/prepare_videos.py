@@ -65,9 +65,10 @@ def _prepare(args: Namespace, clips: list[VideoClip], left_out: list[str]) -> No
     if is_packed(images):
         unpack_tar(images)
     wanted = [ClipRequest(clip.folder, clip.place, args.videos / clip.video, clip.start, clip.end) for clip in clips]
-    found = args.maker.inspect(wanted)
+    maker = FrameMaker.from_options(images, args)
+    found = maker.inspect(wanted)
     write_bytes(root / PREPARED_MARKER, b"")
-    made = args.maker.make(found)
+    made = maker.make(found)
     kept = [clip for clip in clips if clip.folder in made.counts]
     if not kept:
         raise InputError(f"{args.videos}: none of the {len(clips)} clips can be read")
@@ -127,7 +128,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if not is_folder(args.videos):
         raise InputError(f"{args.videos}: no such folder; expected the folder of the videos")
-    args.maker = FrameMaker.from_options(args.dataset_root / IMAGES_DIR_NAME, args)
     prepare_videos(args)
     print("DONE!")
 

@@ -197,34 +197,23 @@ class Accuracy:
     top1: float
     top5: float
     clips: int
+    one_answer: int | None = None  # the class that all clips got, if all got the same
 
 
-class Validation:
-    """Accuracy on a list between epochs of training, and how many validations ago it was best.
+def validation_accuracy(evaluator: Evaluator, num_classes: int) -> Accuracy:
+    """The accuracy on the evaluator's list, between epochs of training.
 
     Each rank scores its share of the list with its own running statistics of batch normalisation. All ranks get the
     accuracy of the whole list, so that they agree on when to stop.
+
+    Raises:
+        InputError: if no clip can be read.
     """
-
-    def __init__(self, evaluator: Evaluator, num_classes: int) -> None:
-        self.evaluator, self.num_classes = evaluator, num_classes
-        self.best: Accuracy | None = None
-        self.since_best = 0
-        self.one_answer: int | None = None  # the class that all clips of the last validation got, if all got the same
-
-    def __call__(self) -> Accuracy:
-        """Scores the list. ``since_best`` is 0 afterwards if the result is the best so far: top-1, then top-5."""
-        scored = self.evaluator()
-        answers = scored.scores.argmax(1) if len(scored.labels) else np.zeros(0, np.int64)
-        counts = np.bincount(answers, minlength=self.num_classes).tolist()
-        first, five, clips, *counts = self.evaluator.ranks.sum([*count_right(scored.scores, scored.labels), *counts])
-        if not clips:
-            root = self.evaluator.loader.frames.root
-            raise InputError(f"{root}: none of the validation clips can be read")
-        self.one_answer = int(np.argmax(counts)) if np.count_nonzero(counts) == 1 else None
-        accuracy = Accuracy(float(first / clips), float(five / clips), int(clips))
-        if self.best is None or (accuracy.top1, accuracy.top5) > (self.best.top1, self.best.top5):
-            self.best, self.since_best = accuracy, 0
-        else:
-            self.since_best += 1
-        return accuracy
+    scored = evaluator()
+    answers = scored.scores.argmax(1) if len(scored.labels) else np.zeros(0, np.int64)
+    counts = np.bincount(answers, minlength=num_classes).tolist()
+    first, five, clips, *counts = evaluator.ranks.sum([*count_right(scored.scores, scored.labels), *counts])
+    if not clips:
+        raise InputError(f"{evaluator.loader.frames.root}: none of the validation clips can be read")
+    one_answer = int(np.argmax(counts)) if np.count_nonzero(counts) == 1 else None
+    return Accuracy(float(first / clips), float(five / clips), int(clips), one_answer)

@@ -178,10 +178,9 @@ def load_exported(path: Path, threads: int = 0) -> RunNetwork:
             runtime is not installed. The function raises it for inputs that the file does not take.
     """
     require_file(path, "exported network")
-    load = {".mindir": _load_mindir, ".onnx": _load_onnx}.get(path.suffix)
-    if load is None:
+    if path.suffix not in EXPORTED_SUFFIXES:
         raise InputError(f"{path}: expected a file whose name ends in {' or '.join(EXPORTED_SUFFIXES)}")
-    run = load(path, threads)
+    run = _load_mindir(path) if path.suffix == ".mindir" else _load_onnx(path, threads)
     check_weights(path)
 
     def checked(inputs: list[np.ndarray]) -> np.ndarray:
@@ -194,7 +193,7 @@ def load_exported(path: Path, threads: int = 0) -> RunNetwork:
     return checked
 
 
-def _load_mindir(path: Path, threads: int) -> RunNetwork:  # noqa: ARG001
+def _load_mindir(path: Path) -> RunNetwork:
     import mindspore as ms
 
     with TemporaryDirectory() as folder:

@@ -43,8 +43,7 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
     source = pretrained_file(config.backbone) if fetched else Path(whole or backbone)
     given, about = read_checkpoint(source)
     try:
-        choose = _whole if whole else _backbone
-        part = choose(network, config, categories, given, about)
+        part = _whole(network, config, categories, given, about) if whole else _backbone(network, config, given, about)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     copy_parameters(part.wanted, part.given, source)
@@ -105,13 +104,7 @@ def _network_of(about: Mapping[str, Any]) -> str:
     return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
 
 
-def _backbone(
-    network: TSN,
-    config: Settings,
-    categories: list[str],  # noqa: ARG001
-    given: Mapping[str, Parameter],
-    about: Mapping[str, Any],
-) -> StartValues:
+def _backbone(network: TSN, config: Settings, given: Mapping[str, Parameter], about: Mapping[str, Any]) -> StartValues:
     """A backbone, alone or in another TRN.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. The names of a

@@ -25,6 +25,7 @@ class Progress:
         step: steps of the next epoch that are done.
         loss_sum: the sum of their losses.
         best: the best validation: top-1, top-5, clips.
+        since_best: validations since then.
         rewinds: how often the run was resumed from a checkpoint that was not its newest.
     """
 
@@ -46,6 +47,12 @@ class Progress:
         if values.keys() != {field.name for field in fields(cls)}:
             raise ValueError(f"progress {recorded!r}")
         return cls(**{**values, "best": values["best"] and tuple(values["best"])})
+
+    def count_validation(self, top1: float, top5: float, clips: int) -> bool:
+        """Updates ``best`` and ``since_best``; returns whether this validation is the best, by top-1, then by top-5."""
+        is_best = self.best is None or (top1, top5) > self.best[:2]
+        self.best, self.since_best = ((top1, top5, clips), 0) if is_best else (self.best, self.since_best + 1)
+        return is_best
 
 
 def training_state(network: nn.Cell, optimizer: nn.Optimizer) -> dict[str, Parameter]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, astuple
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from logging import Logger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from model_utils.errors import InputError
 from model_utils.progress import with_bar
 from model_utils.settings import Settings, Use, values_for
 from src.evaluation import results
-from src.evaluation.evaluator import Accuracy, Validation
+from src.evaluation.evaluator import Accuracy
 from src.ops.ranks import Ranks
 from src.train_cell import TrainStep, learning_rate
 from src.training import checkpoint, run_folder, state
@@ -45,7 +45,7 @@ class Trainer:
     """One run of one rank.
 
     Args:
-        validate: the validation after an epoch, None for none.
+        validate: validates after an epoch; None for no validation.
         logger: ``extra={"plain": True}`` asks for a line without a prefix, in the model zoo's form.
     """
 
@@ -53,7 +53,7 @@ class Trainer:
         self,
         network: TSN,
         optimizer: nn.Optimizer,
-        validate: Validation | None,
+        validate: Callable[[], Accuracy] | None,
         config: Settings,
         clips: TrainingSet,
         ranks: Ranks,
@@ -103,9 +103,6 @@ class Trainer:
         if self.ranks.sum([self.total_steps])[0] != self.ranks.size * self.total_steps:
             raise InputError(f"{path}: the ranks have checkpoints of different steps, give all of them the same")
         self.progress.rewinds = run_folder.rewinds(self.output_dir, path)
-        if self.validate and self.progress.best:
-            self.validate.best = Accuracy(*self.progress.best)
-            self.validate.since_best = self.progress.since_best
         self.curves = results.read_training(self.output_dir, self.progress.epochs_done)
         done, step = self.progress.epochs_done, self.progress.step
         self.logger.info("resuming from %s: %d epochs and %d steps are done", path, done, step)
@@ -186,12 +183,12 @@ class Trainer:
         if self.validate and (epoch % config.eval_interval == 0 or ends_run):
             self.save(run_folder.LAST_NAME)
             with stop.at_once():
-                accuracy = self.check_validation(self.validate, epoch)
+                accuracy = self.check_accuracy(self.validate(), epoch)
         if 0 < config.patience <= progress.since_best:
             self.logger.info("stopping: no better validation for %d times", progress.since_best)
             ends_run = True
         self.write_curves(epoch, accuracy, seconds, ends_run)
-        self.warn_if_not_learning(epoch, self.validate.one_answer if self.validate and accuracy else None)
+        self.warn_if_not_learning(epoch, accuracy.one_answer if accuracy else None)
         if progress.step == self.steps_per_epoch:
             progress.epochs_done, progress.step, progress.loss_sum = epoch, 0, 0.0
         numbered = ends_run or epoch % config.ckpt_save_interval == 0
@@ -200,13 +197,11 @@ class Trainer:
             run_folder.keep_newest(self.output_dir, config.keep_checkpoint_max, name)
         return not ends_run
 
-    def check_validation(self, validate: Validation, epoch: int) -> Accuracy:
-        accuracy = validate()
-        best = validate.best or accuracy
-        self.progress.best, self.progress.since_best = (best.top1, best.top5, best.clips), validate.since_best
-        top1, top5, clips = astuple(accuracy)
-        self.logger.info("validation after epoch %d: top1: %f; top5: %f; %d clips", epoch, top1, top5, clips)
-        if validate.since_best == 0 and self.saves:
+    def check_accuracy(self, accuracy: Accuracy, epoch: int) -> Accuracy:
+        """Logs the accuracy after an epoch, and saves the network if it is the best so far."""
+        values = accuracy.top1, accuracy.top5, accuracy.clips
+        self.logger.info("validation after epoch %d: top1: %f; top5: %f; %d clips", epoch, *values)
+        if self.progress.count_validation(*values) and self.saves:
             path = self.output_dir / run_folder.BEST_NAME
             checkpoint.save_checkpoint(path, self.network.parameters_dict(), self.description())
             self.logger.info("saved %s", path)

@@ -21,11 +21,12 @@ from model_utils.stop_signals import StopSignals
 from src import sampling, tsn_dataset
 from src.backbones import Backbone
 from src.data.clips import EvaluationLoader
-from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, Validation
+from src.evaluation.evaluator import Accuracy, EvaluatedClips, Evaluator, validation_accuracy
 from src.evaluation.scoring import ClipScorer
 from src.heads import Head
 from src.ops.ranks import ALONE, Ranks
 from src.training.checkpoint import describe, read_checkpoint, save_checkpoint
+from src.training.state import Progress
 from src.transforms import CAFFE_PIXELS, cut_crops
 from tests.evaluation.test_results import read_csv
 from tests.helpers.clips import folders, read_frames, write_dataset
@@ -368,21 +369,20 @@ class FakeEvaluator:
 
 
 def test_the_fifth_place_counts_for_top5_and_the_sixth_does_not():
-    assert Validation(FakeEvaluator([4, 4, 4, 5]), 10)() == Accuracy(0.0, 0.75, 4)
-    assert Validation(FakeEvaluator([0, 1, 4, 5]), 10)() == Accuracy(0.25, 0.75, 4)
+    assert validation_accuracy(FakeEvaluator([4, 4, 4, 5]), 10) == Accuracy(0.0, 0.75, 4, one_answer=0)
+    assert validation_accuracy(FakeEvaluator([0, 1, 4, 5]), 10) == Accuracy(0.25, 0.75, 4, one_answer=0)
+    with pytest.raises(InputError, match="none of the validation clips can be read"):
+        validation_accuracy(FakeEvaluator([]), 10)
 
 
 def test_best_validation_is_remembered():
-    validation = Validation(FakeEvaluator([0, 1, 7], [0, 7, 7], [0, 1, 7], [0, 1, 2], [0, 0, 9]), 10)
-    assert validation() == Accuracy(pytest.approx(1 / 3), pytest.approx(2 / 3), 3)
-    since_best = [validation.since_best]
-    for _ in range(4):
-        validation()
-        since_best.append(validation.since_best)
-    assert since_best == [0, 1, 2, 0, 0]  # as good as the best is not better; then by top-5; then by top-1
-    assert validation.best == Accuracy(pytest.approx(2 / 3), pytest.approx(2 / 3), 3)
-    with pytest.raises(InputError, match="none of the validation clips can be read"):
-        Validation(FakeEvaluator([]), 10)()
+    progress = Progress()
+    accuracies = [(0.3, 0.6), (0.3, 0.3), (0.3, 0.6), (0.3, 0.9), (0.6, 0.6)]
+    is_best = [progress.count_validation(*accuracy, 3) for accuracy in accuracies]
+    assert is_best == [True, False, False, True, True]  # by top-1, then by top-5; an equal one is not better
+    assert (progress.best, progress.since_best) == ((0.6, 0.6, 3), 0)
+    assert not progress.count_validation(0.5, 1.0, 3)
+    assert (progress.best, progress.since_best) == ((0.6, 0.6, 3), 1)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from model_utils.config import load_config
-from src.evaluation.evaluator import Validation
+from src.evaluation.evaluator import validation_accuracy
 from src.training.learning_check import learning_warning, warning_at_start
 from tests.evaluation.test_evaluator import FakeEvaluator
 from tests.helpers.networks import settings
@@ -74,15 +74,11 @@ def test_one_class_cannot_be_learnt():
 def test_a_validation_knows_whether_it_got_one_answer(monkeypatch):
     """Class 0 is the likeliest for every clip of the stand-in."""
     evaluator = FakeEvaluator([0, 1, 7], [0, 1, 7])
-    validation = Validation(evaluator, 10)
-    assert validation.one_answer is None
-    validation()
-    assert validation.one_answer == 0
+    assert validation_accuracy(evaluator, 10).one_answer == 0
     scored = evaluator()
     scored.scores[1, 3] = 99
     monkeypatch.setattr(FakeEvaluator, "__call__", lambda self: scored)
-    validation()
-    assert validation.one_answer is None
+    assert validation_accuracy(evaluator, 10).one_answer is None
 
 
 @pytest.mark.parametrize(("argv", "warns"), [([], True), (["--freeze_bn", "false", "--dropout", "0"], False)])

@@ -58,17 +58,13 @@ def _instant(request, monkeypatch):
 
 
 class ScriptedValidation:
-    """Gives the accuracies it was told to, one a call, and keeps the best like the real one."""
+    """Gives the accuracies it was told to, one a call."""
 
-    def __init__(self, *top1):
-        self.coming, self.best, self.since_best = list(top1), None, 0
-        self.one_answer = None
+    def __init__(self, *top1, one_answer=None):
+        self.coming, self.one_answer = list(top1), one_answer
 
     def __call__(self):
-        accuracy = Accuracy(self.coming.pop(0), 1.0, 6)
-        better = self.best is None or accuracy.top1 > self.best.top1
-        self.best, self.since_best = (accuracy, 0) if better else (self.best, self.since_best + 1)
-        return accuracy
+        return Accuracy(self.coming.pop(0), 1.0, 6, self.one_answer)
 
 
 class Stop:
@@ -275,7 +271,6 @@ def test_the_network_is_in_training_mode_in_every_step(tmp_path):
     """Validation puts it into evaluation mode; InstantStep looks."""
     validate = ScriptedValidation(0.2, 0.6, 0.4)
     trainer = make_trainer(tmp_path, lambda: (trainer.network.set_train(False), validate())[1])
-    trainer.validate.best, trainer.validate.since_best, trainer.validate.one_answer = None, 0, None
     assert run(trainer)
     assert not trainer.network.training
 
@@ -413,9 +408,7 @@ def test_patience(tmp_path, caplog):
 
 @pytest.mark.slow
 def test_a_training_that_does_not_learn_says_so_once(tmp_path, caplog):
-    validation = ScriptedValidation(*[0.3] * 8)
-    validation.one_answer = 1
-    trainer = make_trainer(tmp_path, validation, epochs_num=7)
+    trainer = make_trainer(tmp_path, ScriptedValidation(*[0.3] * 8, one_answer=1), epochs_num=7)
     assert trainer.run(Stop().watch(itertools.chain.from_iterable(batches(0) for _ in range(7))), Stop())
     warnings = [record.getMessage() for record in caplog.records if "has not learnt" in record.getMessage()]
     assert len(warnings) == 1
