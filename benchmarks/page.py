@@ -223,10 +223,10 @@ def start(model: str, options: list[str]) -> None:
 
 
 def main() -> None:
-    what, *arguments = sys.argv[1:] or ["speed"]
-    if what == "streams":
+    measurement, *arguments = sys.argv[1:] or ["speed"]
+    if measurement == "streams":
         streams(Path(arguments[0]))
-    elif what == "start":
+    elif measurement == "start":
         start(arguments[0], arguments[1:])
     else:
         speed(int(arguments[0]) if arguments else 40)

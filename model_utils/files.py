@@ -80,12 +80,12 @@ def digest(path: str | os.PathLike) -> str:
     return value.hexdigest()
 
 
-def require_file(path: str | os.PathLike, what: str) -> None:
-    """Raises InputError "PATH: no such WHAT", or names the reason why the file cannot be opened."""
+def require_file(path: str | os.PathLike, kind: str) -> None:
+    """Raises InputError "PATH: no such KIND", or names the reason why the file cannot be opened."""
     try:
         os.close(open_file(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path_text(path)}: no such {what}") from None
+        raise InputError(f"{path_text(path)}: no such {kind}") from None
     except OSError as error:
         raise cannot_be_read(path, error) from None
 

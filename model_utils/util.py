@@ -83,7 +83,7 @@ def log_failure(error: BaseException, message: str = "") -> None:
 
 
 @contextlib.contextmanager
-def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
+def write_whole(path: str | Path, kind: str = "file") -> Iterator[Path]:
     """Writes a file so that it is there whole or not at all.
 
     with write_whole("eval-logs/metrics.json") as partial:
@@ -93,7 +93,7 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
     to ``path``; after an exception ``path`` is as before. The folder is made. A symbolic link is followed. A special
     file, such as /dev/stdout, gets the content and is not replaced.
 
-    Raises InputError "PATH: cannot write the WHAT: REASON".
+    Raises InputError "PATH: cannot write the KIND: REASON".
     """
     target = Path(os.path.realpath(path))
     try:
@@ -118,7 +118,7 @@ def write_whole(path: str | Path, what: str = "file") -> Iterator[Path]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InputError(f"{path}: cannot write the {what}: {error.strerror}") from error
+        raise InputError(f"{path}: cannot write the {kind}: {error.strerror}") from error
 
 
 def _short(name: str, longest: int = 100) -> str:

@@ -161,8 +161,8 @@ def match_parameters(
 
     unexpected = sorted(weights.keys() - known)
     problems = [
-        f"{len(names)} {what}: {', '.join(names)}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
+        f"{len(names)} {problem}: {', '.join(names)}"
+        for problem, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
         if names
     ]
     if problems:

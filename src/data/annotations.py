@@ -143,10 +143,10 @@ def _read_row(place: str, row: dict[str, str], videos: Path) -> VideoClip:
     return VideoClip(place, video, row["label"], start or 0.0, end, SPLITS[split] if split else None)
 
 
-def _check_name(place: str, what: str, name: str) -> None:
+def _check_name(place: str, kind: str, name: str) -> None:
     """Raises InputError for a name that a line of a list cannot hold."""
     if not name or name != name.strip() or set(name) & set("\0\n\r") or path_text(name) != name:
-        raise InputError(f"{path_text(place)}: {what} {name!r}; expected a UTF-8 name without spaces around it")
+        raise InputError(f"{path_text(place)}: {kind} {name!r}; expected a UTF-8 name without spaces around it")
 
 
 def _check_splits(clips: list[VideoClip]) -> None:

@@ -73,23 +73,23 @@ def is_blank(data: bytes) -> bool:
     return not data.removeprefix(codecs.BOM_UTF8).strip()
 
 
-def require_disjoint(lists: list[list[tuple[str, str]]], what: str) -> None:
-    """Raises InputError if a name is in two lists of (place, name); ``what`` says what the names are of."""
+def require_disjoint(lists: list[list[tuple[str, str]]], kind: str) -> None:
+    """Raises InputError if a name is in two lists of (place, name); ``kind`` says what it names."""
     places: dict[str, str] = {}
     for rows in lists:
         for place, name in rows:
             if name in places:
-                raise InputError(f"{place}: {what} {name} is in another list too, {places[name]}")
+                raise InputError(f"{place}: {kind} {name} is in another list too, {places[name]}")
         places.update((name, place) for place, name in rows)
 
 
-def missing_files(rows: list[tuple[str, Path]], what: str, skip: bool) -> dict[str, str]:
+def missing_files(rows: list[tuple[str, Path]], kind: str, skip: bool) -> dict[str, str]:
     """{place: error message} of the ``rows``, (place, file), whose file does not exist.
 
     Raises:
         InputError: naming the first three, unless ``skip``; also if no row is left.
     """
-    missing = {place: f"{place}: {path_text(path)}: no such {what}" for place, path in rows if not exists(path)}
+    missing = {place: f"{place}: {path_text(path)}: no such {kind}" for place, path in rows if not exists(path)}
     if missing and (not skip or len(missing) == len(rows)):
         raise InputError(f"{first_three(missing.values())}; --missing skip leaves such rows out")
     return missing
@@ -135,11 +135,11 @@ def read_categories(path: str | os.PathLike) -> list[str]:
     return [name for _, name in rows]
 
 
-def parse_seconds(place: str, what: str, value: Any) -> float:
+def parse_seconds(place: str, name: str, value: Any) -> float:
     """Seconds in a file: a number, or text such as 2.5, 1:23 (minutes and seconds) or 00:02:10.99.
 
     Raises:
-        InputError: that says at which ``place`` and ``what`` is not a time.
+        InputError: naming ``place`` and ``name``, if the value is not a time.
     """
     try:
         clock = re.fullmatch(CLOCK, value.strip()) if isinstance(value, str) else None
@@ -151,7 +151,7 @@ def parse_seconds(place: str, what: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds < math.inf or isinstance(value, bool):
-        raise InputError(f"{place}: {what} {value!r}; expected seconds, 0 or more, such as 2.5, 1:23 or 00:02:10.99")
+        raise InputError(f"{place}: {name} {value!r}; expected seconds, 0 or more, such as 2.5, 1:23 or 00:02:10.99")
     return seconds
 
 

@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 def in_processes(
-    work: Callable[[Job], Result], jobs: Sequence[Job], processes: int, what: str, chunk: int = 1
+    work: Callable[[Job], Result], jobs: Sequence[Job], processes: int, task: str, chunk: int = 1
 ) -> Generator[Result, None, None]:
     """``work(job)`` of each job, in their order.
 
@@ -42,7 +42,7 @@ def in_processes(
         work: picklable.
         jobs: the jobs, picklable.
         processes: how many to start, at most one per core. Below two, this process does the work itself.
-        what: what the processes do, for messages: "decodes videos".
+        task: what the processes do, for messages: "decodes videos".
         chunk: jobs that a process gets at once.
 
     Raises:
@@ -56,7 +56,7 @@ def in_processes(
     done: dict[int, list[Result]] = {}
     turn = 0
     with ExitStack() as stack:
-        idle = [stack.enter_context(Worker(partial(_do_chunk, work), what)) for _ in range(processes)]
+        idle = [stack.enter_context(Worker(partial(_do_chunk, work), task)) for _ in range(processes)]
         busy: dict[Connection, Worker] = {}
         while True:
             for worker, numbered in zip(idle, chunks):
@@ -81,15 +81,15 @@ class Worker:
 
     Args:
         work: picklable, and not defined in the main module.
-        what: what the process does, for messages.
+        task: what the process does, for messages.
         hint: advice for the case that memory runs out.
         files: descriptors that the process inherits.
     """
 
     def __init__(
-        self, work: Callable, what: str, hint: str = "free some and start again", files: tuple[int, ...] = ()
+        self, work: Callable, task: str, hint: str = "free some and start again", files: tuple[int, ...] = ()
     ) -> None:
-        self.what, self.hint = what, hint
+        self.task, self.hint = task, hint
         self.connection, theirs = Pipe()
         call = f"serve({theirs.fileno()}, {os.getpid()})"
         # Not multiprocessing's, which would run the program's main module again. In a session of its own, because
@@ -126,15 +126,15 @@ class Worker:
         except (EOFError, OSError):
             raise self._death() from None
         if error:
-            raise error from RuntimeError(f"in a process that {self.what}\n{place}")
+            raise error from RuntimeError(f"in a process that {self.task}\n{place}")
         return result
 
     def _death(self) -> InputError:
         status = self.process.wait()
         if status < 0:
             name = signal.Signals(-status).name
-            return InputError(f"a process that {self.what} was ended by {name}; if memory ran out, {self.hint}")
-        return InputError(f"a process that {self.what} ended with status {status}; its messages are above")
+            return InputError(f"a process that {self.task} was ended by {name}; if memory ran out, {self.hint}")
+        return InputError(f"a process that {self.task} ended with status {status}; its messages are above")
 
 
 def serve(connection: int, parent: int) -> None:

@@ -199,6 +199,6 @@ def print_events(changes: list[Span]) -> list[Span]:
     from tqdm import tqdm
 
     for event in changes:
-        at, what = (event.start, "starts") if event.end is None else (event.end, "ends  ")
-        tqdm.write(f"{at:8.2f} s  {what}  {event.label} ({event.probability:.0%})")
+        at, change = (event.start, "starts") if event.end is None else (event.end, "ends  ")
+        tqdm.write(f"{at:8.2f} s  {change}  {event.label} ({event.probability:.0%})")
     return [event for event in changes if event.end is not None]

@@ -246,7 +246,7 @@ def copy_parameters(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor]
         parameter.set_data(Tensor(given[name].asnumpy()))
 
 
-def _listed(what: str, names: Iterable[str], at_most: int = 3) -> list[str]:
+def _listed(problem: str, names: Iterable[str], at_most: int = 3) -> list[str]:
     names = sorted(names)
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return [f"{len(names)} {what} ({', '.join(names[:at_most])}{more})"] if names else []
+    return [f"{len(names)} {problem} ({', '.join(names[:at_most])}{more})"] if names else []

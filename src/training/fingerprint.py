@@ -14,12 +14,12 @@ from src.data.frame_files import FrameFolders, VideoRecord
 CLIPS_SEEN = 32  # evenly spread over the list, one frame of each
 
 
-def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> dict[str, str]:
+def fingerprint(name: str, records: list[VideoRecord], frames: FrameFolders) -> dict[str, str]:
     """SHA-256 digests of the clips of a list, wherever they lie.
 
     Returns:
-        "the WHAT list": digest of folder, first frame, number of frames and class of every clip, in order.
-        "frames of the WHAT list": digest of the middle frames of CLIPS_SEEN clips. A frame that cannot be read counts
+        "the NAME list": digest of folder, first frame, number of frames and class of every clip, in order.
+        "frames of the NAME list": digest of the middle frames of CLIPS_SEEN clips. A frame that cannot be read counts
         as empty here; training will name it. An empty list has no digests.
     """
     if not records:
@@ -33,4 +33,4 @@ def fingerprint(what: str, records: list[VideoRecord], frames: FrameFolders) -> 
             content = frames.files.frame_bytes(record.folder, record.first + record.num_frames // 2)
         seen.update(hashlib.sha256(content).digest())
     of_rows = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-    return {f"the {what} list": of_rows, f"frames of the {what} list": seen.hexdigest()}
+    return {f"the {name} list": of_rows, f"frames of the {name} list": seen.hexdigest()}

@@ -23,9 +23,9 @@ def learning_warning(epoch: int, loss: float, categories: list[str], one_answer:
     if epoch < FIRST_EPOCH or len(categories) < 2:
         return ""
     if one_answer is not None:
-        what = f"every clip of the validation is answered {categories[one_answer]}"
+        sign = f"every clip of the validation is answered {categories[one_answer]}"
     elif loss >= STILL * untrained:
-        what = f"the loss, {loss:.3f}, is still as high as for guessing, ln({len(categories)}) = {untrained:.3f}"
+        sign = f"the loss, {loss:.3f}, is still as high as for guessing, ln({len(categories)}) = {untrained:.3f}"
     else:
         return ""
     causes = [
@@ -35,7 +35,7 @@ def learning_warning(epoch: int, loss: float, categories: list[str], one_answer:
         f" {config.categories_list_file_name} (categories_list_file_name)",
     ]
     numbered = "; ".join(f"({number}) {cause}" for number, cause in enumerate(causes, 1))
-    return f"after {epoch} epochs the network has not learnt: {what}. Usual causes: {numbered}"
+    return f"after {epoch} epochs the network has not learnt: {sign}. Usual causes: {numbered}"
 
 
 def _causes_in_weights(config: Settings) -> list[str]:

@@ -120,4 +120,4 @@ def _other_data(path: str | Path, about: Mapping[str, Any], expected: Mapping[st
         )
         logging.getLogger(LOGGER_NAME).warning(unknown, path)
         recorded = {}
-    return [what for what, digest in expected["data"].items() if recorded.get(what, digest) != digest]
+    return [name for name, digest in expected["data"].items() if recorded.get(name, digest) != digest]
