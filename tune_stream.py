@@ -105,8 +105,8 @@ def expectation(metrics: dict[str, Any] | None) -> str:
 
 def _text(keys: dict[str, float], recordings: list[ScoredVideo], fewest: int, model: Path) -> str:
     gestures = sum(len(recording.gestures) for recording in recordings)
-    about = f"{MARK} for {model.name}: {fewest} edits in {len(recordings)} videos with {gestures} gestures\n"
-    return about + "".join(f"{key}: {value:g}\n" for key, value in keys.items())
+    heading = f"{MARK} for {model.name}: {fewest} edits in {len(recordings)} videos with {gestures} gestures\n"
+    return heading + "".join(f"{key}: {value:g}\n" for key, value in keys.items())
 
 
 def main() -> None:

@@ -86,8 +86,8 @@ def random_checkpoint(data: Path) -> Path:
 
     followed = {"image_size": SIDE, "flip": "plain", "mirror_pairs": "", "background_class": "No gesture"}
     followed["freeze_backbone"] = False
-    about = describe(SimpleNamespace(**SETTINGS, **followed), NAMES)
-    return save_checkpoint(data / "exported" / "trn.ckpt", network.our_network().parameters_dict(), about)
+    description = describe(SimpleNamespace(**SETTINGS, **followed), NAMES)
+    return save_checkpoint(data / "exported" / "trn.ckpt", network.our_network().parameters_dict(), description)
 
 
 WITH_PILLOW = (

@@ -45,11 +45,11 @@ def replay(folder: Path, rules: EventRules) -> dict[str, Any]:
     watched = []
     with np.load(folder / "stream_scores.npz") as scores:
         detector = EventDetector(scores["categories"].tolist(), rules)
-        for about in document["per_video"]:
-            name = about["video"]
-            gestures = [Span(row["start"], row["end"], row["label"], 1.0) for row in about["gestures"]]
+        for entry in document["per_video"]:
+            name = entry["video"]
+            gestures = [Span(row["start"], row["end"], row["label"], 1.0) for row in entry["gestures"]]
             times, logits = scores[f"{name}/times"], scores[f"{name}/logits"]
-            recording = ScoredVideo(name, about["seconds"], gestures, times, logits)
+            recording = ScoredVideo(name, entry["seconds"], gestures, times, logits)
             watched.append(replayed(recording, detector))
     return measure_events(watched)
 

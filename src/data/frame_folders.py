@@ -194,8 +194,8 @@ class FrameMaker:
             stat = file_status(clip.video)
         except OSError as error:
             raise cannot_be_read(clip.video, error) from None
-        about = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "start": clip.start, "end": clip.end}
-        return {**about, "fps": self.fps, "height": self.height}
+        source = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns, "start": clip.start, "end": clip.end}
+        return {**source, "fps": self.fps, "height": self.height}
 
 
 def _read_source(folder: Path) -> dict[str, Any] | None:

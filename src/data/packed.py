@@ -57,7 +57,7 @@ def is_packed(images: str | os.PathLike) -> bool:
 
 def write_index(path: Path, arrays: Arrays, tar_size: int, digest: str, frame_name: str) -> None:
     """Writes the index of a tar to ``path``."""
-    about = {
+    header = {
         "format": FORMAT,
         "tar_bytes": tar_size,
         "digest": digest,
@@ -65,7 +65,7 @@ def write_index(path: Path, arrays: Arrays, tar_size: int, digest: str, frame_na
         "arrays": {name: [array.dtype.str, len(array)] for name, array in arrays._asdict().items()},
     }
     with path.open("wb") as file:
-        file.write(json.dumps(about).encode().ljust(HEADER_SIZE - 1) + b"\n")
+        file.write(json.dumps(header).encode().ljust(HEADER_SIZE - 1) + b"\n")
         for array in arrays:
             file.write(np.ascontiguousarray(array).tobytes().ljust(_padded(array.nbytes), b"\0"))
 
@@ -82,12 +82,12 @@ def _read_index(path: Path) -> tuple[dict[str, Any], Arrays]:
     """
     try:
         with path.open("rb") as file:
-            about = json.loads(file.read(HEADER_SIZE))
-        if about["format"] != FORMAT:
+            header = json.loads(file.read(HEADER_SIZE))
+        if header["format"] != FORMAT:
             raise ValueError
         place, arrays = HEADER_SIZE, []
         for name in Arrays._fields:
-            dtype, length = about["arrays"][name]
+            dtype, length = header["arrays"][name]
             # As a plain array: reading a number from a memmap takes ten times as long.
             mapped = np.memmap(path, dtype, "r", place, (length,)) if length else np.empty(0, dtype)
             arrays.append(mapped.view(np.ndarray))
@@ -103,7 +103,7 @@ def _read_index(path: Path) -> tuple[dict[str, Any], Arrays]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
         raise InputError(f"{path}: cut off, or no index of packed frames; {AGAIN}") from None
-    return about, index
+    return header, index
 
 
 class PackedFrames:
@@ -118,18 +118,18 @@ class PackedFrames:
 
     def __init__(self, tar: Path) -> None:
         self.tar = tar
-        about, self._index = _read_index(index_of(tar))
-        self.frame_name: str = about["frame_name"]
+        header, self._index = _read_index(index_of(tar))
+        self.frame_name: str = header["frame_name"]
         try:
             self._file = open_file(tar)
             size = os.fstat(self._file).st_size
             digest = os.pread(self._file, 64, DIGEST_PLACE)
         except OSError as error:
             raise InputError(f"{tar}: cannot be read: {error.strerror}") from None
-        if digest != about["digest"].encode():
+        if digest != header["digest"].encode():
             raise InputError(f"{index_of(tar)}: the index of another tar than {tar}; {AGAIN}")
-        if size != about["tar_bytes"]:
-            expected = f"expected {about['tar_bytes']} as its index says"
+        if size != header["tar_bytes"]:
+            expected = f"expected {header['tar_bytes']} as its index says"
             raise InputError(f"{tar}: {size} bytes, {expected}; cut off or changed, {AGAIN}")
         self.num_frames = len(self._index.offset)  # of all clips together
         self._latest: tuple[str, range, int] = ("", range(0), 0)  # frames of a clip are read one after the other

@@ -65,13 +65,13 @@ class Model:
         versions = {"trn_version": VERSION, "numpy_version": np.__version__}
         if "mindspore" in sys.modules:  # which an ONNX file does not need
             versions["mindspore_version"] = sys.modules["mindspore"].__version__
-        about: dict[str, Any] = {"ckpt_sha256": digest(self.path), **versions}
-        about.update((key, self.usage[key]) for key in ("file_format", "quantize", "other") if key in self.usage)
+        provenance: dict[str, Any] = {"ckpt_sha256": digest(self.path), **versions}
+        provenance.update((key, self.usage[key]) for key in ("file_format", "quantize", "other") if key in self.usage)
         if self.path.suffix == ".onnx":
             import onnxruntime
 
-            about.update(device_target="CPU", onnxruntime_version=onnxruntime.__version__)
-        return about
+            provenance.update(device_target="CPU", onnxruntime_version=onnxruntime.__version__)
+        return provenance
 
     def parts(self, option: str) -> Parts:
         """The two parts that a stream runs, for ``option``. Raises InputError for a file that scores whole clips."""

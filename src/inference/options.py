@@ -112,7 +112,7 @@ def _model_files(config: InferSettings) -> list[Path]:
     frame, head = (f"_{part}" for part in PARTS)
     stem = path.stem[: -len(frame)] + head if path.stem.endswith(frame) else path.stem
     paths = {path, path.with_name(stem + path.suffix)}
-    return [*paths, *(about for name in paths for about in usage_paths(name))]
+    return [*paths, *(beside for name in paths for beside in usage_paths(name))]
 
 
 def _check_no_new_frames(outputs: dict[str, str], sources: list[str]) -> None:

@@ -150,12 +150,12 @@ def recognise_timeline(
     print(f"{source.name}: {source.num_frames} frames, {source.duration:.1f} s")
     spans: list[Span] = []
     rows: list[dict[str, Any]] = []
-    about = {"num_frames": source.num_frames, "rate": source.rate, "window": window, "stride": stride}
+    details = {"num_frames": source.num_frames, "rate": source.rate, "window": window, "stride": stride}
     with progress("Recognise", len(windows), "window") as advance:
         for span in timeline.recognise_windows(model, source, windows):
             spans.append(span)
             rows.append(span._asdict())
-            result.update(about, timeline=rows)
+            result.update(details, timeline=rows)
             advance(1)
     for span in spans:
         print(f"{span.start:8.2f} s {span.end:8.2f} s {span.probability:8.2%}  {span.label}")

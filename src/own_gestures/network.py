@@ -29,8 +29,8 @@ def start_of(path: Path | None) -> tuple[dict[str, Any], bool]:
         return dict(SMALL), False
     from src.training.checkpoint import read_checkpoint
 
-    parameters, about = read_checkpoint(path)
-    recorded = about.get("settings", {})
+    parameters, description = read_checkpoint(path)
+    recorded = description.get("settings", {})
     settings = {key: recorded[key] for key in (*keys_for(Use.NETWORK), "image_size") if key in recorded}
     whole = "base_model.fc.weight" in parameters and bool(recorded)
     return settings, whole

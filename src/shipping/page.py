@@ -58,8 +58,8 @@ def check_page_folder(folder: Path) -> None:
 
 def _is_page(folder: Path) -> bool:
     with contextlib.suppress(OSError, ValueError):
-        about = json.loads((folder / PAGE_JSON).read_text(encoding="utf-8"))
-        return isinstance(about, dict) and about.get("made_by") == MADE_BY
+        page_json = json.loads((folder / PAGE_JSON).read_text(encoding="utf-8"))
+        return isinstance(page_json, dict) and page_json.get("made_by") == MADE_BY
     return False
 
 
@@ -159,7 +159,7 @@ def write_page(pair: Path, folder: Path, window: float, rules: dict[str, float],
     for part, name in zip(parts, names):
         shutil.copyfile(part, name)
     fed = usage["input"]
-    about = {
+    page_json = {
         "made_by": MADE_BY,
         "trn_version": VERSION,
         "precision": "8 bits" if usage.get("quantize") == "int8" else "32 bits",
@@ -177,7 +177,7 @@ def write_page(pair: Path, folder: Path, window: float, rules: dict[str, float],
         "runtime": {"version": RUNTIME_VERSION, **_described(folder / "runtime" / RUNTIME_WASM, folder)},
         "sample": draw_sample(folder, usage["categories"], background),
     }
-    write_json(folder / PAGE_JSON, about)
+    write_json(folder / PAGE_JSON, page_json)
 
 
 def _described(path: Path, folder: Path) -> dict[str, Any]:

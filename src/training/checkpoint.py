@@ -63,12 +63,12 @@ def save_checkpoint(path: str | Path, parameters: Mapping[str, Any], description
     """
     path = Path(path)
     versions = {"trn_version": VERSION, "mindspore_version": ms.__version__}
-    about = json.dumps({**versions, **description}, sort_keys=True)
+    encoded = json.dumps({**versions, **description}, sort_keys=True).encode()
     arrays = {
         name: value.asnumpy() if isinstance(value, Tensor) else np.asarray(value) for name, value in parameters.items()
     }
     require_usable_weights(arrays, f"{path}: not saved")
-    arrays[DESCRIPTION_NAME] = np.frombuffer(about.encode(), np.uint8)
+    arrays[DESCRIPTION_NAME] = np.frombuffer(encoded, np.uint8)
     arrays[DIGEST_NAME] = _digest(arrays)
     entries = [{"name": name, "data": Tensor(array)} for name, array in arrays.items()]
     with write_whole(path, "checkpoint") as partial:
@@ -131,8 +131,9 @@ def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Paramet
     """The description. Sizes beyond those of ``entries`` are refused: no network of a billion features is built."""
     edited = InputError(f"{path}: its description is not one that this project writes; was it edited by hand?")
     try:
-        about = json.loads(encoded)
-        settings, names, count = about.get("settings", {}), about.get("categories", []), about.get("num_classes", 1)
+        description = json.loads(encoded)
+        settings, names = description.get("settings", {}), description.get("categories", [])
+        count = description.get("num_classes", 1)
         right = all(key in key_table() and is_of_type(key, value) for key, value in settings.items())
         numbers = [count, *(value for value in settings.values() if type(value) in (int, float))]
         largest = max(LARGEST, sum(math.prod(entry.shape) for entry in entries.values()))
@@ -149,7 +150,7 @@ def _parse_description(encoded: bytes, path: Path, entries: Mapping[str, Paramet
     ):
         raise edited
     check_classes((f"{path}: its description", name) for name in names)
-    return about
+    return description
 
 
 def describe(config: Settings, categories: list[str], **more: Any) -> dict[str, Any]:
@@ -175,10 +176,10 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     path = config.ckpt_file
     if not path:
         raise InputError("ckpt_file: no checkpoint given")
-    parameters, about = read_checkpoint(path)
-    config = _with_recorded(config, about)
+    parameters, description = read_checkpoint(path)
+    config = _with_recorded(config, description)
     try:
-        names = _class_names(parameters, about, categories, config)
+        names = _class_names(parameters, description, categories, config)
         network = build_network(config, len(names))
     except InputError:
         raise
@@ -190,15 +191,15 @@ def load_network(config: AnySettings, categories: list[str] | None = None) -> tu
     return network, names, config
 
 
-def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings:
+def _with_recorded(config: AnySettings, description: Mapping[str, Any]) -> AnySettings:
     """A copy of ``config`` in which the settings of a checkpoint's description replace all that were not given."""
     path = config.ckpt_file
     # Earlier versions wrote some settings into the recipe.
-    known = {"backbone": values_if_missing()["backbone"], **about.get("recipe", {})}
-    known = {**known, **about.get("settings", {})} if about else {}
+    known = {"backbone": values_if_missing()["backbone"], **description.get("recipe", {})}
+    known = {**known, **description.get("settings", {})} if description else {}
     recorded = {key: known[key] for key in keys_for(Use.NETWORK, Use.FOLLOWED) if key in known}
     config = with_recorded(config, recorded, keys_for(Use.NETWORK), f"{path}: trained")
-    if not about and "flip" not in config.given and config.flip != "plain":
+    if not description and "flip" not in config.given and config.flip != "plain":
         config.flip = "plain"  # the model zoo's own port trains so, and its files carry no description
         logging.getLogger(LOGGER_NAME).warning("%s: has no description, so flip is plain", path)
     config.test_crops = default_test_crops(config)
@@ -206,12 +207,12 @@ def _with_recorded(config: AnySettings, about: Mapping[str, Any]) -> AnySettings
 
 
 def _class_names(
-    parameters: Mapping[str, Tensor], about: Mapping[str, Any], categories: list[str] | None, config: Settings
+    parameters: Mapping[str, Tensor], description: Mapping[str, Any], categories: list[str] | None, config: Settings
 ) -> list[str]:
     """The names of the classes: the dataset's, or else the checkpoint's, or else numbers."""
     path, head = config.ckpt_file, head_named(config.consensus_type)
     last = (p.shape[0] for name, p in parameters.items() if head.is_of_last_layer(name) and p.shape)
-    num_classes, names = about.get("num_classes", next(last, None)), about.get("categories")
+    num_classes, names = description.get("num_classes", next(last, None)), description.get("categories")
     if num_classes is None:
         raise InputError(
             f"{path}: not a checkpoint of a network with consensus_type {config.consensus_type}: no {head.last_layer}"
@@ -226,24 +227,24 @@ def _class_names(
     return categories or names or [str(i) for i in range(num_classes)]
 
 
-def copy_parameters(wanted: Mapping[str, Parameter], given: Mapping[str, Tensor], source: str | Path) -> None:
-    """Puts ``given`` into the parameters ``wanted``, both by name; names and shapes must agree exactly.
+def copy_parameters(parameters: Mapping[str, Parameter], values: Mapping[str, Tensor], source: str | Path) -> None:
+    """Sets ``parameters`` to ``values``, both by name; names and shapes must agree exactly.
 
     Raises:
         InputError: listing missing, unexpected and misshapen parameters; nothing is changed then.
     """
-    problems = _listed("missing", wanted.keys() - given.keys())
-    problems += _listed("unexpected", given.keys() - wanted.keys())
+    problems = _listed("missing", parameters.keys() - values.keys())
+    problems += _listed("unexpected", values.keys() - parameters.keys())
     misshapen = [
-        f"{name} {tuple(given[name].shape)} instead of {tuple(wanted[name].shape)}"
-        for name in wanted.keys() & given.keys()
-        if tuple(given[name].shape) != tuple(wanted[name].shape)
+        f"{name} {tuple(values[name].shape)} instead of {tuple(parameters[name].shape)}"
+        for name in parameters.keys() & values.keys()
+        if tuple(values[name].shape) != tuple(parameters[name].shape)
     ]
     problems += _listed("of another shape", misshapen)
     if problems:
         raise InputError(f"{source}: parameters do not fit the network: {'; '.join(problems)}")
-    for name, parameter in wanted.items():
-        parameter.set_data(Tensor(given[name].asnumpy()))
+    for name, parameter in parameters.items():
+        parameter.set_data(Tensor(values[name].asnumpy()))
 
 
 def _listed(problem: str, names: Iterable[str], at_most: int = 3) -> list[str]:

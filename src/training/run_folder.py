@@ -126,11 +126,11 @@ def _named_position(named: re.Match[str] | None) -> Position:
 
 @lru_cache(maxsize=100)  # a checkpoint is read once, not at each save
 def _described_position(path: Path, _version: Any) -> Position | None:
-    _, about = read_checkpoint(path)
+    _, description = read_checkpoint(path)
     try:
-        progress = Progress.parse(about.get("progress"))
+        progress = Progress.parse(description.get("progress"))
     except ValueError:
-        epoch, step = about.get("epoch"), about.get("step", math.inf)
+        epoch, step = description.get("epoch"), description.get("step", math.inf)
         return (0, epoch, step) if isinstance(epoch, int) and isinstance(step, (int, float)) else None
     if progress.step:
         return progress.rewinds, progress.epochs_done + 1, progress.step

@@ -15,13 +15,15 @@ from src.heads import Head
 from src.training.checkpoint import copy_parameters, read_checkpoint
 from src.tsn import TSN
 
+Parameters = Mapping[str, Parameter]
+
 
 class StartValues(NamedTuple):
     """Parameters to load from a file: the network's, the file's, and a sentence for the log."""
 
-    wanted: Mapping[str, Parameter]
-    given: Mapping[str, Parameter]
-    taken: str
+    parameters: Parameters
+    values: Parameters
+    report: str
 
 
 def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
@@ -41,26 +43,29 @@ def load_start(network: TSN, config: Settings, categories: list[str]) -> str:
     # On ModelArts a folder stands before the word; a checkpoint's name ends in .ckpt.
     fetched = not whole and Path(backbone).name == PRETRAINED
     source = pretrained_file(config.backbone) if fetched else Path(whole or backbone)
-    given, about = read_checkpoint(source)
+    values, description = read_checkpoint(source)
     try:
-        part = _whole(network, config, categories, given, about) if whole else _backbone(network, config, given, about)
+        if whole:
+            part = _whole(network, config, categories, values, description)
+        else:
+            part = _backbone(network, config, values, description)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    copy_parameters(part.wanted, part.given, source)
-    return f"{source}: {part.taken}"
+    copy_parameters(part.parameters, part.values, source)
+    return f"{source}: {part.report}"
 
 
 def _whole(
-    network: TSN, config: Settings, categories: list[str], given: Mapping[str, Parameter], about: Mapping[str, Any]
+    network: TSN, config: Settings, categories: list[str], values: Parameters, description: Mapping[str, Any]
 ) -> StartValues:
     """Another TRN.
 
     The last layer is taken if the file's classes are ``categories``, in this order. With ``config.keep_last_layer`` it
     is also taken if the file names no classes.
     """
-    if "base_model.fc.weight" not in given:
+    if "base_model.fc.weight" not in values:
         raise InputError("holds no whole network; give a backbone alone as pre_trained_backbone")
-    recorded = about.get("settings", {})
+    recorded = description.get("settings", {})
     changed = [
         f"{key} {recorded[key]} (now {getattr(config, key)})"
         for key in keys_for(Use.NETWORK)
@@ -70,12 +75,12 @@ def _whole(
     if changed:
         changed += _other_pictures(config, recorded)
         raise InputError(f"pre_trained must fit the network, but was trained with {', '.join(changed)}")
-    parameters, named = network.parameters_dict(), about.get("categories")
+    parameters, named = network.parameters_dict(), description.get("categories")
     if config.keep_last_layer and named not in (None, categories):
         raise InputError("keep_last_layer true, but its classes differ from the dataset's")
     kept = named == categories or config.keep_last_layer
-    wanted = parameters if kept else _without_last_layer(parameters, network.head)
-    has_relations = any(name.startswith("consensus.") for name in wanted)
+    loaded = parameters if kept else _without_last_layer(parameters, network.head)
+    has_relations = any(name.startswith("consensus.") for name in loaded)
     parts = f"backbone {config.backbone}" + (", projection and relations" if has_relations else "")
     if named == categories:
         last = "the last layer's too: the classes are the same"
@@ -83,10 +88,10 @@ def _whole(
         last = "the last layer's too: it names no classes, so they are assumed to be the dataset's, in the same order"
     else:
         why = "" if named else ": it names no classes (keep_last_layer true assumes that they are the dataset's)"
-        last = f"{len(parameters) - len(wanted)} of the last layer are new{why}"
+        last = f"{len(parameters) - len(loaded)} of the last layer are new{why}"
     pictures = "".join(f"; trained with {text}" for text in _other_pictures(config, recorded))
-    taken = f"{_network_of(about)}; {len(wanted)} parameters of its {parts} taken, {last}{pictures}"
-    return StartValues(wanted, given if kept else _without_last_layer(given, network.head), taken)
+    report = f"{_network_of(description)}; {len(loaded)} parameters of its {parts} taken, {last}{pictures}"
+    return StartValues(loaded, values if kept else _without_last_layer(values, network.head), report)
 
 
 def _other_pictures(config: Settings, recorded: Mapping[str, Any]) -> list[str]:
@@ -100,33 +105,34 @@ def _without_last_layer(parameters: Mapping[str, Any], head: Head) -> dict[str, 
     return {name: parameter for name, parameter in parameters.items() if not head.is_of_last_layer(name)}
 
 
-def _network_of(about: Mapping[str, Any]) -> str:
-    return f"a network for {about['num_classes']} classes" if "num_classes" in about else "a network"
+def _network_of(description: Mapping[str, Any]) -> str:
+    return f"a network for {description['num_classes']} classes" if "num_classes" in description else "a network"
 
 
-def _backbone(network: TSN, config: Settings, given: Mapping[str, Parameter], about: Mapping[str, Any]) -> StartValues:
+def _backbone(network: TSN, config: Settings, values: Parameters, description: Mapping[str, Any]) -> StartValues:
     """A backbone, alone or in another TRN.
 
     The backbone's last layer ``fc`` and the consensus depend on the task and keep their initial values. The names of a
     backbone alone are translated by ``rename`` of ``src.backbones``.
     """
-    name, recorded = config.backbone, about.get("settings", {})
-    held, width = recorded.get("backbone", values_if_missing()["backbone"]), recorded.get("width_mult")
-    if about and held != name:
-        raise InputError(f"holds the backbone {held}, but backbone is {name}")
+    name, recorded = config.backbone, description.get("settings", {})
+    its_backbone, width = recorded.get("backbone", values_if_missing()["backbone"]), recorded.get("width_mult")
+    if description and its_backbone != name:
+        raise InputError(f"holds the backbone {its_backbone}, but backbone is {name}")
     if width is not None and width != config.width_mult:
         raise InputError(f"its backbone was trained with width_mult {width}, but width_mult is {config.width_mult}")
-    whole = any(key.startswith("base_model.") for key in given)
+    whole = any(key.startswith("base_model.") for key in values)
     if not whole:
-        renamed = network.backbone.rename(network.base_model, given)
-        given = {f"base_model.{key}": parameter for key, parameter in renamed.items()}
-    is_network = whole and "base_model.fc.weight" in given  # a converted backbone has names of a TRN, and no last layer
+        renamed = network.backbone.rename(network.base_model, values)
+        values = {f"base_model.{key}": parameter for key, parameter in renamed.items()}
+    # A converted backbone has the names of a TRN, but no last layer.
+    is_network = whole and "base_model.fc.weight" in values
     parameters = network.parameters_dict()
-    wanted = _backbone_only(parameters)
-    kind, new = _network_of(about) if is_network else "a backbone", len(parameters) - len(wanted)
-    taken = f"{kind}; {len(wanted)} parameters of its backbone {name} taken, {new} behind it are new"
-    return StartValues(wanted, _backbone_only(given), taken)
+    loaded = _backbone_only(parameters)
+    kind, new = _network_of(description) if is_network else "a backbone", len(parameters) - len(loaded)
+    report = f"{kind}; {len(loaded)} parameters of its backbone {name} taken, {new} behind it are new"
+    return StartValues(loaded, _backbone_only(values), report)
 
 
-def _backbone_only(parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
+def _backbone_only(parameters: Parameters) -> dict[str, Parameter]:
     return {name: p for name, p in parameters.items() if not name.startswith(("base_model.fc.", "consensus."))}

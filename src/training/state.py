@@ -74,11 +74,11 @@ def resume_training(
         InputError: if the file holds no optimiser state, or if its description differs from ``expected`` in a setting
             that must not change on resume, in the classes, or in the clips.
     """
-    entries, about = read_all(path)
+    entries, description = read_all(path)
     if OPTIMIZER_PREFIX + "global_step" not in entries:
         raise InputError(f"{path}: holds a network only, not the optimiser's state that a resumed training needs")
-    changed = _changed_settings(path, about, expected, other_data)
-    others = _other_data(path, about, expected)
+    changed = _changed_settings(path, description, expected, other_data)
+    others = _other_data(path, description, expected)
     if others and not other_data:
         changed.append(f"{' and '.join(others)}; --resume_other_data true if you want that")
     if changed:
@@ -86,7 +86,7 @@ def resume_training(
     if others:
         logging.getLogger(LOGGER_NAME).warning("%s: resumed on other data: %s", path, " and ".join(others))
     try:
-        progress = Progress.parse(about.get("progress"))
+        progress = Progress.parse(description.get("progress"))
     except ValueError as error:
         raise InputError(f"{path}: its description says {error}, from which no training can be resumed") from None
     copy_parameters(training_state(network, optimizer), entries, path)
@@ -94,26 +94,26 @@ def resume_training(
 
 
 def _changed_settings(
-    path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any], other_data: bool
+    path: str | Path, description: Mapping[str, Any], expected: Mapping[str, Any], other_data: bool
 ) -> list[str]:
     """The settings that must not change on resume and differ from the checkpoint's; ``other_data`` allows ``clips``."""
     changed = []
     # Versions differ in which of the two parts holds a setting.
-    recorded = {**values_if_missing(), **about.get("settings", {}), **about.get("recipe", {})}
+    recorded = {**values_if_missing(), **description.get("settings", {}), **description.get("recipe", {})}
     for part in ("settings", "recipe"):
         for key, value in expected[part].items():
             if key not in recorded:
                 raise InputError(f"{path}: its description does not say {key}")
             if recorded[key] != value and not (other_data and key == "clips"):
                 changed.append(f"{key} {recorded[key]} (now {value})")
-    if about.get("categories") != expected["categories"]:
+    if description.get("categories") != expected["categories"]:
         changed.append("other classes")
     return changed
 
 
-def _other_data(path: str | Path, about: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+def _other_data(path: str | Path, description: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """The names of the fingerprints that differ from the checkpoint's. A list that only one of them has is ignored."""
-    recorded = about.get("data")
+    recorded = description.get("data")
     if not isinstance(recorded, dict):
         unknown = (
             "%s: of an earlier version, which does not say on which clips it was trained: only their number is checked"

@@ -82,13 +82,13 @@ class Trainer:
 
     def description(self) -> dict[str, Any]:
         """The description of a checkpoint saved now, with the recipe that must not change on resume."""
-        about = checkpoint.describe(self.config, self.clips.categories)
-        recipe = {
-            key: value for key, value in values_for(self.config, Use.FIXED).items() if key not in about["settings"]
-        }
-        recipe.update(clips=self.clips.num_clips, clips_per_step=self.config.train_batch_size * self.ranks.size)
+        config, clips = self.config, self.clips
+        description = checkpoint.describe(config, clips.categories, data=clips.data, progress=asdict(self.progress))
+        settings = description["settings"]
+        recipe = {key: value for key, value in values_for(config, Use.FIXED).items() if key not in settings}
+        recipe.update(clips=clips.num_clips, clips_per_step=config.train_batch_size * self.ranks.size)
         epoch = self.progress.epochs_done + (self.progress.step > 0)
-        return {**about, "epoch": epoch, "recipe": recipe, "data": self.clips.data, "progress": asdict(self.progress)}
+        return {**description, "epoch": epoch, "recipe": recipe}
 
     def resume(self, path: Path) -> None:
         """Resumes from a checkpoint.
