@@ -69,7 +69,7 @@ class FrameFolders:
 
         Raises:
             InputError: naming the file, for a missing folder or file, a file that is empty, truncated or no image, and
-                a frame of another size than the first.
+                a frame whose size differs from the first's.
         """
         files, frames = self.files, list[np.ndarray]()
         for number in (record.first + indices).tolist():
@@ -139,7 +139,7 @@ class FrameFolder:
 
 
 def require_size(path: str, size: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Raises InputError for a frame of another height and width than the clip's first."""
+    """Raises InputError for a frame whose size, (height, width), differs from the clip's first."""
     if tuple(size) != tuple(expected):
         (height, width), (first_height, first_width) = size, expected
         raise InputError(

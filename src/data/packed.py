@@ -127,7 +127,7 @@ class PackedFrames:
         except OSError as error:
             raise InputError(f"{tar}: cannot be read: {error.strerror}") from None
         if digest != header["digest"].encode():
-            raise InputError(f"{index_of(tar)}: the index of another tar than {tar}; {AGAIN}")
+            raise InputError(f"{index_of(tar)}: belongs to another tar than {tar}; {AGAIN}")
         if size != header["tar_bytes"]:
             expected = f"expected {header['tar_bytes']} as its index says"
             raise InputError(f"{tar}: {size} bytes, {expected}; cut off or changed, {AGAIN}")

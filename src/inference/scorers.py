@@ -52,7 +52,7 @@ class ExportedFile:
         return logits
 
     def require_classes(self, logits: np.ndarray) -> None:
-        """Raises InputError for scores [N, C] of another number of classes than the JSON names."""
+        """Raises InputError if the number of classes in scores [N, C] differs from the JSON's."""
         if logits.shape[1:] != (len(self.usage["categories"]),):
             named = f"{len(self.usage['categories'])} classes are named in its JSON"
             raise InputError(f"{self.path}: gives {logits.shape[-1]} scores, but {named}; {EXPORT_AGAIN}")

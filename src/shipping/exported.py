@@ -67,7 +67,7 @@ def other_path(path: Path, usage: dict[str, Any]) -> Path:
     other = path.with_name(usage["other"]["file"])
     require_file(other, f"file; {path.name} needs it: the network is in both files")
     if digest(other) != usage["other"]["sha256"]:
-        raise InputError(f"{other}: of another export than {path.name} (another sha256); {EXPORT_AGAIN}")
+        raise InputError(f"{other}: belongs to another export than {path.name} (another sha256); {EXPORT_AGAIN}")
     return other
 
 

@@ -160,7 +160,7 @@ def test_the_index_of_another_tar(root, tmp_path):
     for folder in (root, tmp_path / "other"):
         convert([str(folder)])
     index_of(tar_of(tmp_path / "other" / NAME)).replace(index_of(tar_of(root / NAME)))
-    with pytest.raises(InputError, match=r"v1\.tar\.index: the index of another tar than .*v1\.tar; unpack or pack"):
+    with pytest.raises(InputError, match=r"v1\.tar\.index: belongs to another tar than .*v1\.tar; unpack or pack"):
         open_packed(root / NAME)
 
 

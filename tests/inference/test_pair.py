@@ -142,7 +142,7 @@ def test_the_other_one_is_missing_or_of_another_export(frame):
     head = frame.with_name("trn_head.mindir")
     content = head.read_bytes()
     head.write_bytes(content + b"x")
-    assert refusal(load, frame).startswith(f"{head}: of another export than trn_frame.mindir (another sha256)")
+    assert refusal(load, frame).startswith(f"{head}: belongs to another export than trn_frame.mindir (another sha256)")
     head.unlink()
     assert refusal(load, frame) == f"{head}: no such file; trn_frame.mindir needs it: the network is in both files"
 
