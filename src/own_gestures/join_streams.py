@@ -26,7 +26,7 @@ from src.data.lists import read_categories
 from src.data.video import VideoFile
 from src.data.video_list import read_video_list
 from src.data.video_writer import VideoWriter
-from src.own_gestures.material import BEGUN, OWN_LISTS, REST_SHARE, frames_of, own_rows, to_and_fro
+from src.own_gestures.own_lists import BEGUN, OWN_LISTS, REST_SHARE, frames_of, own_rows, to_and_fro
 
 GESTURES_A_STREAM, PASSES, HELD_SECONDS = 4, 2, (0.75, 1.75)
 JOINED_RATE = 12  # frames a second, as prepare_videos makes them

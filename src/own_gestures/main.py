@@ -23,9 +23,9 @@ from model_utils.stop_signals import raise_on_sigterm
 from model_utils.util import locked, run_main, write_bytes, write_json
 from src.data.annotations import VideoClip, find_clips, read_annotations
 from src.data.names import BACKGROUND
-from src.own_gestures import material, network, outcome
+from src.own_gestures import network, own_lists, summary
 from src.own_gestures.join_streams import JOINED_RATE
-from src.own_gestures.material import OWN_LISTS
+from src.own_gestures.own_lists import OWN_LISTS
 from src.own_gestures.programs import Programs
 
 MARKER = ".made-by-my_gestures"
@@ -41,7 +41,7 @@ class Run:
         self.mark = f"# written by my_gestures.sh --minutes {args.minutes:g} --from {args.start or 'nothing'}"
 
     def convert_start(self) -> Path | None:
-        """The checkpoint to start from; a PyTorch file of the authors' or of ImageNet is converted first."""
+        """The checkpoint to start from. A PyTorch file, the authors' or with ImageNet weights, is converted first."""
         start = self.args.start
         if start is None or start.suffix == ".ckpt":
             return start and start.resolve()
@@ -55,13 +55,13 @@ class Run:
         args, annotations = self.args, self.args.annotations
         clips = read_annotations(annotations, args.videos) if annotations else find_clips(args.videos)
         names = sorted({clip.label for clip in clips})
-        background = material.background_among(names)
+        background = own_lists.background_among(names)
         label = background or BACKGROUND[0]
         options = []
         if annotations:
             if not background:
-                clips = material.with_stretches_between(clips, args.videos, label)
-            material.write_annotations(self.out / "annotations.csv", clips)
+                clips = own_lists.with_stretches_between(clips, args.videos, label)
+            own_lists.write_annotations(self.out / "annotations.csv", clips)
             options = ["--annotations", str(self.out / "annotations.csv")]
         between = annotations and not background and any(clip.label == label for clip in clips)
         _check_numbers(clips)
@@ -69,31 +69,31 @@ class Run:
         own = [_state(annotations)] if annotations else []
         command = ["src/data/prepare_videos.py", str(args.videos.resolve()), str(self.dataset), *options]
         self.programs.run("prepare", [*command, "--seed", str(args.seed)], [*videos, *own])
-        said = material.write_own_lists(self.dataset, label if between else background, label)
-        print(f"background: {label}, the stretches without annotation" if between else said, flush=True)
+        report = own_lists.write_own_lists(self.dataset, label if between else background, label)
+        print(f"background: {label}, the stretches without annotation" if between else report, flush=True)
         return label
 
     def train(self, start: Path | None, background: str) -> Path:
         """The better of the trainings that fit into the time; returns its checkpoint."""
         args = self.args
         settings, whole = network.start_of(start)
-        clips = len(material.own_rows(self.dataset, "training"))
+        clips = len(own_lists.own_rows(self.dataset, "training"))
         keys = network.recipe(settings, self.dataset, background, clips, args.seed)
         top1: dict[str, float] = {}
-        left = 60 * args.minutes
+        seconds_left = 60 * args.minutes
         if start and args.train != "whole":
             frozen = {**keys, "pre_trained_backbone": str(start), "freeze_backbone": True}
             top1["frozen"] = self.train_one("train-frozen", network.for_epochs(frozen, network.FROZEN_EPOCHS))["top1"]
-            left -= self.programs.seconds("train-frozen")
+            seconds_left -= self.programs.seconds("train-frozen")
         # The frozen training is enough if all clips are right, or if the time left holds only a few epochs.
-        if not top1 or (args.train == "both" and top1["frozen"] < 1 and left > 0):
+        if not top1 or (args.train == "both" and top1["frozen"] < 1 and seconds_left > 0):
             if start:
                 keys["pre_trained" if whole else "pre_trained_backbone"] = str(start)
-            epochs = self.epochs_that_fit(keys, left)
+            epochs = self.epochs_that_fit(keys, seconds_left)
             if epochs > network.LEAST_EPOCHS or not top1:
                 top1["whole"] = self.train_one("train-whole", network.for_epochs(keys, epochs))["top1"]
-        best = max(top1, key=lambda way: top1[way])  # on a tie the frozen one, which came first
-        shown = ", ".join(f"{way} {100 * value:.1f} %" for way, value in top1.items())
+        best = max(top1, key=lambda name: top1[name])  # on a tie the frozen one, which came first
+        shown = ", ".join(f"{name} {100 * value:.1f} %" for name, value in top1.items())
         print(f"held-out clips right: {shown}; taken: {best}", flush=True)
         return network.last_checkpoint(self.out / f"train-{best}")
 
@@ -128,7 +128,7 @@ class Run:
 
     def windows(self) -> list[float]:
         """From three quarters to five quarters of a clip's usual length, in seconds."""
-        rows = material.own_rows(self.dataset, "validation")
+        rows = own_lists.own_rows(self.dataset, "validation")
         usual = sorted(int(row.split()[-2]) for row in rows)[len(rows) // 2] / JOINED_RATE
         return sorted({max(0.5, round(usual * share, 2)) for share in (0.75, 1.0, 1.25)})
 
@@ -152,7 +152,7 @@ class Run:
 
 
 def _state(path: Path) -> str:
-    """A file's size and time of change, which stand for its content."""
+    """A file's path, size and time of change, which stand for its content."""
     stat = path.stat()
     return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
@@ -186,8 +186,8 @@ def run_steps(args: Namespace) -> None:
     print(f"Report: {out / 'eval/report.html'}, {out / 'eval-streams/stream_report.html'}; model: {model}")
     numbers = out / "eval/metrics.json", stream.with_suffix(".json")
     metrics, streams = (json.loads(path.read_text(encoding="utf-8")) for path in numbers)
-    print(outcome.held_out_expectation(metrics, streams))
-    print(outcome.weakest(rows, background))
+    print(summary.held_out_expectation(metrics, streams))
+    print(summary.weakest(rows, background))
     print(f"Try it: bash scripts/run_demo.sh {exported} --config_path {stream}")
 
 

@@ -11,7 +11,7 @@ import yaml
 from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
 from model_utils.util import write_text
-from src.own_gestures.material import OWN_LISTS
+from src.own_gestures.own_lists import OWN_LISTS
 
 SMALL = {"width_mult": 0.25, "image_size": 64}  # from random weights, on a CPU
 FROZEN_EPOCHS = 200

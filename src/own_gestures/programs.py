@@ -1,4 +1,4 @@
-"""Runs programs one after the other, and none of them twice for the same work.
+"""Runs programs one after the other, each of them once for the same work.
 
 ``steps.json`` holds a digest of each step's command and inputs. A step is done again if its command has changed, or a
 step that it depends on was done again. A training that was stopped resumes.
@@ -38,19 +38,19 @@ class Programs:
         with suppress(OSError, ValueError):
             self.done = json.loads(self.file.read_text(encoding="utf-8"))
 
-    def run(self, step: str, command: Sequence[str], after: Sequence[str] = (), output: Path | None = None) -> None:
+    def run(self, step: str, command: Sequence[str], inputs: Sequence[str] = (), output: Path | None = None) -> None:
         """Runs a program of the repository, unless the step is done.
 
         Args:
             command: the program's path in the repository and its arguments.
-            after: steps and facts that it depends on; a step counts by its digest.
+            inputs: names of earlier steps, and facts such as digests of files; a change of one repeats the step.
             output: its output folder, which is emptied unless the same work was begun there.
 
         Raises:
             InputError: if the program fails.
         """
-        known = [self.done[part]["done"] if part in self.done else part for part in (*command, *after)]
-        digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()
+        work = [self.done[part]["done"] if part in self.done else part for part in (*command, *inputs)]
+        digest = hashlib.sha256(json.dumps(work).encode()).hexdigest()
         if self.done.get(step, {}).get("done") == digest:
             return
         if output and self.done.get(step, {}).get("begun") != digest:
@@ -66,8 +66,8 @@ class Programs:
             status = _finish(subprocess.Popen(program, stdout=file, stderr=subprocess.STDOUT, env=environment))
         if status:
             lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-            said = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
-            raise InputError(f"{step}: {said} (all of it: {log})")
+            reason = lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
+            raise InputError(f"{step}: {reason} (all of it: {log})")
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
         self._note(step, begun=digest, done=digest, seconds=f"{time.monotonic() - began:.1f}")
 

@@ -18,7 +18,7 @@ from model_utils.errors import InputError
 from src.data.annotations import VideoClip, read_annotations
 from src.data.stream_truth import read_truth
 from src.data.video import VideoFile
-from src.own_gestures import join_streams, main, material, network, outcome, programs
+from src.own_gestures import join_streams, main, network, own_lists, programs, summary
 from src.own_gestures.programs import Programs
 from src.training.checkpoint import describe, save_checkpoint
 from tests.helpers.colours import coloured, write_video
@@ -44,7 +44,7 @@ def dataset(tmp_path):
 
 
 def test_rest_becomes_the_background(dataset):
-    said = material.write_own_lists(dataset, "", "No gesture")
+    said = own_lists.write_own_lists(dataset, "", "No gesture")
     assert said.startswith("background: No gesture, rest from both ends")
     assert (dataset / "own_categories.txt").read_text() == "clap\nwave\nNo gesture\n"
     rows = (dataset / "own_train.txt").read_text().splitlines()
@@ -64,15 +64,15 @@ def test_names_that_hold_a_line_separator(dataset):
     """Other text readers take U+2028 for the end of a line."""
     (dataset / "20bn-jester-v1/0").rename(dataset / "20bn-jester-v1/a\u2028b")
     (dataset / "train_videofolder.txt").write_text("a\u2028b 25 0\n", encoding="utf-8")
-    material.write_own_lists(dataset, "clap", "clap")
+    own_lists.write_own_lists(dataset, "clap", "clap")
     assert (dataset / "own_train.txt").read_text(encoding="utf-8") == "a\u2028b 25 0\n"
-    assert material.own_rows(dataset, "training") == ["a\u2028b 25 0"]
+    assert own_lists.own_rows(dataset, "training") == ["a\u2028b 25 0"]
 
 
 def test_own_clips_of_rest_are_the_background(dataset):
     (dataset / "categories.txt").write_text("clap\nRest\n")
-    assert material.background_among(["clap", "Rest"]) == "Rest"
-    said = material.write_own_lists(dataset, "Rest", "Rest")
+    assert own_lists.background_among(["clap", "Rest"]) == "Rest"
+    said = own_lists.write_own_lists(dataset, "Rest", "Rest")
     assert said == "background: your own clips of Rest"
     assert (dataset / "own_categories.txt").read_text() == "clap\nRest\n"
     assert (dataset / "own_train.txt").read_text().splitlines()[6:] == [".begun/0 16 1", ".begun/4 10 1"]
@@ -82,7 +82,7 @@ def test_own_clips_of_rest_are_the_background(dataset):
     ("name", "is_rest"), [("No gesture", True), ("no_gesture", True), ("BACKGROUND", True), ("restless", False)]
 )
 def test_names_of_rest(name, is_rest):
-    assert bool(material.background_among(["wave", name])) == is_rest
+    assert bool(own_lists.background_among(["wave", name])) == is_rest
 
 
 def test_what_no_annotation_covers(tmp_path):
@@ -90,24 +90,24 @@ def test_what_no_annotation_covers(tmp_path):
     write_video(tmp_path / "a.mp4", coloured("Red", 180), 12)
     rows = [("wave", 3.0, 5.0), ("clap", 5.5, 7.0)]
     clips = [VideoClip("", "a.mp4", *row, "validation") for row in rows]
-    found = material.with_stretches_between(clips, tmp_path, "No gesture")
+    found = own_lists.with_stretches_between(clips, tmp_path, "No gesture")
     between = [(clip.start, clip.end) for clip in found[2:]]
     assert between == [(0.0, 2.75), (7.25, 11.0), (11.0, 14.75)]
     assert {(clip.label, clip.split) for clip in found[2:]} == {("No gesture", "validation")}
-    material.write_annotations(tmp_path / "a.csv", found)
+    own_lists.write_annotations(tmp_path / "a.csv", found)
     again = read_annotations(tmp_path / "a.csv", tmp_path)
     assert [(clip.label, clip.start, clip.end, clip.split) for clip in again] == [
         (clip.label, clip.start, clip.end, clip.split) for clip in found
     ]
     whole = [VideoClip("", "a.mp4", "wave")]
-    assert material.with_stretches_between(whole, tmp_path, "No gesture") == whole
+    assert own_lists.with_stretches_between(whole, tmp_path, "No gesture") == whole
 
 
 # ---------------------------------------------------------------------------------------------------------- streams
 
 
 def test_joined_streams(dataset, tmp_path):
-    material.write_own_lists(dataset, "", "No gesture")
+    own_lists.write_own_lists(dataset, "", "No gesture")
     out = tmp_path / "streams"
     join_streams.main([str(dataset), str(out), "--background", "No gesture"])
     names = sorted(path.name for path in (out / "videos").iterdir())
@@ -131,7 +131,7 @@ def test_joined_streams(dataset, tmp_path):
 
 
 def test_clips_of_the_background_are_shown_whole(dataset, tmp_path):
-    material.write_own_lists(dataset, "wave", "wave")
+    own_lists.write_own_lists(dataset, "wave", "wave")
     join_streams.main([str(dataset), str(tmp_path / "out"), "--background", "wave"])
     names = sorted(path.name for path in (tmp_path / "out/videos").iterdir())
     truth = read_truth(tmp_path / "out/truth.json", ["clap"], names)
@@ -288,7 +288,7 @@ def test_which_trainings_are_made_and_which_is_taken(
 
     run = main.Run(SimpleNamespace(out_dir=dataset, minutes=10.0, start=None, train=train, seed=0))
     run.dataset = dataset
-    material.write_own_lists(dataset, "", "No gesture")
+    own_lists.write_own_lists(dataset, "", "No gesture")
     monkeypatch.setattr(network, "start_of", lambda path: ({}, True))
     monkeypatch.setattr(network, "last_checkpoint", lambda folder: folder)
     monkeypatch.setattr(run.programs, "seconds", lambda step: seconds)
@@ -342,7 +342,7 @@ def test_windows_are_about_as_long_as_the_usual_clip(tmp_path, lengths, expected
     assert run.windows() == expected
 
 
-# ---------------------------------------------------------------------------------------------------------- outcome
+# ---------------------------------------------------------------------------------------------------------- summary
 
 
 @pytest.mark.parametrize(
@@ -350,13 +350,13 @@ def test_windows_are_about_as_long_as_the_usual_clip(tmp_path, lengths, expected
 )
 def test_the_interval_of_a_count(count, low, high):
     """Against the tables of Garwood's exact interval."""
-    assert outcome.poisson_interval(count) == pytest.approx((low, high), abs=0.01)
+    assert summary.poisson_interval(count) == pytest.approx((low, high), abs=0.01)
 
 
 def test_three_lines():
     metrics = {"top1": 0.9, "top1_interval_95": [0.6, 0.98], "clips": 10}
     found = {"recall": 0.75, "gestures": 20, "events": 17, "matched": 15}
-    line = outcome.held_out_expectation(metrics, {"on_other_videos": found, "minutes": 2.0})
+    line = summary.held_out_expectation(metrics, {"on_other_videos": found, "minutes": 2.0})
     assert line.startswith(
         "Expect: 90 % of clips right (60 to 98), 75 % of gestures found in streams (53 to 89), 1.0 false"
     )
@@ -367,11 +367,11 @@ def test_three_lines():
         {"class": "rest", "support": "4", "recall": "0.0", "most_confused_with": "wave"},
         {"class": "nobody", "support": "0", "recall": "0.0", "most_confused_with": ""},
     ]
-    said = outcome.weakest(classes, "rest")
+    said = summary.weakest(classes, "rest")
     assert said.startswith(
         "Weakest class: clap, 2 of 4 clips right, taken for wave; record ten more clips of clap and of wave"
     )
-    assert outcome.weakest(classes[:1], "rest").startswith("Weakest class: none")
+    assert summary.weakest(classes[:1], "rest").startswith("Weakest class: none")
 
 
 # --------------------------------------------------------------------------------------------------- the whole of it

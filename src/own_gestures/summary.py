@@ -1,4 +1,4 @@
-"""The three lines at the end: what to expect, what to do about the weakest class, how to try the network."""
+"""The lines at the end: what to expect, and which clips to record for the weakest class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ def held_out_expectation(metrics: dict[str, Any], streams: dict[str, Any]) -> st
 
 def poisson_interval(count: int) -> tuple[float, float]:
     """The exact 95 % interval of the mean of a Poisson distribution after one count (Garwood's)."""
-
     from scipy.special import gammaincinv
 
     return float(gammaincinv(count, 0.025)) if count else 0.0, float(gammaincinv(count + 1, 0.975))
@@ -36,8 +35,8 @@ def weakest(classes: list[dict[str, str]], background: str) -> str:
         classes: rows of ``per_class.csv``.
         background: the class that is no gesture.
     """
-    known = [row for row in classes if int(row["support"]) and row["class"] != background]
-    worst = min(known, key=lambda row: float(row["recall"]))
+    gestures = [row for row in classes if int(row["support"]) and row["class"] != background]
+    worst = min(gestures, key=lambda row: float(row["recall"]))
     name, clips, recall = worst["class"], int(worst["support"]), float(worst["recall"])
     if recall == 1:
         return "Weakest class: none; record clips by other people and in other places to find out what is still wrong"

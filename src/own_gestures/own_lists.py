@@ -1,4 +1,4 @@
-"""Makes a background class for clips that have none: rest cut from the clips, or stretches without annotation."""
+"""The lists to train with. Clips without a background class get one: rest, or stretches without annotation."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def with_stretches_between(clips: list[VideoClip], videos: Path, label: str) -> 
     """The clips, and the stretches of their videos without annotation as clips of class ``label``."""
     between = []
     for video in sorted({clip.video for clip in clips}):
-        its = sorted((clip for clip in clips if clip.video == video), key=lambda clip: clip.start)
-        if any(not clip.start and clip.end is None for clip in its):  # a whole video
+        its_clips = sorted((clip for clip in clips if clip.video == video), key=lambda clip: clip.start)
+        if any(not clip.start and clip.end is None for clip in its_clips):  # a whole video
             continue
-        at, ends = 0.0, [(clip.start, clip.end) for clip in its]
-        duration = VideoFile(videos / video).duration
-        for start, end in [*ends, (duration, duration)]:
-            between += [VideoClip("", video, label, *piece, its[0].split) for piece in _pieces(at, start)]
-            at = max(at, duration if end is None else end)
+        duration, gap_start = VideoFile(videos / video).duration, 0.0
+        for start, end in [*((clip.start, clip.end) for clip in its_clips), (duration, duration)]:
+            pieces = _pieces(gap_start, start)
+            between += [VideoClip("", video, label, *piece, its_clips[0].split) for piece in pieces]
+            gap_start = max(gap_start, duration if end is None else end)
     return clips + between
 
 
 def _pieces(start: float, end: float) -> Iterator[tuple[float, float]]:
-    """A gap in pieces of PIECE seconds at most, a little away from the gestures."""
+    """Cuts a gap into pieces of at most PIECE seconds, a little away from the gestures."""
     start, end = (start + GESTURE_MARGIN if start else 0.0), end - GESTURE_MARGIN
     count = int(np.ceil((end - start) / PIECE)) if end - start >= LEAST_GAP else 0
     edges = np.linspace(start, end, count + 1).round(3).tolist() if count else []
@@ -74,7 +74,7 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
         label: name of the new class in that case.
 
     Returns:
-        Where the background comes from, for the user.
+        A line for the user: where the background comes from.
     """
     categories = read_categories(dataset / CATEGORIES_FILE)
     frames = frames_of(dataset)
@@ -85,17 +85,17 @@ def write_own_lists(dataset: Path, background: str, label: str) -> str:
     rows = {side: [f"{clip.folder} {clip.num_frames} {clip.label}" for clip in clips] for side, clips in lists.items()}
     clips = lists["training"]
     if background:
-        said = f"background: your own clips of {background}"
+        report = f"background: your own clips of {background}"
     else:
         wanted = max(2, round(len(clips) / len(categories)))
         rows["training"] += _rest_rows(clips, len(categories), wanted)
         categories = [*categories, label]
-        said = f"background: {label}, rest from both ends of the clips; a folder of clips without gestures is better"
+        report = f"background: {label}, rest from both ends of the clips; a folder of clips without gestures is better"
     index = categories.index(background or label)
     rows["training"] += _write_begun(frames, [clip for clip in clips if clip.label != index], index)
     for name, lines in {"categories": categories, **rows}.items():
         write_text(dataset / OWN_LISTS[name], "".join(f"{line}\n" for line in lines))
-    return said
+    return report
 
 
 def own_rows(dataset: Path, side: str) -> list[str]:
@@ -109,13 +109,13 @@ def frames_of(dataset: Path) -> FrameFolders:
 
 
 def to_and_fro(num_frames: int, share: float) -> np.ndarray:
-    """The frames of a gesture that is begun and not made: the first ``share`` of a clip and back; int64, from 0."""
+    """The frames of a gesture that is only begun: the first ``share`` of a clip and back; int64, from 0."""
     there = np.arange(max(1, round(share * num_frames)))
     return np.concatenate([there, there[::-1]])
 
 
 def _write_begun(frames: FrameFolders, gestures: list[VideoRecord], label: int) -> list[str]:
-    """Makes, from every second clip, a clip whose gesture is only begun; returns their rows."""
+    """Makes a clip whose gesture is only begun from every second clip; returns the rows of the new clips."""
     shutil.rmtree(frames.root / BEGUN_DIR_NAME, ignore_errors=True)
     rows = []
     for number, clip in enumerate(gestures[::2]):
