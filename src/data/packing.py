@@ -29,6 +29,7 @@ class Packer:
 
     Attributes:
         files: how many were added.
+        clips: {clip: (number of its first frame, number of frames)} of the folders written so far.
         renumbered: clips whose frames got other numbers.
     """
 
@@ -37,7 +38,7 @@ class Packer:
         self._digest = hashlib.sha256()
         self._clip = ""
         self._waiting: dict[str, bytes | Path] = {}
-        self._rows: dict[str, tuple[int, int]] = {}  # {clip: (number of its first frame, how many frames)}
+        self.clips: dict[str, tuple[int, int]] = {}
         self._seen: set[str] = set()
         self._offsets, self._sizes, self._crcs = array("q"), array("I"), array("I")
         self.files = self.renumbered = 0
@@ -87,7 +88,7 @@ class Packer:
                 missing = self._frame_name.format(number - 1)
                 raise InputError(f"{self._clip}: {missing} is missing; expected frames without gaps in their numbers")
         if numbered:
-            self._rows[self._clip] = numbered[0][0], len(numbered)
+            self.clips[self._clip] = numbered[0][0], len(numbered)
         for _, name in numbered:
             self._write(name, renamed.pop(name), indexed=True)
         for name in sorted(renamed):
@@ -119,8 +120,8 @@ class Packer:
         return self._sorted_index(), size, digest
 
     def _sorted_index(self) -> Arrays:
-        names = np.array([os.fsencode(clip) for clip in self._rows], dtype="S")
-        first, counts = (np.array(column, np.int64) for column in zip(*self._rows.values()))
+        names = np.array([os.fsencode(clip) for clip in self.clips], dtype="S")
+        first, counts = (np.array(column, np.int64) for column in zip(*self.clips.values()))
         order = np.argsort(names)
         begins = (np.cumsum(counts) - counts)[order]
         start = np.concatenate([[0], np.cumsum(counts[order])])
@@ -150,7 +151,7 @@ def packing(tar: Path, frame_name: str = FRAME_NAME, renumber: bool = False) -> 
             packer = Packer(file, frame_name, renumber)
             yield packer
             packer.flush()
-            if not packer._rows:
+            if not packer.clips:
                 raise InputError(f"{tar}: no frames to pack; expected <clip>/{frame_name.format(1)}")
             arrays, size, digest = packer.finish()
         with write_whole(index_of(tar), "index") as path:

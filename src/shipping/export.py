@@ -44,7 +44,7 @@ class NetworkFile(NamedTuple):
     cell: nn.Cell
     inputs: list[np.ndarray]  # examples
     output: str  # name
-    about: dict[str, Any]  # entries of its JSON alone
+    own_usage: dict[str, Any]  # entries that only its JSON has
     calibration: list[np.ndarray] | None  # inputs to calibrate an 8-bit file on
 
 
@@ -92,13 +92,13 @@ def export_network(
         digests = [digest(file) for file in written]
         for place, file in enumerate(files):
             shutil.copyfile(written[place], partials[place])
-            says = usage(config, categories, file.path.name, digests[place], pixels) | file.about
+            content = usage(config, categories, file.path.name, digests[place], pixels) | file.own_usage
             if config.streaming:
                 other = {"file": files[1 - place].path.name, "sha256": digests[1 - place]}
-                says |= {"other": other, "difference": difference}
+                content |= {"other": other, "difference": difference}
             if samples:
-                says |= {"quantize": "int8", "calibration": samples.about, "difference": difference}
-            write_json(usage_path(file.path), sealed(says))
+                content |= {"quantize": "int8", "calibration": samples.provenance, "difference": difference}
+            write_json(usage_path(file.path), sealed(content))
     return difference
 
 
@@ -108,7 +108,7 @@ def _parts_of_stream(network: TSN, config: Settings, path: Path, samples: Sample
     pixels = network.backbone.pixels
     black = np.zeros((batch or 2, 3, side, side), np.float32)
     features = network.base_model(Tensor(black)).asnumpy()  # [B, D]
-    frame_about = {
+    frame_usage = {
         "part": "frame",
         "input": input_description(segments, side, batch, pixels, "frame"),
         "output": f"feature float32 [batch, {features.shape[-1]}]",
@@ -118,7 +118,7 @@ def _parts_of_stream(network: TSN, config: Settings, path: Path, samples: Sample
     frame_clips, head_clips = _pair_inputs(network, config, samples.calibration) if samples else (None, None)
     frame, head = pair_paths(path)
     return [
-        NetworkFile(frame, network.base_model, [black], "feature", frame_about, frame_clips),
+        NetworkFile(frame, network.base_model, [black], "feature", frame_usage, frame_clips),
         NetworkFile(head, network.consensus, clips, "logits", {"part": "head", "input": described}, head_clips),
     ]
 
@@ -142,23 +142,23 @@ def _difference(
     return sample_difference(expected, _run_in_batches(runs[-1], inputs, config), samples)
 
 
-def _write_file(part: NetworkFile, config: Settings, path: Path) -> Path:
+def _write_file(file: NetworkFile, config: Settings, path: Path) -> Path:
     """Writes a file to ``path`` with the suffix of its format; quantised, if it has calibration inputs."""
     any_batch = config.export_batch_size == 0
     if config.file_format == "ONNX":
-        use_onnx_operators(part.cell)
+        use_onnx_operators(file.cell)
     if any_batch and config.file_format == "MINDIR":
-        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in part.inputs]
+        inputs = [Tensor(shape=(None, *array.shape[1:]), dtype=Tensor(array).dtype) for array in file.inputs]
     else:
-        inputs = [Tensor(array) for array in part.inputs]
+        inputs = [Tensor(array) for array in file.inputs]
     path = path.with_suffix(f".{config.file_format.lower()}")  # 1.10 cannot write to a path with a space in it
-    ms.export(part.cell, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
+    ms.export(file.cell, *inputs, file_name=str(path.with_suffix("")), file_format=config.file_format)
     if config.file_format == "MINDIR":
         name_mindir(path)
     if config.file_format == "ONNX":
-        name_onnx(path, part.about.get("input", {}).get("name"), part.output, any_batch)
-        if part.calibration is not None:
-            quantise(path, batches_of(part.calibration, config.export_batch_size or CALIBRATION_BATCH))
+        name_onnx(path, file.own_usage.get("input", {}).get("name"), file.output, any_batch)
+        if file.calibration is not None:
+            quantise(path, batches_of(file.calibration, config.export_batch_size or CALIBRATION_BATCH))
     return path
 
 

@@ -18,11 +18,11 @@ COMPARED = 128  # clips, at most
 
 
 class Samples(NamedTuple):
-    """Centre crops, uint8 [N, T, S, S, 3] BGR. Clips that the network was trained on would show a smaller error."""
+    """Centre crops, uint8 [N, T, S, S, 3] BGR. ``compared`` is held out: training clips would show a smaller error."""
 
     calibration: np.ndarray
     compared: np.ndarray
-    about: dict[str, Any]  # which clips ``calibration`` has
+    provenance: dict[str, Any]  # where the clips of ``calibration`` come from
     compared_list: str  # the list file of ``compared``
 
 
@@ -43,8 +43,8 @@ def read_samples(config: Settings, num_classes: int) -> Samples:
 
     calibration = drawn(config.train_list_file_name, config.calibration_clips)
     compared = drawn(config.eval_list_file_name, COMPARED)
-    about = {"list_file": Path(config.train_list_file_name).name, "clips": len(calibration), "seed": config.seed}
-    return Samples(calibration, compared, about, Path(config.eval_list_file_name).name)
+    provenance = {"list_file": Path(config.train_list_file_name).name, "clips": len(calibration), "seed": config.seed}
+    return Samples(calibration, compared, provenance, Path(config.eval_list_file_name).name)
 
 
 def batches_of(inputs: list[np.ndarray], size: int) -> Iterator[list[np.ndarray]]:

@@ -175,7 +175,7 @@ def test_calibration_reads_frames_of_other_names(dataset, tmp_path):
 
 def test_calibration_clips_are_drawn_by_seed(dataset):
     first, again, other = read(dataset), read(dataset), read(dataset, seed=1)
-    assert first.about == {"list_file": "train_videofolder.txt", "clips": 3, "seed": 0}
+    assert first.provenance == {"list_file": "train_videofolder.txt", "clips": 3, "seed": 0}
     assert (first.calibration.shape, first.compared.shape) == ((3, 3, SIDE, SIDE, 3), (1, 3, SIDE, SIDE, 3))
     assert first.compared_list == "val_videofolder.txt"
     assert np.array_equal(first.calibration, again.calibration)
@@ -184,7 +184,7 @@ def test_calibration_clips_are_drawn_by_seed(dataset):
 
 def test_it_is_compared_on_clips_that_the_network_was_not_trained_on(dataset):
     samples = read(dataset, calibration_clips=99)
-    assert (samples.about["clips"], len(samples.compared)) == (4, 1)
+    assert (samples.provenance["clips"], len(samples.compared)) == (4, 1)
     seen = {clip.tobytes() for clip in (*samples.calibration, *samples.compared)}
     assert len(seen) == 5
 
