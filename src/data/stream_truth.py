@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from model_utils.errors import InputError
 from src.data.lists import first_three, parse_seconds, read_json, read_table
@@ -23,7 +23,11 @@ from src.data.video import Span
 TRUTH_COLUMNS = "video,start,end,label[,split]"
 FORM = '{video: [{"start", "end", "label"}, ...]}'
 
-TruthRow = tuple  # (place in the file, video, start, end, label); (place, video) for a video without gestures
+
+class TruthRow(NamedTuple):
+    place: str  # in the file
+    video: str
+    gesture: tuple[Any, Any, Any] | None  # start, end, label; None for a video without gestures
 
 
 def read_truth(
@@ -57,7 +61,7 @@ def _collect(
     truth: dict[str, dict[Span, str]] = {}
     known = set(videos)
     empty: dict[str, str] = {}  # places of the rows without a gesture
-    for place, video, *gesture in rows:
+    for place, video, gesture in rows:
         if video not in known:
             raise InputError(f"{place}: there is no video {video!r}; expected one of {first_three(videos)}")
         spans = truth.setdefault(video, {})
@@ -86,18 +90,18 @@ def _json_rows(path: str | Path) -> Iterator[TruthRow]:
         if not isinstance(gestures, list):
             raise InputError(f"{path}: {video}: {gestures!r}; expected a list of gestures")
         if not gestures:
-            yield f"{path}: {video}", video
+            yield TruthRow(f"{path}: {video}", video, None)
         for number, gesture in enumerate(gestures, 1):
             place = f"{path}: {video}: gesture {number}"
             if not isinstance(gesture, dict) or gesture.keys() != {"start", "end", "label"}:
                 raise InputError(f'{place}: {gesture!r}; expected {{"start", "end", "label"}}')
-            yield place, video, gesture["start"], gesture["end"], gesture["label"]
+            yield TruthRow(place, video, (gesture["start"], gesture["end"], gesture["label"]))
 
 
 def _csv_rows(path: str | Path) -> Iterator[TruthRow]:
     for place, row in read_table(path, TRUTH_COLUMNS):
         gesture = row["start"], row["end"], row["label"]
-        yield (place, row["video"], *(gesture if any(gesture) else ()))
+        yield TruthRow(place, row["video"], gesture if any(gesture) else None)
 
 
 def _check_overlaps(spans: dict[Span, str]) -> None:
