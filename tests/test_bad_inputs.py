@@ -409,7 +409,7 @@ CASES = [
     Case("two starts", nothing, TRAIN, "expected one of them, not both", f"{BACKBONE} --pre_trained trn.ckpt"),
     Case("nothing to freeze", nothing, TRAIN, ("freeze_backbone true", "pre_trained"), "--freeze_backbone true"),
     Case("nothing to fetch", nothing, TRAIN, "mindcv has no bn_inception", "--pre_trained_backbone pretrained"),
-    Case("damaged checkpoint", flip_bit("trn.ckpt"), NETWORK_USERS, "trn.ckpt: damaged, its content is not what was"),
+    Case("damaged checkpoint", flip_bit("trn.ckpt"), NETWORK_USERS, "trn.ckpt: damaged, its content does not match"),
     Case("damaged backbone", flip_bit("trn.ckpt"), TRAIN, "trn.ckpt: damaged", BACKBONE),
     Case("folder of another run", write("out/checkpoint_last.ckpt", "x"), TRAIN, "out: holds a training run already"),
     Case("metrics of another run", write("out/metrics.csv", "x"), TRAIN, "out: holds a training run already"),
