@@ -49,6 +49,8 @@ install_environment() {
     echo "Environment: $folder, from $requirements (a few hundred megabytes to download the first time)"
     rm -rf "$folder"
     "$interpreter" -m venv "$folder"
-    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --requirement "$requirements"
+    # pip would compile on one core.
+    "$folder/bin/python" -W ignore -m compileall -qq -j 0 "$folder/lib" || true
     cat requirements*.txt > "$folder/requirements"
 }

@@ -1,4 +1,4 @@
-"""One training step: loss, gradients, average over ranks, clipping, update; and which parameter learns how fast."""
+"""One training step: loss, gradients, average over ranks, clipping, update; and the learning rate of each parameter."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ClipLoss(nn.Cell):
 class TrainStep(nn.Cell):
     """Updates the network with a batch (see ``ClipLoss``) and returns the loss before the update, float32 scalar.
 
-    Gradients are averaged over ranks, then clipped to the global L2 norm ``clip_grad_norm``: one device with the whole
-    batch would make the same step. ``loss``: another loss of another kind of batch.
+    Gradients are averaged over ranks, then clipped to the global L2 norm ``clip_grad_norm``, so that W devices make the
+    same step as one device with all their clips. ``loss`` replaces ``ClipLoss``, for batches of another kind.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class BatchDataset(ds.GeneratorDataset):
     source: EpochSource
 
     def parse(self, children: Any = None) -> Any:
-        """What MindSpore calls for each iterator, on a copy of the dataset."""
+        """MindSpore calls this for each iterator, on a copy of the dataset."""
         self.source = run = self.source.anew()
         self.prepared_source = lambda: iter(run)  # for 1.10; 2.x makes its own of ``source``
         prefetched = ds.config.get_prefetch_size()
@@ -60,9 +60,9 @@ class BatchDataset(ds.GeneratorDataset):
     def read(self, num_epochs: int = 1, output_numpy: bool = False) -> Generator[tuple[Any, ...], None, None]:
         """The batches of the first epochs, as tensors or arrays.
 
-        What the source raises comes as it is, after all batches before it. MindSpore's iterators raise a RuntimeError
-        with a traceback inside, at once. Close the iterator (``contextlib.closing``) where it may be left early: that
-        closes the batches.
+        An error of the source is raised unchanged, after all batches before it. MindSpore's iterators raise a
+        RuntimeError with a traceback inside, at once. If the iterator may be left early, close it
+        (``contextlib.closing``): that closes the batches.
         """
         if not self.dataset_size or num_epochs < 1:
             return
@@ -103,7 +103,7 @@ class EpochSource:
 
     @property
     def latest(self) -> EpochSource | None:
-        """What ``anew`` returned last, as long as an iterator holds it."""
+        """The run that ``anew`` returned last, as long as an iterator holds it."""
         return self._latest()
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:

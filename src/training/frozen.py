@@ -1,8 +1,8 @@
 """Training behind a frozen backbone: features are computed once and kept in memory, so that an epoch takes seconds.
 
-Kept are the features of the centre crop of every frame of every training clip and, where clips are mirrored, of its
-mirror image: 4 * D bytes each, 300 MB for 1000 clips of 36 frames with D = 1024, both ways. All other draws of an epoch
-(frames, mirroring, relations, dropout) are those of ``TrainingLoader``; only its random crops are not made.
+Keeps the features of the centre crop of every frame of every training clip and, if clips are mirrored, of its mirror
+image: 4 * D bytes each, 300 MB for 1000 clips of 36 frames with D = 1024, both ways. ``TrainingLoader`` draws frames,
+mirroring, relations and dropout as in any training; only its random crops are left out.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class KeptFeatures:
 
     @property
     def columns(self) -> np.dtype:
-        """What a row of a batch holds: as with ``TrainingLoader``, but features in place of the clip."""
+        """The columns of a row: those of ``TrainingLoader``, but features in place of the clip."""
         features = ("features", np.float32, (self.loader.num_segments, self.loader.features))
         return np.dtype([features, *self.loader.columns.descr[1:]])
 
@@ -111,10 +111,11 @@ def _features(
     backbone: nn.Cell, frames: np.ndarray, sizes: np.ndarray, mirror: bool
 ) -> Iterator[tuple[np.ndarray, tuple[int, ...]]]:
     """The features of each of these frames, float32 [2 or 1 (as filmed, mirrored), D], and its height and width."""
-    ways = [frames, frames[:, :, ::-1]] if mirror else [frames]
-    # Each batch has as many frames, so that one graph is compiled.
-    rows = [backbone(Tensor(pad_batch(way, FRAMES_AT_ONCE))).asnumpy() for way in ways]
-    return zip(np.stack(rows, axis=1), map(tuple, sizes.tolist()))
+    # All batches have the same number of frames, so that one graph is compiled.
+    whole = pad_batch(frames, FRAMES_AT_ONCE)
+    ways = [whole, whole[:, :, ::-1]] if mirror else [whole]
+    rows = backbone(Tensor(np.concatenate(ways))).asnumpy().reshape((len(ways), FRAMES_AT_ONCE, -1))
+    return zip(rows.transpose((1, 0, 2)), map(tuple, sizes.tolist()))
 
 
 def feature_dataset(

@@ -315,6 +315,20 @@ def test_who_saves(tmp_path, rank, master_only, saves):
     assert (tmp_path / "metrics.csv").exists() == (rank == 0)
 
 
+class OtherRankIsDue(TwoRanks):
+    def sum(self, values):
+        return super().sum(values) + (len(values) == 1)
+
+
+@pytest.mark.parametrize(("seconds", "ranks", "epoch"), [(1e9, ALONE, 1), (0, ALONE, 2), (1e9, OtherRankIsDue(0), 2)])
+def test_an_epoch_is_not_saved_so_soon_after_another(tmp_path, monkeypatch, seconds, ranks, epoch):
+    monkeypatch.setattr("src.training.trainer.RESAVED", seconds)
+    assert run(make_trainer(tmp_path, ranks=ranks, ckpt_save_interval=9))
+    _, about = checkpoint.read_checkpoint(tmp_path / "checkpoint_last.ckpt")
+    assert about["progress"]["epochs_done"] == epoch
+    assert names(tmp_path)[-1] == "checkpoint_trn-3_4.ckpt"  # the last epoch is saved in any case
+
+
 def test_ranks_at_different_steps(start, tmp_path):
     trainer = make_trainer(tmp_path, ranks=TwoRanks(0, ahead=3), train_batch_size=1)
     with pytest.raises(InputError, match="checkpoint_last.ckpt: the ranks have checkpoints of different steps"):
