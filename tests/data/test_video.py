@@ -1,8 +1,6 @@
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -232,7 +230,10 @@ def test_a_video_is_closed_after_reading_also_when_only_a_part_is_read(tmp_path)
     assert open_descriptors() == before
 
 
-def test_names_that_are_not_utf8(foreign, tmp_path):
+def test_names_that_are_not_utf8(foreign, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"  # its own: other programs write into the system's
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     video_file = write_video(tmp_path / "v.mp4", changing_frames(5)).rename(foreign / f"{foreign.name}.mp4")
     write_clip(foreign / "clip", 4)
     for path, count in ((video_file, 5), (foreign / "clip", 4)):
@@ -240,13 +241,12 @@ def test_names_that_are_not_utf8(foreign, tmp_path):
         assert len([frame for _, frame in source.frames()]) == source.num_frames == count
         source.name.encode()
         assert r"caf\xe9" in source.name
-    before = sorted(Path(tempfile.gettempdir()).iterdir())
     with VideoWriter(str(foreign / f"{foreign.name}-out.mp4"), 12) as writer:
         for frame in changing_frames(7):
             writer.write(frame)
     assert sorted(foreign.iterdir()) == sorted([video_file, foreign / "clip", foreign / f"{foreign.name}-out.mp4"])
     assert open_source(str(foreign / f"{foreign.name}-out.mp4")).num_frames == 7
-    assert sorted(Path(tempfile.gettempdir()).iterdir()) == before
+    assert list(temporary.iterdir()) == []
     (foreign / "text.mp4").write_text("no video")
     (foreign / "empty").mkdir()
     for name in ("text.mp4", "empty", "missing"):
