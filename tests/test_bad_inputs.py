@@ -688,8 +688,8 @@ def check(case: Case, before: dict, work: Path, status: int, stdout: str, stderr
     said = f"exit status {status}\n{stdout}\n{stderr}"
     assert status == 1, said
     assert "Traceback" not in stdout + stderr, said
-    # MindSpore's own log lines begin with a bracket: [ERROR] ME(...
-    error, *usage = [line for line in stderr.splitlines() if not line.startswith(("[", "warning: there is no"))]
+    others = "[", "warning: there is no background class"  # MindSpore's own log lines: [ERROR] ME(...
+    error, *usage = [line for line in stderr.splitlines() if not line.startswith(others)]
     assert error.startswith("error: "), said
     assert not usage or usage[0].startswith("usage: bash scripts/"), said
     for part in (case.named,) if isinstance(case.named, str) else case.named:

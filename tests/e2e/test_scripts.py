@@ -18,13 +18,17 @@ from src.ops.compat import EXPORTS_ANY_BATCH
 from tests.helpers import ROOT
 
 
-def run(*command, cwd=ROOT, status=0, **environment):
-    """Runs a command, which ends with this status; returns what it wrote to stdout, or else to stderr."""
+def run(*command, cwd=ROOT, status=0, silent=False, **environment):
+    """Runs a command, which ends with this status; returns what it wrote to stdout, or else to stderr.
+
+    ``silent``: it writes nothing to stderr.
+    """
     environment = {**os.environ, "PYTHON": sys.executable, "DEVICE_TARGET": "CPU", "GLOG_v": "3", **environment}
     done = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == status, done.stdout + done.stderr
+    assert not (silent and done.stderr)
     return done.stderr if status else done.stdout
 
 

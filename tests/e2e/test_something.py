@@ -80,7 +80,8 @@ def write_archives(folder, version, loose, tmp_path):
 @pytest.mark.parametrize(("version", "loose"), [(1, False), (2, True)])
 def test_from_archives_to_an_evaluation(small_backbone, tmp_path, version, loose):
     write_archives(tmp_path / "my archives", version, loose, tmp_path)
-    assert script("unpack_jester_dataset.sh", "my archives", "data", cwd=tmp_path).endswith("DONE!\n")
+    unpack = ("unpack_jester_dataset.sh", "my archives", "data")
+    assert script(*unpack, cwd=tmp_path, silent=True).endswith("DONE!\n")
     program = {1: "preprocess_jester_dataset.sh", 2: "preprocess_something_v2.sh"}[version]
     script(program, "data", cwd=tmp_path)
     lists = {path.name: path.read_text() for path in (tmp_path / "data").glob("*.txt")}

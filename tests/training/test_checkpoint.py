@@ -215,6 +215,7 @@ BY_HAND = "its description is not one that this project writes; was it edited by
         *(({"settings": {"width_mult": value}}, BY_HAND) for value in (float("nan"), float("inf"), 0.0, 1e9)),
         *(({"settings": {key: 10**9}}, BY_HAND) for key in ("img_feature_dim", "image_size", "subsample_num")),
         *(({"settings": {"flip": value}}, BY_HAND) for value in ("sideways", "", 1)),
+        ({"settings": {"freeze_backbone": "no"}}, BY_HAND),
         *(({"categories": value}, BY_HAND) for value in ("abc", None, [1, 2, 3])),
         *(({"num_classes": value}, BY_HAND) for value in ("3", 3.0, True, 0, 10**9, None)),
         ({"settings": {"consensus_type": "mean"}}, "expected one of TRNmultiscale, TRN, avg"),
