@@ -25,7 +25,7 @@ from src.ops.ranks import ALONE, Ranks
 from src.tsn import TSN, FrameFeatures
 from src.utils import pad_batch
 
-FRAMES_AT_ONCE = 32  # a batch of the backbone
+FRAMES_AT_ONCE = 32  # in a batch of the backbone; their mirror images come on top
 
 
 def freeze_backbone(network: TSN, trained: bool) -> None:
