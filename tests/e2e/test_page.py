@@ -236,6 +236,33 @@ def test_a_video_that_is_stopped(browser, address, tmp_path):
     assert [label for label, *_ in rows(browser)] == ["Red"]
 
 
+def test_a_browser_that_is_slow_to_paint(browser, address, tmp_path):
+    """For 0.7 s after each seek it gives the frame before, and tells late of the frames that it painted."""
+    browser.get(address)
+    state(browser, "ready")
+    browser.execute_script("""
+        const media = HTMLMediaElement.prototype, video = HTMLVideoElement.prototype;
+        const Frame = window.VideoFrame, call = video.requestVideoFrameCallback;
+        const { get, set } = Object.getOwnPropertyDescriptor(media, "currentTime");
+        let before = null, until = 0;
+        Object.defineProperty(media, "currentTime", { get, set(seconds) {
+            before?.close();
+            before = new Frame(this);
+            until = performance.now() + 700;
+            set.call(this, seconds);
+        }});
+        window.VideoFrame = function (element) {
+            return performance.now() < until ? before.clone() : new Frame(element);
+        };
+        video.requestVideoFrameCallback = function (told) {
+            return call.call(this, (now, data) => setTimeout(() => told(now, data), 700));
+        };
+    """)
+    element(browser, "file").send_keys(str(write_video(tmp_path / "red.webm", coloured("Red", 16, 90, 90), RATE)))
+    assert "1 gesture found" in state(browser, "done")
+    assert [label for label, *_ in rows(browser)] == ["Red"]
+
+
 def test_a_camera_that_is_not_there_or_not_given(browser, address):
     browser.get(address)
     state(browser, "ready")

@@ -4,7 +4,8 @@ import { TIME_ROUNDING } from "./events.js";
 import { Problem } from "./network.js";
 import { pictureOfPlanes } from "./pixels.js";
 
-const PATIENCE = 500; // milliseconds until a busy browser has painted the frame of a seek
+// Milliseconds that a browser may take to paint the frame of a seek: if it tells when it has, and if it does not.
+const PATIENCE = 5000, PATIENCE_UNTOLD = 500;
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true });
 
@@ -122,25 +123,42 @@ export class VideoReader {
 
   /** Shows the frame at a time; returns the frame's own time, where the browser tells it. */
   async #seek(seconds) {
-    const { video } = this;
-    const presented = new Promise((resolve) => video.requestVideoFrameCallback?.(resolve));
+    const { video, time: before } = this;
+    const { currentTime } = video;
+    const began = performance.now();
+    const tells = video.requestVideoFrameCallback && !document.hidden;
+    let painted = false;
+    const note = (now, { presentationTime }) => {
+      painted = presentationTime >= began; // else it is the frame of an earlier seek
+      if (!painted) video.requestVideoFrameCallback(note);
+    };
+    if (tells) video.requestVideoFrameCallback(note);
     const seeked = happens(video, "seeked");
     video.currentTime = seconds;
     await seeked;
-    const longest = this.gap ? 1.2 * this.gap + TIME_ROUNDING : 0.1; // that a frame is shown
-    if (Math.abs(video.currentTime - this.#grab()) > longest) {
-      const waited = new Promise((resolve) => setTimeout(resolve, PATIENCE));
-      await Promise.race([presented, waited]); // it is still the frame before
+    this.#grab();
+    if (video.currentTime === currentTime) {
+      return this.time; // nothing is painted
     }
-    return this.#grab();
+    // A busy browser says "seeked" before it has painted, and gives the frame before.
+    const longest = this.gap ? 1.2 * this.gap + TIME_ROUNDING : 0.1; // that a frame is shown
+    const near = () => Math.abs(video.currentTime - this.time) <= longest;
+    const arrived = () => near() && (!tells || (this.frame && this.time !== before));
+    while (!painted && !arrived() && performance.now() - began < (tells ? PATIENCE : PATIENCE_UNTOLD)) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      this.#grab();
+    }
+    return this.time;
   }
 
+  /** Takes the frame that is shown now, and its time. */
   #grab() {
     if (typeof VideoFrame !== "function") {
-      return this.video.currentTime;
+      this.time = this.video.currentTime;
+      return;
     }
     this.frame?.close();
     this.frame = new VideoFrame(this.video);
-    return this.frame.timestamp / 1e6;
+    this.time = this.frame.timestamp / 1e6;
   }
 }

@@ -85,6 +85,7 @@ async function begin(live) {
 
 /** Looks at a picture: probabilities become gestures, and the page shows them. */
 async function look(run, picture, seconds) {
+  if (run.stopped) return; // the network has perhaps been reset for the next one
   run.looked += 1;
   const { data, width, height } = picture;
   const message = { type: "look", data: data.buffer, width, height };
