@@ -106,7 +106,8 @@ class ConvBN(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         if self.frozen:
             return self.relu(self.convolve(x, *self.folded()))
-        return self.relu(self.bn(self.convolve(x, self.conv.weight, self.conv.bias)))
+        # Statistics of the batch take every constant away: this bias has no gradient.
+        return self.relu(self.bn(self.convolve(x, self.conv.weight, ops.stop_gradient(self.conv.bias))))
 
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return self.conv.bias_add(self.conv.conv2d(x, weight), bias)

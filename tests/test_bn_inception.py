@@ -5,7 +5,7 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor
+from mindspore import Tensor, ops
 
 from model_utils.errors import InputError
 from src.backbones import BACKBONES
@@ -40,6 +40,26 @@ def test_running_averages_after_five_steps(request, mode, frozen):
         np.testing.assert_allclose(out, expected.clip(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_mean.asnumpy(), mean, rtol=1e-5)
     np.testing.assert_allclose(layer.bn.moving_variance.asnumpy(), variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_whether_a_bias_learns(frozen):
+    """With stored statistics; those of the batch move with it, so that the output does not depend on it."""
+    rng = np.random.default_rng(3)
+    layer = ConvBN(3, 4, 1, frozen=frozen).set_train()
+    layer.bn.gamma.set_data(Tensor(rng.uniform(0.5, 2, 4).astype(np.float32)))
+    layer.bn.moving_variance.set_data(Tensor(rng.uniform(0.5, 2, 4).astype(np.float32)))
+    x = Tensor(rng.normal(size=(2, 3, 5, 5)).astype(np.float32))
+    weights = rng.normal(size=(2, 4, 5, 5)).astype(np.float32)
+
+    out = layer(x).asnumpy()
+    gradient = ops.grad(lambda x: (layer(x) * Tensor(weights)).sum(), None, layer.conv.bias)(x).asnumpy()
+    slope = layer.bn.gamma.asnumpy() / np.sqrt(layer.bn.moving_variance.asnumpy() + 1e-5)
+    expected = (weights * (out > 0)).sum((0, 2, 3)) * slope if frozen else np.zeros(4)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4)
+
+    layer.conv.bias.set_data(layer.conv.bias + 1)
+    assert np.allclose(layer(x).asnumpy(), out, atol=1e-5) == (not frozen)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
