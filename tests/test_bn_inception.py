@@ -5,11 +5,22 @@ from __future__ import annotations
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Tensor, ops
+from mindspore import Tensor, nn, ops
 
 from model_utils.errors import InputError
 from src.backbones import BACKBONES
 from src.bn_inception import BNInception, ConvBN, PooledConvBN, check_side, scale_channels
+
+
+class WeightedSum(nn.Cell):
+    """The sum of a layer's output times ``weights``, of which the gradient is taken."""
+
+    def __init__(self, layer, weights):
+        super().__init__()
+        self.layer, self.weights = layer, weights
+
+    def construct(self, x):
+        return (self.layer(x) * self.weights).sum()
 
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE])
@@ -53,10 +64,11 @@ def test_whether_a_bias_learns(frozen):
     weights = rng.normal(size=(2, 4, 5, 5)).astype(np.float32)
 
     out = layer(x).asnumpy()
-    gradient = ops.grad(lambda x: (layer(x) * Tensor(weights)).sum(), None, layer.conv.bias)(x).asnumpy()
+    cell = WeightedSum(layer, Tensor(weights)).set_train()
+    _, (gradient,) = ops.value_and_grad(cell, None, [cell.layer.conv.bias])(x)
     slope = layer.bn.gamma.asnumpy() / np.sqrt(layer.bn.moving_variance.asnumpy() + 1e-5)
     expected = (weights * (out > 0)).sum((0, 2, 3)) * slope if frozen else np.zeros(4)
-    np.testing.assert_allclose(gradient, expected, rtol=1e-4)
+    np.testing.assert_allclose(gradient.asnumpy(), expected, rtol=1e-4)
 
     layer.conv.bias.set_data(layer.conv.bias + 1)
     assert np.allclose(layer(x).asnumpy(), out, atol=1e-5) == (not frozen)
