@@ -104,6 +104,7 @@ ABLATION = "benchmarks.order_ablation results"
 YAML = "--config_path c.yaml"
 OVER_CONFIG = "--config_path out/export.log"
 BACKBONE = "--pre_trained_backbone trn.ckpt"
+FROZEN = "--pre_trained trn.ckpt --freeze_backbone true"
 
 INFINITE = "tensors hold NaN or infinite values (base_model.conv1_7x7_s2.conv.weight)"
 
@@ -342,6 +343,7 @@ CASES = [
     Case("frame that is no JPEG", write(FRAME, "<html></html>"), CLIP_READERS, f"{FRAME}: frame is not an image"),
     Case("missing clip folder", remove(f"{FRAMES}/right"), LIST_READERS, f"{FRAMES}/right: clip folder is missing"),
     Case("frames of two sizes", resize(FRAME), LIST_READERS, (f"{FRAME}: frame of 30x20 pixels", "expected 44x40")),
+    Case("frames of two sizes", resize(FRAME), TRAIN, (f"{FRAME}: frame of 30x20 pixels", "expected 44x40"), FROZEN),
     Case("frames of two sizes", resize(FRAME), INFER, f"{FRAMES}/right: frame 1 is of 30x20 pixels; expected 44x40"),
     Case("missing images folder", nothing, LIST_READERS, "data/frames/", "--images_dir_name frames"),
     Case("missing source", remove(f"{FRAMES}/right"), INFER, f"{FRAMES}/right: no such folder of frames"),
