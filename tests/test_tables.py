@@ -68,7 +68,7 @@ class Weighed(nn.Cell):
 
 
 class Largest(nn.Cell):
-    """The largest score over frames: CONTRIBUTING's example."""
+    """The largest score over frames, as in CONTRIBUTING's example, which has another name."""
 
     def construct(self, scores, relations=None):
         return scores.max(axis=1)
@@ -87,7 +87,7 @@ def scales_of_weighed(head, features, feature_bias):
 @pytest.fixture
 def prepared(tmp_path, monkeypatch, clips_here):
     """Rows in both tables, the heads' names in the config, a dataset; gives what was prepared for inference."""
-    calls = []
+    calls, choices = [], f"[{', '.join(HEADS)}]"
 
     def check_side(image_size):
         if image_size % 2:
@@ -113,11 +113,11 @@ def prepared(tmp_path, monkeypatch, clips_here):
         prepare=lambda cell: calls.append(type(cell)) or cell,
     )
     monkeypatch.setitem(HEADS, "weighed", weighed)
-    monkeypatch.setitem(HEADS, "max", Head(build=lambda *_: Largest()))
+    monkeypatch.setitem(HEADS, "largest", Head(build=lambda *_: Largest()))
     text = config_module.DEFAULT_CONFIG.read_text(encoding="utf-8")
-    assert "[TRNmultiscale, TRN, avg]" in text
+    assert choices in text
     schema = tmp_path / "schema.yaml"
-    schema.write_text(text.replace("[TRNmultiscale, TRN, avg]", "[TRNmultiscale, TRN, avg, weighed, max]"))
+    schema.write_text(text.replace(choices, f"[{', '.join(HEADS)}]"))
     monkeypatch.setattr(config_module, "DEFAULT_CONFIG", schema)
     monkeypatch.setattr("model_utils.device_adapter.start_device", lambda config: (0, 1))
     monkeypatch.chdir(tmp_path)
@@ -186,7 +186,7 @@ def infer(run, model, name, *more):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["weighed", "max"])
+@pytest.mark.parametrize("head", ["weighed", "largest"])
 def test_from_training_to_explanation(head, prepared, run, tmp_path):
     gain = np.linspace(0.5, 1.5, 6).astype(np.float32)
     ms.save_checkpoint([{"name": "gain", "data": Tensor(gain)}], str(tmp_path / "alone.ckpt"))
@@ -233,7 +233,7 @@ def check_explained(run, checkpoint, head):
         return
     source = ["--source", "data/clips/thumb", "--device_target", "CPU"]
     status, stdout, stderr = run("infer", "--model", checkpoint, *source, "--explain", "why.png")
-    why = "not with consensus_type max, whose scores are not sums over frame tuples"
+    why = "not with consensus_type largest, whose scores are not sums over frame tuples"
     assert (status, stdout, stderr) == (1, "", f"error: --explain: {why}\n")
     assert not os.path.exists("why.png")
 
