@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -112,6 +113,12 @@ def rows(browser):
     return [(row["label"], float(row["start"]), float(row["end"])) for row in browser.execute_script(script)]
 
 
+def frames_looked_at(browser):
+    """What the page says of the frames: (looked at, all, percent)."""
+    facts = browser.execute_script("return document.getElementById('facts').textContent")
+    return tuple(map(float, re.search(r"Frames looked at(\d+) of (\d+) \(([\d.]+) %\)", facts).groups()))
+
+
 def open_video(browser, address, path):
     browser.get(address)
     state(browser, "ready")
@@ -140,6 +147,9 @@ def test_a_video_gives_the_events_of_infer(browser, address, pair, tmp_path):
     for ended, event in zip(events[1::2], expected):
         assert ended["probability"] == pytest.approx(event["probability"], abs=1e-4)
     assert "3 gestures" in element(browser, "gesture").text
+    looked, frames, percent = frames_looked_at(browser)
+    assert (frames, percent) == (len(drawn_stream()), pytest.approx(100 * looked / frames, abs=0.5))
+    assert looked == pytest.approx(8.6 * 3 / WINDOW, abs=1)  # three frames a window
 
     # A row of the table and the slider move the video; the page says what is seen there.
     element(browser, "gestures").find_elements("tag name", "button")[1].click()
@@ -161,6 +171,9 @@ def test_a_camera_gives_the_events_of_infer(camera_browser, address, pair, tmp_p
     listen(camera_browser)
     waited(lambda: len(heard(camera_browser)) >= 10)
     facts = camera_browser.execute_script("return document.getElementById('facts').textContent")
+    looked, frames, percent = frames_looked_at(camera_browser)
+    assert 0 < looked <= frames  # equal only where a busy browser drops the others
+    assert percent == pytest.approx(100 * looked / frames, abs=0.5)
     element(camera_browser, "start").click()  # now it says Stop
     assert "camera is off" in state(camera_browser, "ready")
     events, urls = heard(camera_browser), requested(camera_browser)
