@@ -169,11 +169,13 @@ def draw_recognition(points: list[dict[str, float]]) -> Figure:
 
 
 def draw_training(epochs: list[dict[str, float | None]]) -> Figure:
-    """Loss, learning rate and validation accuracy of each epoch, one below the other."""
+    """Loss, learning rate and, if there is any, validation accuracy of each epoch, one below the other."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    loss, rate, accuracy = figure.subplots(3, sharex=True, height_ratios=(3, 1, 3))
+    validated = [epoch for epoch in epochs if epoch["top1"] is not None]
+    heights = (3, 1, 3) if validated else (3, 1)
+    figure = Figure(figsize=(7, sum(heights)), layout="constrained")
+    loss, rate, *accuracies = figure.subplots(len(heights), sharex=True, height_ratios=heights)
     numbers = [epoch["epoch"] for epoch in epochs]
     loss.plot(numbers, [epoch["loss"] for epoch in epochs], "o-", markersize=3, color=GREY)
     loss.set(ylabel="training loss")
@@ -183,13 +185,15 @@ def draw_training(epochs: list[dict[str, float | None]]) -> Figure:
     rate.yaxis.set_major_formatter("{x:g}")  # the default is markup
     rate.minorticks_off()
     rate.margins(y=0.3)
-    validated = [epoch for epoch in epochs if epoch["top1"] is not None]
-    for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
-        values = [100 * (epoch[key] or 0) for epoch in validated]
-        accuracy.plot([epoch["epoch"] for epoch in validated], values, "o-", markersize=3, color=colour, label=label)
-    accuracy.set(xlabel="epoch", ylabel="validation (%)", ylim=(0, 105))
-    accuracy.xaxis.get_major_locator().set_params(integer=True)
-    for axes in (loss, rate, accuracy):
+    for accuracy in accuracies:
+        for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
+            values = [100 * (epoch[key] or 0) for epoch in validated]
+            numbers = [epoch["epoch"] for epoch in validated]
+            accuracy.plot(numbers, values, "o-", markersize=3, color=colour, label=label)
+        accuracy.set(ylabel="validation (%)", ylim=(0, 105))
+    figure.axes[-1].set(xlabel="epoch")
+    figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    for axes in figure.axes:
         _style(axes)
     return figure
 

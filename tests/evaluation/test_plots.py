@@ -139,6 +139,16 @@ def test_training_curves():
     assert not any("$" in name for axes in figure.axes for name in names_of(axes.yaxis))
 
 
+def test_curves_of_a_training_without_validation():
+    epochs = [{"epoch": n, "lr": 0.001, "loss": 3.0 - n, "top1": None, "top5": None, "seconds": 1.0} for n in (1, 2)]
+    figure = plots.draw_training(epochs)
+    assert [(axes.get_ylabel(), axes.get_xlabel()) for axes in figure.axes] == [
+        ("training loss", ""),
+        ("learning rate", "epoch"),
+    ]
+    assert all(tick == int(tick) for tick in figure.axes[1].get_xticks())
+
+
 def test_the_order_experiment_by_hand():
     """Heads and orders in their places; the class in blue from 0, its opposite on it in orange, the rest pale."""
     rows = [
