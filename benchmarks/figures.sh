@@ -54,8 +54,8 @@ events() {
 quickstart() {
     env -u PYTHON bash scripts/quickstart.sh "$work/quickstart"
     local seed
-    for seed in 505 606 1111 1212; do
-        events "$work/quickstart/train-logs/checkpoint_trn-50_30.ckpt" "$seed"
+    for seed in 505 606 1313 1414 1515 1616; do
+        events "$work/quickstart/train-logs/checkpoint_trn-40_30.ckpt" "$seed"
     done
 }
 

@@ -58,8 +58,8 @@ train "$work_dir/backbone-logs"
 
 # Behind a frozen backbone an epoch takes a sixth of the time: more epochs, and more windows without a whole gesture.
 step "6/9 Train the relations behind the frozen backbone"
-train "$work_dir/train-logs" --pre_trained "$checkpoint" --freeze_backbone true --epochs_num 50 --update_lr_epochs 40 \
-    --eval_interval 50 --sliding_windows 0.6 --sliding_windows_start 0 --sliding_windows_full 0
+train "$work_dir/train-logs" --pre_trained "$checkpoint" --freeze_backbone true --epochs_num 40 --update_lr_epochs 32 \
+    --sliding_windows 0.6 --sliding_windows_start 0 --sliding_windows_full 0
 
 step "7/9 Evaluate"
 run run_eval_gpu "$dataset" "$checkpoint" --config_path "$config" --eval_output_dir "$work_dir/eval-logs"

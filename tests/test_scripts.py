@@ -390,7 +390,7 @@ def test_exact_commands_of_the_quickstart(user, repository):
         checkpoint = ["--ckpt_file", "my work/train-logs/checkpoint_trn-28_60.ckpt"]
         train = ["train.py", "--device_id", "0", *data, *SCRATCH, *config, "--train_output_dir"]
         relations = ["--pre_trained", "my work/backbone-logs/checkpoint_trn-28_60.ckpt", "--freeze_backbone", "true"]
-        relations += words("--epochs_num 50 --update_lr_epochs 40 --eval_interval 50")
+        relations += words("--epochs_num 40 --update_lr_epochs 32")
         relations += words("--sliding_windows 0.6 --sliding_windows_start 0 --sliding_windows_full 0")
         counts = ["--gestures", "8", "--train", "480", "--val", "120"]
         out = {name: [f"--{name}_output_dir", f"my work/{name}-logs"] for name in ("eval", "export")}
