@@ -6,7 +6,6 @@ Each frame has one colour of its own, which says which frame of which clip it is
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from src.inference import timeline
 from src.ops.ranks import Ranks
 from src.shipping.samples import read_samples
 from src.training import frozen
+from tests.helpers.networks import settings
 
 LENGTHS = (9, 4, 13, 6)  # the second is shorter than T
 T, SIDE, SEED, CLASSES, BACKGROUND = 5, 32, 3, 4, 3
@@ -75,14 +75,12 @@ def dataset(request, tmp_path, clips_here):
         assert not (tmp_path / "frames").exists()
     names = {"dataset_root": str(tmp_path), "images_dir_name": "frames", "frame_name": frame_name}
     lists = {"train_list_file_name": "list.txt", "eval_list_file_name": "list.txt", "calibration_clips": 2}
-    keys = {"num_segments": T, "image_size": SIDE, "seed": SEED, "subsample_num": 2, "flip": "plain"}
-    keys |= {"mirror_pairs": "", "dropout": 0.0, "smallest_crop": 0.66}
-    windows = {"sliding_windows": 0.0, "sliding_windows_start": 0, "sliding_windows_full": 0, "frame_order": "natural"}
-    return SimpleNamespace(**names, **lists, **keys, **windows, background_class="")
+    draws = {"seed": SEED, "flip": "plain", "dropout": 0.0, "background_class": ""}
+    return settings(**names, **lists, **draws, num_segments=T, image_size=SIDE)
 
 
-def records_of(settings: Settings):
-    return tsn_dataset.read_clips(settings, "list.txt", CLASSES)
+def records_of(config: Settings):
+    return tsn_dataset.read_clips(config, "list.txt", CLASSES)
 
 
 def test_training(dataset):

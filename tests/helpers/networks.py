@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
+from model_utils.config import load_config
 from src import bn_inception
 from src.backbones import BACKBONES
 from src.bn_inception import BLOCKS, BNInception, InceptionBlock
@@ -20,31 +23,15 @@ SIDE = 32
 CLASSES = ["Swiping Left", "Swiping Right", "Thumb Up"]
 
 
+@cache
+def _defaults() -> dict[str, Any]:
+    return vars(load_config([]))
+
+
 def settings(**changes) -> SimpleNamespace:
-    """What ``build_network`` and ``describe`` read, for a network with 3 segments and 8 features a frame."""
-    values = {
-        "consensus_type": "TRNmultiscale",
-        "num_segments": 3,
-        "img_feature_dim": 8,
-        "subsample_num": 2,
-        "backbone": "bn_inception",
-        "width_mult": 0.0625,
-        "freeze_bn": True,
-        "image_size": SIDE,
-        "flip": "label_aware",
-        "mirror_pairs": "",
-        "background_class": "No gesture",
-        "freeze_backbone": False,
-        "pre_trained": "",
-        "pre_trained_backbone": "",
-        "keep_last_layer": False,
-        "test_crops": 10,
-        "export_interface": "batch",
-        "streaming": False,
-        "seed": 0,
-        "given": frozenset(),
-    }
-    return SimpleNamespace(**{**values, **changes})
+    """The default config, but for a tiny network: 3 segments, 8 features a frame."""
+    tiny = {"num_segments": 3, "img_feature_dim": 8, "subsample_num": 2, "width_mult": 0.0625, "image_size": SIDE}
+    return SimpleNamespace(**{**_defaults(), **tiny, **changes})
 
 
 def tiny_network(**changes) -> TSN:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from model_utils.config import load_config
 from model_utils.errors import InputError
 from model_utils.settings import Use, keys_for
 from src.evaluation.evaluator import Accuracy
@@ -108,7 +107,7 @@ def make_trainer(folder, validate=None, ranks=ALONE, **changes):
     network = behind(ColourBackbone(8))  # one layer before a real head: it compiles in two seconds
     given = {"lr": 0.05, "update_lr_epochs": 2, "weight_decay": 0.01, "dropout": 0.5, "epochs_num": EPOCHS}
     given |= {"train_batch_size": 2, "train_output_dir": str(folder), "log_interval": 1, "ckpt_save_interval": 1}
-    config = SimpleNamespace(**{**vars(load_config([])), **vars(settings(**given)), **changes})
+    config = settings(**{**given, **changes})
     optimizer = build_optimizer(network, config.lr, config.update_lr_epochs, STEPS, 0.9, config.weight_decay)
     clips = TrainingSet(CLASSES, 9, STEPS, DATA)
     return Trainer(network, optimizer, validate, config, clips, ranks, logging.getLogger("test"))
