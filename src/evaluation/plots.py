@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -158,8 +159,7 @@ def draw_recognition(points: list[dict[str, float]]) -> Figure:
     figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     axes = figure.add_subplot()
     seen = [100 * point["observe"] for point in points]
-    for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
-        axes.plot(seen, [100 * point[key] for point in points], "o-", color=colour, label=label)
+    _plot_accuracies(axes, seen, points)
     for x, point in zip(seen, points):
         y, text = 100 * point["top1"], f"{100 * point['top1']:.1f}"
         axes.annotate(text, (x, y), (0, -14), textcoords="offset points", ha="center", fontsize=9, color=BLUE)
@@ -186,16 +186,18 @@ def draw_training(epochs: list[dict[str, float | None]]) -> Figure:
     rate.minorticks_off()
     rate.margins(y=0.3)
     for accuracy in accuracies:
-        for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
-            values = [100 * (epoch[key] or 0) for epoch in validated]
-            numbers = [epoch["epoch"] for epoch in validated]
-            accuracy.plot(numbers, values, "o-", markersize=3, color=colour, label=label)
+        _plot_accuracies(accuracy, [epoch["epoch"] for epoch in validated], validated, markersize=3)
         accuracy.set(ylabel="validation (%)", ylim=(0, 105))
     figure.axes[-1].set(xlabel="epoch")
     figure.axes[-1].xaxis.get_major_locator().set_params(integer=True)
     for axes in figure.axes:
         _style(axes)
     return figure
+
+
+def _plot_accuracies(axes: Any, places: list, rows: Sequence[Mapping[str, float | None]], **style: Any) -> None:
+    for key, label, colour in (("top1", "top-1", BLUE), ("top5", "top-5", ORANGE)):
+        axes.plot(places, [100 * (row[key] or 0) for row in rows], "o-", color=colour, label=label, **style)
 
 
 def _style(axes: Any) -> None:
