@@ -113,9 +113,13 @@ def rows(browser):
     return [(row["label"], float(row["start"]), float(row["end"])) for row in browser.execute_script(script)]
 
 
-def frames_looked_at(browser):
-    """What the page says of the frames: (looked at, all, percent)."""
-    facts = browser.execute_script("return document.getElementById('facts').textContent")
+def facts_of(browser):
+    """The text of the facts below the picture."""
+    return browser.execute_script("return document.getElementById('facts').textContent")
+
+
+def frames_looked_at(facts):
+    """What the facts say of the frames: (looked at, all, percent)."""
     return tuple(map(float, re.search(r"Frames looked at(\d+) of (\d+) \(([\d.]+) %\)", facts).groups()))
 
 
@@ -147,7 +151,7 @@ def test_a_video_gives_the_events_of_infer(browser, address, pair, tmp_path):
     for ended, event in zip(events[1::2], expected):
         assert ended["probability"] == pytest.approx(event["probability"], abs=1e-4)
     assert "3 gestures" in element(browser, "gesture").text
-    looked, frames, percent = frames_looked_at(browser)
+    looked, frames, percent = frames_looked_at(facts_of(browser))
     assert (frames, percent) == (len(drawn_stream()), pytest.approx(100 * looked / frames, abs=0.5))
     assert looked == pytest.approx(8.6 * 3 / WINDOW, abs=1)  # three frames a window
 
@@ -170,8 +174,8 @@ def test_a_camera_gives_the_events_of_infer(camera_browser, address, pair, tmp_p
     camera_browser.get(f"{address}?camera")
     listen(camera_browser)
     waited(lambda: len(heard(camera_browser)) >= 10)
-    facts = camera_browser.execute_script("return document.getElementById('facts').textContent")
-    looked, frames, percent = frames_looked_at(camera_browser)
+    facts = facts_of(camera_browser)
+    looked, frames, percent = frames_looked_at(facts)
     assert 0 < looked <= frames  # equal only where a busy browser drops the others
     assert percent == pytest.approx(100 * looked / frames, abs=0.5)
     element(camera_browser, "start").click()  # now it says Stop
@@ -311,8 +315,7 @@ def test_a_page_without_https(browser, address, tmp_path):
     port = address.rstrip("/").rsplit(":", 1)[1]
     video = write_video(tmp_path / "red.webm", coloured("Red", 30, HEIGHT, WIDTH), RATE)
     assert "1 gesture found" in open_video(browser, f"http://page.example:{port}/", video)
-    facts = browser.execute_script("return document.getElementById('facts').textContent")
-    assert "only its size was checked" in facts
+    assert "only its size was checked" in facts_of(browser)
     element(browser, "start").click()
     assert "only to pages of HTTPS or localhost" in state(browser, "problem")
 
@@ -368,11 +371,10 @@ def test_opened_as_a_file(browser, page):
 
 def test_threads_and_the_policy(browser, address, page):
     """As many threads as the server's headers allow; no request leaves, from the page or from its worker."""
-    facts = "return document.getElementById('facts').textContent"
     browser.get(address)
     state(browser, "ready")
     threads = min(browser.execute_script("return navigator.hardwareConcurrency"), 4)
-    assert ("one thread" if threads == 1 else f"{threads} threads") in browser.execute_script(facts)
+    assert ("one thread" if threads == 1 else f"{threads} threads") in facts_of(browser)
     script = """
       const done = arguments[0];
       fetch("https://example.org/").then(() => done("sent"), () => done("refused"));
@@ -390,7 +392,7 @@ def test_threads_and_the_policy(browser, address, page):
     with served(ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(page)))) as plain:
         browser.get(plain)
         state(browser, "ready")
-        assert "one thread" in browser.execute_script(facts)
+        assert "one thread" in facts_of(browser)
 
 
 class Quiet(SimpleHTTPRequestHandler):
